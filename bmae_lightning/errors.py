@@ -1,8 +1,16 @@
-"""The one exception for a user's mistake; `__main__` prints it as a single line and exits with code 2."""
+"""What a run can end with apart from success; `__main__` turns each into one line and an exit code."""
 
 
 class BadInput(Exception):
-    """Something the user gave (file, line, config key) cannot be used.
+    """Something the user gave (file, line, config key) cannot be used; exit code 2.
 
     The message is one sentence that names the file, line or config key, says what is wrong and what to do about it.
     """
+
+
+class Interrupted(Exception):
+    """The run was asked to stop (SIGTERM), has saved its state and continues when started again; exit code 75."""
+
+
+EXIT_BAD_INPUT = 2
+EXIT_RESUME = 75

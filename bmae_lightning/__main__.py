@@ -1,0 +1,73 @@
+"""`python -m bmae_lightning`: compose the configuration, plan the stages, run them.
+
+Only light modules are imported here, so that `--help` and `--cfg job` answer at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bmae_lightning.configuration import config_directory, explain
+from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+
+_exit_codes: list[int] = []
+"""One per job of this command; a failed job of a sweep does not stop the others."""
+
+
+def job(cfg: DictConfig) -> None:
+    """Run the stages of one composed configuration; a mistake of the user is printed at once as one line."""
+    from bmae_lightning.experiment import run_experiment
+
+    try:
+        run_experiment(cfg, HydraConfig.get())
+        _exit_codes.append(0)
+    except BadInput as error:
+        _report(str(error))
+        _exit_codes.append(EXIT_BAD_INPUT)
+    except Interrupted as error:
+        if str(error):
+            print(error, flush=True)
+        sys.exit(EXIT_RESUME)
+    except OmegaConfBaseException as error:
+        _report(explain(error, _overrides()))
+        _exit_codes.append(EXIT_BAD_INPUT)
+
+
+def _report(message: str) -> None:
+    if message:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def _overrides() -> list[str]:
+    return [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+
+
+def main() -> Any:
+    wants_traceback = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.path.append(str(Path.cwd()))
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
+    except BadInput as error:
+        _report(str(error))
+        return EXIT_BAD_INPUT
+    except (HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        _report(explain(error, _overrides()))
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        _report("stopped by Ctrl-C; run the same command again to continue")
+        return 130
+    return max(_exit_codes, default=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

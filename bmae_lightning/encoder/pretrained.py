@@ -1,0 +1,75 @@
+"""An encoder that starts from a pre-trained BERT-type checkpoint."""
+
+from typing import TYPE_CHECKING, Any
+
+from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.tokenizer import PretrainedTokenizer
+from bmae_lightning.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+
+class PretrainedEncoder:
+    """BERT masked language model by hub name or local directory, in 32-bit weights.
+
+    Args:
+        name: local directory or hub name.
+        tokenizer: where its word pieces come from.
+        package: Python package that carries the checkpoint; tried first.
+        sha256: what model.safetensors must hash to; other weights are refused.
+        dropout: hidden and attention dropout; None keeps the checkpoint's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tokenizer: PretrainedTokenizer,
+        package: str | None = None,
+        sha256: str | None = None,
+        dropout: float | None = None,
+    ) -> None:
+        self.name, self.tokenizer, self.package, self.sha256, self.dropout = name, tokenizer, package, sha256, dropout
+
+    def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
+        """The model, and the parameters that the checkpoint lacks and that are new (an LM head, for example).
+
+        Raises:
+            BadInput: not found, not of type BERT, or with another vocabulary than the tokenizer's.
+        """
+        return load_masked_lm(
+            str(find_checkpoint(self.name, self.package, self.sha256)), vocabulary_size, self.dropout, f"encoder.name={self.name}"
+        )
+
+
+def load_masked_lm(
+    directory: str, vocabulary_size: int, dropout: float | None, label: str
+) -> tuple["BertForMaskedLM", list[str]]:
+    """Load BertForMaskedLM from `directory` in float32; returns the names of parameters that were not in the checkpoint."""
+    import torch
+    from transformers import AutoConfig, BertForMaskedLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        config = AutoConfig.from_pretrained(directory)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
+    if config.model_type != "bert":
+        raise BadInput(f"{label}: the model is of type {config.model_type!r}; only BERT-type masked language models work")
+    if config.vocab_size != vocabulary_size:
+        raise BadInput(
+            f"{label}: the model has {config.vocab_size} word pieces, the tokenizer of the prepared corpus has "
+            f"{vocabulary_size}: prepare the corpus with this encoder"
+        )
+    changes: dict[str, Any] = {}
+    if dropout is not None:
+        changes = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    model, loading = BertForMaskedLM.from_pretrained(
+        directory, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa", **changes
+    )
+    new = sorted(name for name in loading["missing_keys"] if name != "cls.predictions.decoder.weight")
+    if lost := [name for name in new if ".encoder.layer." in name]:
+        raise BadInput(f"{label}: the checkpoint lacks {len(lost)} parameters of the encoder, such as {lost[0]}")
+    return model, new

@@ -1,0 +1,62 @@
+"""Where the word pieces come from: the tokenizer of a checkpoint, or one trained on the corpus."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.errors import BadInput
+
+
+def load_tokenizer(directory: Path | str) -> Any:
+    """The transformers tokenizer in `directory`.
+
+    Raises:
+        BadInput: there is none, or it is no fast tokenizer.
+    """
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(directory))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{directory}: no tokenizer can be loaded from it ({str(error).splitlines()[0]})") from error
+    if not tokenizer.is_fast:
+        raise BadInput(f"{directory}: needs a fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+class PretrainedTokenizer:
+    """The tokenizer of a checkpoint.
+
+    Args:
+        name: local directory or hub name.
+        package: Python package that carries it.
+    """
+
+    def __init__(self, name: str, package: str | None = None) -> None:
+        self.name, self.package = name, package
+
+    def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
+        """Save the tokenizer into `directory`; `texts` is not needed."""
+        load_tokenizer(find_checkpoint(self.name, self.package)).save_pretrained(directory)
+
+
+class TrainedTokenizer:
+    """A BERT WordPiece vocabulary trained on the corpus, deterministic.
+
+    Args:
+        size: number of word pieces, special tokens included.
+    """
+
+    def __init__(self, size: int = 8000) -> None:
+        if size < 100:
+            raise ValueError(f"size must be at least 100 word pieces, got {size}")
+        self.size = size
+
+    def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
+        """Train on `texts()` and save the tokenizer into `directory`."""
+        from bmae_lightning.corpus.wordpiece import train_wordpiece
+
+        train_wordpiece(texts(), self.size, directory)

@@ -1,0 +1,61 @@
+"""From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from bmae_lightning.configuration import build, nearest
+from bmae_lightning.errors import BadInput
+from bmae_lightning.pipeline import Pipeline, plan
+from bmae_lightning.rank import rank, say
+from bmae_lightning.stage.context import write_json
+
+INSTANCES = ("view", "decoders")
+"""Groups that are lists of named instances; each entry needs a `_target_`."""
+
+
+def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
+    """Run the selected stages and print the table of the report stage if that is among them.
+
+    Raises:
+        BadInput: any mistake of the user, as one sentence.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
+    config["output_dir"] = str(Path(config["output_dir"]).absolute())
+    for group in INSTANCES:
+        for name, node in config[group].items():
+            if not isinstance(node, dict) or "_target_" not in node:
+                others = [other for other in config[group] if other != name]
+                raise BadInput(f"{group}.{name} is no known instance{nearest(name, others)}")
+    extra = {"prepare": build(config["corpus"], "corpus").identity()} if "prepare" in config else {}
+    nodes = plan(config, config["name"], extra)
+    selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+    output_dir = Path(config["output_dir"])
+    Pipeline(nodes, selected, config["name"], output_dir, _origins(cfg)).run()
+    if rank() == 0:
+        run_dir = Path(hydra_cfg.runtime.output_dir)
+        overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
+        result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / "result.json", result)
+        if "report" in nodes:
+            from bmae_lightning.stage.report import show
+
+            show(nodes["report"].directory)
+        if (output_dir / "wandb").is_dir():
+            say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:
+    """stage -> {option: dotted key it is an interpolation of}, so that messages name the key that the user can set."""
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    return {
+        stage: {
+            key: value[2:-1]
+            for key, value in node.items()
+            if isinstance(value, str) and value.startswith("${") and value.count("$") == 1
+        }
+        for stage, node in raw.items()
+        if isinstance(node, dict) and "inputs" in node
+    }

@@ -1,0 +1,230 @@
+"""Run stages in order: plan the graph, skip what is done, resume what was interrupted, keep what is finished.
+
+A node is a stage for an arm. Its directory is named by its fingerprint, so that runs with a common part share it and a
+killed run continues; the marker `done` is written last.
+"""
+
+import dataclasses
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.configuration import build, nearest
+from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.fingerprint import fingerprint
+from bmae_lightning.rank import launched, rank, say
+from bmae_lightning.stage.context import write_json
+from bmae_lightning.stage.worker import run_stage
+
+PRETRAINING = "pretrain"
+BASELINE_ARM = "none"
+SPACE_NEEDED = 64 * 2**20
+"""Bytes that must be free before a stage starts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One stage of one arm.
+
+    Attributes:
+        stage: name in the configuration.
+        arm: name of the arm, empty where all arms share the stage.
+        config: resolved configuration of the stage.
+        inputs: role -> key of the node that makes it, None where this arm has none.
+        hash: fingerprint.
+        directory: where it writes.
+    """
+
+    stage: str
+    arm: str
+    config: dict[str, Any]
+    inputs: dict[str, str | None]
+    hash: str
+    directory: Path
+
+    @property
+    def key(self) -> str:
+        return f"{self.stage}@{self.arm}" if self.arm else self.stage
+
+    @property
+    def done(self) -> bool:
+        return (self.directory / "done").is_file()
+
+
+def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, Node]:
+    """Every node that the selected stages need, in an order in which they can run.
+
+    Args:
+        config: resolved configuration; a top-level entry with `inputs` is a stage.
+        arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
+        extra: stage -> content of its fingerprint that is not configuration (files, versions).
+
+    Raises:
+        BadInput: an unknown stage or input, or stages that need each other in a circle.
+    """
+    stages = {name: node for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
+    selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+    for name in selected:
+        if name not in stages:
+            raise BadInput(f"stage={name}: there is no such stage{nearest(name, stages)}")
+    if not selected:
+        raise BadInput(f"stage is empty: name at least one of {', '.join(stages)}")
+    arms = [BASELINE_ARM, arm] if config["baseline"] and arm != BASELINE_ARM else [arm]
+    nodes: dict[str, Node] = {}
+
+    def add(name: str, arm: str, inputs: dict[str, str | None]) -> str:
+        content = {key: value for key, value in stages[name].items() if key not in ("inputs", "collects")}
+        hashes = {role: nodes[source].hash if source else None for role, source in inputs.items()}
+        digest = fingerprint(content, hashes, extra.get(name))
+        node = Node(name, arm, content, inputs, digest, Path(config["output_dir"]) / "store" / f"{name}-{digest}")
+        nodes.setdefault(node.key, node)
+        return node.key
+
+    def visit(name: str, arm: str, trail: tuple[str, ...] = ()) -> str | None:
+        if name in trail:
+            raise BadInput(f"stages need each other in a circle: {' -> '.join((*trail, name))}")
+        if name not in stages:
+            raise BadInput(f"{trail[-1]}.inputs names an unknown stage {name!r}{nearest(name, stages)}")
+        if name == PRETRAINING and arm == BASELINE_ARM:
+            return None
+        inputs = {role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()}
+        return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs)
+
+    collecting = [name for name in selected if "collects" in stages[name]]
+    for name in selected:
+        if name not in collecting:
+            for each in arms:
+                visit(name, each)
+    for name in collecting:
+        for source in stages[name]["collects"]:
+            if source in selected or len(selected) == len(collecting):
+                for each in arms:
+                    visit(source, each)
+        add(name, "", {key: key for key in nodes})
+    return nodes
+
+
+def _depends(name: str, wanted: str, stages: dict[str, Any]) -> bool:
+    if name == wanted:
+        return True
+    return any(source and _depends(source, wanted, stages) for source in stages.get(name, {}).get("inputs", {}).values())
+
+
+class Pipeline:
+    """Runs planned nodes.
+
+    Args:
+        nodes: from `plan`.
+        selected: names of the stages that may run; the others must be done already.
+        group: name of the experiment.
+        output_dir: directory of all outputs.
+        origins: stage -> {its option: dotted key where the user sets it}, for messages.
+    """
+
+    def __init__(
+        self, nodes: dict[str, Node], selected: list[str], group: str, output_dir: Path, origins: dict[str, dict[str, str]]
+    ) -> None:
+        self.nodes, self.selected, self.group, self.output_dir = nodes, selected, group, output_dir
+        self.origins = origins
+
+    def check(self) -> None:
+        """Build every stage that will run, so that a wrong option stops the run before any work.
+
+        Raises:
+            BadInput: a wrong option, or an input that is neither done nor selected.
+        """
+        for node in self.nodes.values():
+            if node.done:
+                continue
+            if node.stage not in self.selected:
+                raise BadInput(
+                    f"stage={self.selected} needs {node.key}, which is not done in {node.directory.parent}: "
+                    f"add {node.stage} to stage=[...]"
+                )
+            for key, value in node.config.items():
+                if isinstance(value, dict | list):
+                    build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
+            build(node.config, node.stage)
+
+    def run(self) -> None:
+        """Run every node that is not done, in order."""
+        if not all(node.done for node in self.nodes.values()):
+            self.check()
+        for number, node in enumerate(self.nodes.values(), 1):
+            label = f"[{number}/{len(self.nodes)}] {node.stage}" + (f" ({node.arm})" if node.arm else "")
+            if node.done:
+                say(f"{label}: skipped, done in {node.directory}")
+                continue
+            started = time.monotonic()
+            say(f"{label}: {'continued' if node.directory.exists() else 'started'} in {node.directory}")
+            self._run(node)
+            say(f"{label}: done in {_duration(time.monotonic() - started)}")
+
+    def _run(self, node: Node) -> None:
+        if rank() != 0 and not _distributed(node.config):
+            _wait_for(node.directory / "done")
+            return
+        manifest = node.directory / "manifest.json"
+        if rank() == 0:
+            node.directory.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(node.directory).free
+            if free < SPACE_NEEDED:
+                raise BadInput(
+                    f"disk full: {node.directory} has {free / 2**20:.0f} MiB free, {node.stage} needs at least "
+                    f"{SPACE_NEEDED / 2**20:.0f} MiB: free space or set output_dir=DIR"
+                )
+            write_json(manifest, self._manifest(node))
+        else:
+            _wait_for(manifest)
+        if _distributed(node.config) and not launched():
+            _run_in_child(manifest)
+        else:
+            run_stage(manifest)
+        if rank() == 0:
+            write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        else:
+            _wait_for(node.directory / "done")
+
+    def _manifest(self, node: Node) -> dict[str, Any]:
+        inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}
+        context = {"stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs}
+        context |= {"group": self.group, "output_dir": str(self.output_dir)}
+        return {"fingerprint": node.hash, "context": context, "config": node.config}
+
+
+def _distributed(config: dict[str, Any]) -> bool:
+    trainer = config.get("trainer") or {}
+    one_device = trainer.get("devices", 1) in (1, "1") and trainer.get("num_nodes", 1) == 1
+    return bool(trainer) and (not one_device or trainer.get("strategy", "auto") != "auto")
+
+
+def _run_in_child(manifest: Path) -> None:
+    """Run a stage on several devices in a process of its own, handing SIGTERM on to it."""
+    child = subprocess.Popen([sys.executable, "-m", "bmae_lightning.stage.worker", str(manifest)])
+    previous = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if code == EXIT_RESUME:
+        raise Interrupted("")
+    if code == EXIT_BAD_INPUT:
+        raise BadInput("")
+    if code:
+        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
+
+
+def _wait_for(path: Path, every_seconds: float = 0.2) -> None:
+    while not path.is_file():
+        time.sleep(every_seconds)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -1,0 +1,26 @@
+"""Which process of a run this is, from the environment that torchrun, Slurm or Lightning's launcher set."""
+
+import os
+
+
+def rank() -> int:
+    """Global rank of this process; 0 where nothing launched several."""
+    for name in ("RANK", "SLURM_PROCID" if _slurm() else "RANK", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def launched() -> bool:
+    """Whether torchrun or srun started one process per device already, so that no further ones may be started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or _slurm()
+
+
+def _slurm() -> bool:
+    return int(os.environ.get("SLURM_NTASKS", "1")) > 1 and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+def say(text: str) -> None:
+    """Print one line, on rank 0 only."""
+    if rank() == 0:
+        print(text, flush=True)

@@ -1,0 +1,64 @@
+"""What a running stage is told: its directory, its inputs' directories, its place in the experiment."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Context:
+    """Passed to `run` of every stage.
+
+    Attributes:
+        stage: name of the stage in the configuration, `retriever1`.
+        arm: what is being compared, `retromae` or `none`; empty for stages that all arms share.
+        directory: where the stage writes; kept while it is interrupted, complete once `done` is there.
+        inputs: directories of finished stages by role; None where the arm leaves the role out.
+        group: name of the experiment, the W&B group.
+        output_dir: directory of all outputs.
+        settings: the stage's resolved configuration, for logging only.
+    """
+
+    stage: str
+    arm: str
+    directory: Path
+    inputs: dict[str, Path | None]
+    group: str
+    output_dir: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.stage} ({self.arm})" if self.arm else self.stage
+
+    def input(self, role: str) -> Path:
+        path = self.inputs.get(role)
+        if path is None:
+            raise BadInput(f"{self.stage}.inputs.{role} is empty: name the stage that makes it")
+        return path
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON under a temporary name, flush it to disk, then rename: a reader never sees half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that a stage wrote.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read ({error}); delete {path.parent} and run the stage again") from error
