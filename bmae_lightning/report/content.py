@@ -1,0 +1,134 @@
+"""What a report says, apart from how it looks: arms with their measures, curves, rebuilt passages, settings, notes.
+
+Every writer of this package (table, figure, page, machine) takes one `Report`; it implements no equation.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+FORMAT = 1
+FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the comparison: a way to rank, judged on `queries` test queries.
+
+    `measures` and `paper` (the published values, if any) are keyed by ir_measures names, in the same unit, higher is
+    better; an absent or non-finite value is shown as missing.
+    """
+
+    name: str
+    measures: dict[str, float]
+    queries: int
+    note: str = ""
+    paper: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure of lines: `series` maps a name (an arm or a loss) to its (x, y) points in order of x."""
+
+    title: str
+    series: dict[str, list[tuple[float, float]]]
+    x: str = "step"
+    y: str = "loss"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One passage as it is, as the encoder saw it, and as each decoder (by name) rebuilt it."""
+
+    original: str
+    masked: str
+    rebuilt: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is reported of a set of runs; the order of every list is the order on the page."""
+
+    title: str
+    subtitle: str
+    arms: list[Arm]
+    curves: list[Curve]
+    samples: list[Sample]
+    settings: dict[str, str]
+    notes: list[str]
+
+    def measures(self) -> list[str]:
+        """Names of all measures, the usual ones first, the others in order of appearance."""
+        seen = dict.fromkeys(name for arm in self.arms for name in (*arm.measures, *(arm.paper or {})))
+        return [name for name in FIRST_MEASURES if name in seen] + [n for n in seen if n not in FIRST_MEASURES]
+
+    def to_json(self) -> str:
+        """The report as strict JSON (a non-finite number becomes null)."""
+        content = {
+            "format": FORMAT,
+            "title": self.title,
+            "subtitle": self.subtitle,
+            "arms": [_arm_out(arm) for arm in self.arms],
+            "curves": [_curve_out(curve) for curve in self.curves],
+            "samples": [vars(sample) for sample in self.samples],
+            "settings": self.settings,
+            "notes": self.notes,
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """The inverse of `to_json` (null becomes nan); raises ValueError if `text` is not such a report."""
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"not a report of format {FORMAT}")
+        try:
+            return cls(
+                title=content["title"],
+                subtitle=content["subtitle"],
+                arms=[_arm_in(arm) for arm in content["arms"]],
+                curves=[_curve_in(curve) for curve in content["curves"]],
+                samples=[Sample(**sample) for sample in content["samples"]],
+                settings=content["settings"],
+                notes=content["notes"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a complete report: {error!r}") from error
+
+
+def is_number(value: float | None) -> bool:
+    """Whether a value can be shown."""
+    return value is not None and math.isfinite(value)
+
+
+def _out(value: float | None) -> float | None:
+    return float(value) if is_number(value) else None
+
+
+def _in(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _arm_out(arm: Arm) -> dict[str, Any]:
+    return {
+        **vars(arm),
+        "measures": {name: _out(value) for name, value in arm.measures.items()},
+        "paper": arm.paper and {name: _out(value) for name, value in arm.paper.items()},
+    }
+
+
+def _arm_in(arm: dict[str, Any]) -> Arm:
+    measures = {name: _in(value) for name, value in arm["measures"].items()}
+    paper = arm["paper"] and {name: _in(value) for name, value in arm["paper"].items()}
+    return Arm(**{**arm, "measures": measures, "paper": paper})
+
+
+def _curve_out(curve: Curve) -> dict[str, Any]:
+    series = {name: [(_out(x), _out(y)) for x, y in points] for name, points in curve.series.items()}
+    return {**vars(curve), "series": series}
+
+
+def _curve_in(curve: dict[str, Any]) -> Curve:
+    series = {name: [(_in(x), _in(y)) for x, y in points] for name, points in curve["series"].items()}
+    return Curve(**{**curve, "series": series})

@@ -1,0 +1,184 @@
+"""Figures as inline SVG, drawn by matplotlib: the measures as bars, one panel per measure, and one plot per curve.
+
+The same name has the same colour in every figure; no equation here.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bmae_lightning.report.content import Curve, Report, is_number
+from bmae_lightning.report.svg import SIZE, canvas, element, style, text_width
+from bmae_lightning.report.table import decimals, fold, printable, rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Seven colours at least 31 CIELAB units apart to normal, deuteranope and protanope eyes (Machado 2009), with a contrast
+# of 2.7 or more to both white and near-black paper.
+PALETTE = ("#2d78b4", "#e17800", "#691eff", "#4ba578", "#a53c1e", "#6978ff", "#006969")
+DASHES = ((None, None), (5, 2), (1.5, 1.5))
+POINTS = 250  # a longer series is drawn as means of equal stretches
+PANELS = 5  # panels side by side
+
+
+def colours(report: Report) -> dict[str, str]:
+    """Colour of every arm and series by name: the same name has the same colour in every figure and table."""
+    names = [arm.name for arm in report.arms] + [name for curve in report.curves for name in curve.series]
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+@style()
+def bar_figure(report: Report) -> str:
+    """One panel per measure, one bar per arm (id `bars-a{arm}-m{measure}`), values written; '' without values."""
+    digits, tints = decimals(report), colours(report)
+    measures = [m for m in report.measures() if any(is_number(arm.measures.get(m)) for arm in report.arms)]
+    values = [[arm.measures.get(measure) for measure in measures] for arm in report.arms]
+    known = [value for line in values for value in line if is_number(value)]
+    if not known:
+        return ""
+    low, high = min(0.0, *known), max(0.0, *known)
+    span = (high - low) or 1.0
+    names = [fold(printable(arm.name), 34) for arm in report.arms]
+    heights = [0.115 * (len(name) + 1) + 0.06 for name in names]  # inches
+    bottoms = [-sum(heights[: i + 1]) for i in range(len(names))]
+    left = 0.12 + max(text_width(line) for name in names for line in name)
+    columns = min(PANELS, len(measures))
+    bands = math.ceil(len(measures) / columns)
+    band = 0.32 + sum(heights)
+    wide = min(9.6, left + 2.6 * columns)
+    tall = bands * band
+    figure = canvas(wide, tall)
+    width = (wide - left) / columns
+    shown_at_most = 1.15 * max(text_width(f"{value:.{digits}f}") for value in known) + 0.08  # bold, with its distance
+    best = {(row.arm, m) for row in rows(report) for m, c in zip(report.measures(), row.cells, strict=True) if c.best}
+    tips = {}
+    for m, measure in enumerate(measures):
+        column, line = m % columns, m // columns
+        box = (left + column * width, tall - line * band - 0.28 - sum(heights), width - 0.1, sum(heights))
+        axes = figure.add_axes((box[0] / wide, box[1] / tall, box[2] / wide, box[3] / tall))
+        room = span * shown_at_most / max(0.2, box[2] - shown_at_most)
+        axes.set(ylim=(-sum(heights), 0), xlim=(low, high + room), xticks=[], yticks=[])
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.spines["left"].set(position=("data", 0), alpha=0.4)
+        axes.set_title(measure, loc="left", fontsize=SIZE + 1, fontweight="bold", parse_math=False, pad=5)
+        for a, arm in enumerate(report.arms):
+            middle = bottoms[a] + heights[a] / 2
+            if column == 0:
+                label = "\n".join(names[a])
+                figure.text((left - 0.08) / wide, (box[1] + box[3] + middle) / tall, label, ha="right", va="center",
+                            ma="right", parse_math=False, linespacing=1.05)  # fmt: skip
+            value = values[a][m]
+            shown = f"{value:.{digits}f}" if is_number(value) else "–"
+            gid = f"a{a}-m{m}"
+            if is_number(value):
+                (bar,) = axes.barh(middle, value, height=0.19, color=tints[arm.name], gid=gid)
+                bar.set_linewidth(0)
+            tips[gid] = f"{arm.name}: {measure} {shown}"
+            weight = "bold" if (a, measure) in best else "normal"
+            place = max(0.0, value) if is_number(value) else 0.0
+            axes.annotate(shown, (place, middle), (3, 0), textcoords="offset points", va="center",
+                          fontweight=weight, annotation_clip=False)  # fmt: skip
+    label = "Bar chart of " + ", ".join(measures) + " for " + ", ".join(arm.name for arm in report.arms)
+    return element(figure, "bars", label, tips)
+
+
+@style()
+def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide: bool = False) -> str:
+    """One plot of all series of `curve` in the colours `tints` (element ids begin with `name`); '' without points.
+
+    Non-finite points are left out; the y axis is logarithmic where all values are positive and span a factor over 30.
+    """
+    series = {key: thinned(points) for key, points in curve.series.items()}
+    series = {key: points for key, points in series.items() if points}
+    if not series:
+        return ""
+    heights = [y for points in series.values() for _, y in points]
+    logarithmic = min(heights) > 0 and max(heights) > 30 * min(heights)
+    direct = len(series) <= 4 and max(map(text_width, map(printable, series))) < 1.5
+    labels = [printable(key) if direct else "\n".join(fold(printable(key), 44)) for key in series]
+    across = 2 if wide else 1
+    legend = 0.0 if direct or len(series) == 0 else _legend_height(labels, across)
+    size = (9.0, 3.3 + legend) if wide else (5.2, 3.1 + legend)
+    right = (max(map(text_width, labels)) + 0.15) if direct else 0.12
+    figure = canvas(*size)
+    box = (0.68, 0.5 + legend, size[0] - 0.68 - right, size[1] - 0.62 - legend)
+    axes = figure.add_axes((box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]))
+    if logarithmic:
+        axes.set_yscale("log")
+    lines = []
+    for i, (key, points) in enumerate(series.items()):
+        turn = i // len(PALETTE) % len(DASHES)
+        mark = "o" if len(points) == 1 else ""
+        xs, ys = zip(*points, strict=True)
+        (line,) = axes.plot(xs, ys, marker=mark, color=tints.get(key, PALETTE[i % len(PALETTE)]), linewidth=1.6,
+                            markersize=5, gid=f"s{i}", dashes=DASHES[turn])  # fmt: skip
+        lines.append(line)
+    _axes(axes, curve, logarithmic)
+    if direct:
+        _direct_labels(axes, labels, [points[-1] for points in series.values()], box[3])
+    else:
+        drawn = figure.legend(lines, ["-"] * len(lines), loc="lower left", bbox_to_anchor=(0.5 / size[0], 0),
+                              ncols=across, frameon=False, handlelength=2.2, borderaxespad=0.2,
+                              alignment="left", labelspacing=0.45)  # fmt: skip
+        for text, label in zip(drawn.get_texts(), labels, strict=True):
+            text.set(text=label, parse_math=False)
+    ends = "; ".join(f"{key} ends at {points[-1][1]:.4g}" for key, points in series.items())
+    tips = {f"s{i}": key for i, key in enumerate(series)}
+    return element(figure, name, f"{curve.title}: {curve.y} over {curve.x}; {ends}", tips)
+
+
+def thinned(points: Iterable[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
+    """The finite points, or the means of at most `most` equal stretches of them; the last point is kept as it is."""
+    finite = [(x, y) for x, y in points if is_number(x) and is_number(y)]
+    if len(finite) <= most:
+        return finite
+    body, count = finite[:-1], most - 1
+    cuts = [len(body) * i // count for i in range(count + 1)]
+    parts = [body[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in parts] + finite[-1:]
+
+
+def _axes(axes: "Axes", curve: Curve, logarithmic: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axes.set_xlabel(printable(curve.x), parse_math=False)
+    axes.set_ylabel(printable(curve.y) + (" (log)" if logarithmic else ""), parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.15, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(
+        MaxNLocator(6, steps=[1, 2, 5, 10], integer=all(x == int(x) for x in axes.get_xlim()) or None)
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if abs(x) >= 10_000 else f"{x:g}"))
+    if logarithmic:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+
+
+def _direct_labels(axes: "Axes", labels: list[str], ends: list[tuple[float, float]], tall: float) -> None:
+    """Write each label right of its line's end, pushed apart to at least a line's height."""
+    place = axes.transScale + axes.transLimits
+    at = [float(place.transform(end)[1]) for end in ends]
+    order = sorted(range(len(at)), key=at.__getitem__)
+    step = 0.17 / tall
+    for below, above in zip(order, order[1:], strict=False):
+        at[above] = max(at[above], at[below] + step)
+    ceiling = 1.0
+    for i in reversed(order):
+        at[i] = min(at[i], ceiling)
+        ceiling = at[i] - step
+    for i, label in enumerate(labels):
+        # The page's ink, not the line's colour: legible on any paper; a small square carries the colour.
+        axes.annotate(label, (1.0, at[i]), (9, 0), xycoords=axes.transAxes,
+                      textcoords="offset points", va="center", annotation_clip=False, parse_math=False)  # fmt: skip
+        axes.plot([1.0], [at[i]], "s", transform=axes.transAxes, clip_on=False, markersize=4.5, markeredgewidth=0,
+                  color=axes.lines[i].get_color(), scalex=False, scaley=False)  # fmt: skip
+
+
+def _legend_height(labels: list[str], across: int) -> float:
+    per_column = math.ceil(len(labels) / across)
+    columns = [labels[i : i + per_column] for i in range(0, len(labels), per_column)]
+    return 0.1 + max(sum(0.155 * (label.count("\n") + 1) + 0.055 for label in column) for column in columns)

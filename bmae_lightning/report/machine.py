@@ -1,0 +1,38 @@
+"""The report for programs: one strict JSON file, written whole or not at all; it implements no equation."""
+
+import os
+from pathlib import Path
+
+from bmae_lightning.errors import BadInput
+from bmae_lightning.report.content import Report
+
+
+def write_json(path: str | Path, report: Report) -> None:
+    """Write `report` to `path`; a reader never sees half a file."""
+    write_whole(path, report.to_json())
+
+
+def read_json(path: str | Path) -> Report:
+    """Read what `write_json` wrote; raises BadInput if the file is absent or something else."""
+    try:
+        return Report.from_json(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); give the report.json of a finished run.") from error
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}; run the report stage again to write it anew.") from error
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write UTF-8 text under a temporary name beside `path`, flush it to disk, then rename; OSError leaves no trace."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
