@@ -1,0 +1,77 @@
+"""Fit a LightningModule with the trainer of the configuration: callbacks, loggers, resuming, clean ends."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.metrics import StepMetrics
+from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
+from bmae_lightning.rank import say
+
+
+def fit(
+    trainer: Callable[..., pl.Trainer],
+    module: pl.LightningModule,
+    data: TrainingData,
+    loggers: list[pl.loggers.Logger],
+    directory: Path,
+    label: str,
+    log_every: int,
+    checkpoint: dict[str, float],
+    unit: str,
+) -> pl.Trainer:
+    """Train for `data.steps` optimiser steps, from the newest checkpoint in `directory` if there is one.
+
+    Raises:
+        BadInput: devices that do not exist, a batch that cannot be shared out, a checkpoint of another architecture.
+        Interrupted: asked to stop; the state is saved.
+    """
+    quiet_lightning()
+    resume = ResumeCheckpoints(directory / "checkpoints", int(checkpoint["every_steps"]), float(checkpoint["every_minutes"]))
+    metrics = StepMetrics(directory / "metrics.jsonl", label, data.steps, data.batch_size, log_every, unit)
+    settings = dict(trainer.keywords)
+    if "bf16" in str(settings.get("precision")) and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        say(f"{label}: this GPU has no bf16; training in 32 bit (trainer.precision=32-true)")
+        settings["precision"] = "32-true"
+    if settings.get("accelerator") == "gpu" and not torch.cuda.is_available():
+        raise BadInput("trainer.accelerator=gpu: there is no CUDA GPU here; use trainer=cpu")
+    try:
+        built = trainer.func(
+            **settings,
+            max_steps=data.steps,
+            max_epochs=-1,
+            logger=loggers,
+            callbacks=[metrics, resume],
+            default_root_dir=directory,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise BadInput(f"trainer: {str(error).splitlines()[0]}") from error
+    say(
+        f"{label}: {data.steps} steps of {data.batch_size} {unit} from {data.items}, {built.num_devices} x "
+        f"{built.strategy.root_device.type}, first checkpoint at step {min(data.steps, int(checkpoint['every_steps']))}"
+    )
+    path = newest_checkpoint(directory / "checkpoints", module)
+    built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    return built
+
+
+def quiet_lightning() -> None:
+    """Leave out Lightning's remarks on things that are decided here on purpose."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    for message in (".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",
+                    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*checkpoint directory.*exists.*",
+                    ".*unexpected keyword argument.*", ".*Online softmax.*"):  # fmt: skip
+        warnings.filterwarnings("ignore", message)

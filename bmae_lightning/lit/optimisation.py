@@ -1,0 +1,58 @@
+"""AdamW and the linear schedule, remembered by the configuration and made once parameters and steps are known."""
+
+import torch
+from torch import nn
+
+
+class AdamW:
+    """AdamW with decoupled weight decay on matrices only: biases and LayerNorm parameters are left out, as in BERT's recipe.
+
+    Args:
+        betas, eps: as in `torch.optim.AdamW`.
+        fused: one kernel for the whole update (about five times faster than the loop on CPU).
+    """
+
+    def __init__(self, betas: list[float], eps: float = 1e-8, fused: bool = True) -> None:
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {betas}")
+        self.betas, self.eps, self.fused = (betas[0], betas[1]), eps, fused
+
+    def make(self, module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        """The optimiser of all parameters of `module` that need a gradient."""
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=self.betas, eps=self.eps, fused=self.fused)
+
+
+class LinearSchedule:
+    """Learning rate from 0 to its peak at the last warm-up step, then linearly to 0 at the last step."""
+
+    def make(
+        self, optimiser: torch.optim.Optimizer, steps: int, warmup: float
+    ) -> torch.optim.lr_scheduler.LambdaLR:
+        """The schedule in optimiser steps; `warmup` below 1 is a share of `steps`, otherwise a number of steps."""
+        warm = round(warmup * steps) if warmup < 1 else int(warmup)
+
+        def factor(step: int) -> float:
+            if step < warm:
+                return step / warm
+            return max(0.0, (steps - step) / max(1, steps - warm))
+
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
+def number_of_steps(steps: int | None, epochs: float | None, items: int, batch_size: int) -> int:
+    """Optimiser steps from either `steps` or `epochs` over `items`.
+
+    Raises:
+        ValueError: both or neither given, or not positive.
+    """
+    if (steps is None) == (epochs is None):
+        raise ValueError(f"give either steps or epochs, got steps={steps} and epochs={epochs}")
+    total = steps if steps is not None else -int(-epochs * items // batch_size)
+    if total < 1:
+        raise ValueError(f"steps={steps} epochs={epochs} make no step; one is the least")
+    return total

@@ -1,0 +1,134 @@
+"""Checkpoints to continue from, and a clean stop on SIGTERM.
+
+A checkpoint holds weights, optimiser, schedule, step and the random state of every rank; the order of the data needs
+none, it follows from the step.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from bmae_lightning.errors import BadInput, Interrupted
+from bmae_lightning.rank import say
+
+
+class ResumeCheckpoints(pl.Callback):
+    """Saves every `every_steps` steps and `every_minutes` minutes, keeps the newest `keep`, and stops on SIGTERM.
+
+    Args:
+        directory: where the checkpoints lie; nobody else's files are touched.
+        every_steps: optimiser steps between two checkpoints.
+        every_minutes: save earlier when this much time has passed.
+        keep: checkpoints kept.
+    """
+
+    def __init__(self, directory: Path, every_steps: int, every_minutes: float, keep: int = 2) -> None:
+        if every_steps < 1:
+            raise ValueError(f"checkpoint.every_steps must be at least 1, got {every_steps}")
+        self.directory, self.every_steps, self.every_minutes, self.keep = directory, every_steps, every_minutes, keep
+        self.asked_to_stop = False
+        self.saved_step = -1
+        self.saved_at = time.monotonic()
+        self.parent = os.getppid()
+        self.random_states: list[dict[str, torch.Tensor]] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.random_states is not None:
+            state = self.random_states[trainer.global_rank % len(self.random_states)]
+            torch.set_rng_state(state["cpu"])
+            if "cuda" in state and torch.cuda.is_available():
+                torch.cuda.set_rng_state(state["cuda"])
+            self.random_states = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.fit_loop._should_accumulate() or trainer.global_step == self.saved_step:
+            return
+        overdue = time.monotonic() - self.saved_at > 60 * self.every_minutes
+        stop = self.asked_to_stop or os.getppid() != self.parent
+        wanted, stop = _any_rank(trainer, [overdue, stop])
+        if stop or wanted or trainer.global_step % self.every_steps == 0:
+            self.save(trainer)
+        if stop:
+            raise Interrupted(
+                f"asked to stop: saved at step {trainer.global_step}; run the same command again to continue"
+            )
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write a checkpoint (atomic) and remove the oldest; all ranks must call it."""
+        trainer.save_checkpoint(self.directory / f"step-{trainer.global_step:08d}.ckpt", weights_only=False)
+        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        if trainer.is_global_zero:
+            for old in sorted(self.directory.glob("step-*.ckpt"))[: -self.keep]:
+                old.unlink()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        state = {"cpu": torch.get_rng_state()}
+        if trainer.strategy.root_device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(trainer.strategy.root_device)
+        states = [state]
+        if trainer.world_size > 1:
+            states = [{} for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(states, state)
+        checkpoint["random_states"] = states
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.random_states = checkpoint["random_states"]
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if hasattr(self, "previous"):
+            signal.signal(signal.SIGTERM, self.previous)
+
+    def _ask_to_stop(self, *_: Any) -> None:
+        self.asked_to_stop = True
+
+
+def _any_rank(trainer: pl.Trainer, flags: list[bool]) -> list[bool]:
+    if trainer.world_size == 1:
+        return flags
+    tensor = torch.tensor(flags, dtype=torch.int32, device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in tensor.tolist()]
+
+
+def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | None:
+    """The newest checkpoint in `directory` that can be read; unreadable ones are named and skipped.
+
+    Raises:
+        BadInput: the checkpoint is of another architecture.
+    """
+    for path in sorted(directory.glob("step-*.ckpt"), reverse=True):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+        except Exception as error:  # noqa: BLE001  whatever is wrong with the file, the one before it may be whole
+            say(f"{path}: skipped, it cannot be read ({type(error).__name__})")
+            continue
+        check_architecture(state, module.state_dict(), path)
+        say(f"continuing from {path}")
+        return path
+    return None
+
+
+def check_architecture(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path) -> None:
+    """Compare names and shapes of parameters.
+
+    Raises:
+        BadInput: they differ; names the first difference.
+    """
+    for name in sorted(set(found) | set(wanted)):
+        shapes = [tuple(state[name].shape) if name in state else "absent" for state in (found, wanted)]
+        if shapes[0] != shapes[1]:
+            raise BadInput(
+                f"{path}: a checkpoint of another architecture ({name} is {shapes[0]} there, {shapes[1]} in this model): "
+                "use the options it was trained with, or delete it to start again"
+            )

@@ -1,0 +1,63 @@
+"""Rank with BM25: the pool of hard negatives for training queries, and the baseline row of every table."""
+
+from bmae_lightning.measure.ranking import evaluate
+from bmae_lightning.negatives.bm25 import Bm25
+from bmae_lightning.progress import track
+from bmae_lightning.rank import say
+from bmae_lightning.run import write_run
+from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.tracking.loggers import Tracking
+
+TRAIN = "train"
+
+
+class Bm25Ranking:
+    """Writes run.<split>.trec for the training split and the evaluated ones, and the measures of the latter.
+
+    Args:
+        ranker: BM25 with its settings.
+        train_depth, depth: ranks kept for training queries and for evaluated queries.
+        splits: evaluated splits.
+        measures: in the words of ir_measures.
+        logger: tracking.
+    """
+
+    def __init__(
+        self, ranker: Bm25, train_depth: int, depth: int, splits: list[str], measures: list[str], logger: Tracking
+    ) -> None:
+        self.ranker, self.train_depth, self.depth = ranker, train_depth, depth
+        self.splits, self.measures, self.logger = splits, measures, logger
+
+    def run(self, context: Context) -> None:
+        prepared = Prepared(context.input("corpus"))
+        judged = {split: prepared.qrels(split) for split in self.splits}
+        ids: list[str] = []
+        texts: list[str] = []
+        for passage_id, text in prepared.texts():
+            ids.append(passage_id)
+            texts.append(text)
+        self.ranker.index(texts, ids)
+        results = {}
+        with self.logger.of(context) as loggers:
+            depths = ({TRAIN: self.train_depth} if TRAIN in prepared.splits else {}) | dict.fromkeys(self.splits, self.depth)
+            for split, depth in depths.items():
+                qrels = judged.get(split) or prepared.qrels(split)
+                queries = prepared.query_texts(set(qrels))
+                with track(f"{context.title}: {split}", len(queries), unit="queries") as advance:
+                    run = self.ranker.search(list(queries), list(queries.values()), depth, advance)
+                write_run(context.directory / f"run.{split}.trec", run, "bm25")
+                if split in judged:
+                    results[split] = measure_run(context, prepared, split, self.measures)
+            for logger in loggers:
+                logger.log_metrics({f"{s}/{m}": v for s, r in results.items() for m, v in r["mean"].items()}, step=0)
+        write_json(context.directory / "metrics.json", results)
+
+
+def measure_run(context: Context, prepared: Prepared, split: str, measures: list[str]) -> dict:
+    """Measure run.<split>.trec of a stage, say and store the result; per-query values go to per_query.<split>.json."""
+    measured = evaluate(prepared.qrels_path(split), context.directory / f"run.{split}.trec", measures)
+    write_json(context.directory / f"per_query.{split}.json", measured.per_query)
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in measured.mean.items())
+    say(f"{context.title}: {split}, {measured.queries} queries: {shown}")
+    return {"mean": measured.mean, "queries": measured.queries}

@@ -1,0 +1,119 @@
+"""Fine-tune a dual encoder with in-batch and hard negatives (Retriever-1 of finetuning §2)."""
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from bmae_lightning.dual_encoder import SIMILARITIES, DualEncoder, save_dual_encoder
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
+from bmae_lightning.encoder.scratch import ScratchEncoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.fit import fit
+from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
+from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
+from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
+from bmae_lightning.rank import rank, say
+from bmae_lightning.representation.pooled import PooledRepresentation
+from bmae_lightning.run import read_run
+from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.stage.bm25 import TRAIN
+from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.tracking.loggers import Tracking
+from bmae_lightning.vocabulary import Vocabulary
+
+
+class Finetune:
+    """Writes retriever/ (Hugging Face format with tokenizer and record) and metrics.jsonl.
+
+    The arguments are the options of `conf/stages/retriever1.yaml`.
+    """
+
+    def __init__(
+        self,
+        encoder: PretrainedEncoder | ScratchEncoder,
+        representation: PooledRepresentation,
+        negatives: RankedNegatives | RandomNegatives,
+        optim: AdamW,
+        schedule: LinearSchedule,
+        trainer: partial,
+        logger: Tracking,
+        seed: int,
+        similarity: str,
+        temperature: float,
+        query_length: int,
+        passage_length: int,
+        batch_size: int,
+        group: int,
+        lr: float,
+        warmup: float,
+        weight_decay: float,
+        checkpoint: dict[str, Any],
+        steps: int | None = None,
+        epochs: float | None = None,
+        workers: int = 0,
+        log_every: int = 1,
+    ) -> None:
+        if similarity not in SIMILARITIES:
+            raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        if group < 1:
+            raise ValueError(f"group counts the positive, so it is at least 1, got {group}")
+        number_of_steps(steps, epochs, 1, 1)
+        self.encoder, self.representation, self.negatives, self.optim = encoder, representation, negatives, optim
+        self.schedule, self.trainer, self.logger, self.seed = schedule, trainer, logger, seed
+        self.similarity, self.temperature = similarity, temperature
+        self.query_length, self.passage_length = query_length, passage_length
+        self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
+        self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
+        self.workers, self.log_every = workers, log_every
+
+    def run(self, context: Context) -> None:
+        prepared = Prepared(context.input("corpus"))
+        vocabulary = Vocabulary(prepared.tokenizer())
+        torch.manual_seed(self.seed)
+        passages, queries = prepared.passages(), prepared.queries()
+        spec = RetrieverSpec(
+            self.representation.pooling, passages.tokenizer_digest, self.similarity, self.query_length, self.passage_length
+        )
+        encoder = self._encoder(context, vocabulary, spec)
+        ranking = context.inputs.get("ranking")
+        run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
+        groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
+        steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
+        say(
+            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
+            f"hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query in a step"
+        )
+        collate = RetrieverBatches(groups, queries, passages, vocabulary, self.query_length, self.passage_length)
+        data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
+        model = DualEncoder(encoder, self.representation, self.similarity)
+        module = RetrieverModule(
+            model, self.group, self.temperature, self.optim, self.schedule, self.lr, self.weight_decay, self.warmup, steps
+        )
+        with self.logger.of(context) as loggers:
+            fit(
+                self.trainer, module, data, loggers, context.directory, context.title,
+                self.log_every, self.checkpoint, "queries",
+            )  # fmt: skip
+        if rank() == 0:
+            save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
+            write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
+
+    def _encoder(self, context: Context, vocabulary: Vocabulary, spec: RetrieverSpec) -> Encoder:
+        """The pre-trained encoder of this arm, or the encoder as it was before."""
+        if context.inputs.get("encoder") is None:
+            masked_lm, _ = self.encoder.masked_lm(vocabulary.size)
+            return Encoder(masked_lm, vocabulary)
+        directory = context.input("encoder") / "encoder"
+        found = RetrieverSpec.load(directory)
+        if found is None:
+            raise BadInput(f"{directory}: retriever_spec.json is missing; run the pretrain stage again")
+        found.require(directory, {"pooling": "representation"}, pooling=spec.pooling, tokenizer=spec.tokenizer)
+        masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, self.encoder.dropout, str(directory))
+        return Encoder(masked_lm, vocabulary)

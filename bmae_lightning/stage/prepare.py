@@ -1,0 +1,68 @@
+"""From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
+
+import shutil
+
+from bmae_lightning.corpus.beir import BeirCorpus
+from bmae_lightning.corpus.builtin import BuiltinCorpus
+from bmae_lightning.corpus.token_store import write_token_store
+from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
+from bmae_lightning.progress import track
+from bmae_lightning.rank import say
+from bmae_lightning.run import write_qrels
+from bmae_lightning.stage.context import Context, write_json
+
+
+class Prepare:
+    """Writes beir/ (built-in collection only), tokenizer/, passages/, queries/, qrels/ and corpus.json.
+
+    Args:
+        corpus: where texts come from.
+        tokenizer: where word pieces come from.
+        splits: judged splits to keep; None keeps all.
+    """
+
+    def __init__(
+        self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer,
+        splits: list[str] | None = None,
+    ) -> None:  # fmt: skip
+        self.corpus, self.tokenizer, self.splits = corpus, tokenizer, splits
+
+    def run(self, context: Context) -> None:
+        directory = context.directory
+        for name in ("beir", "tokenizer", "passages", "queries", "qrels"):
+            shutil.rmtree(directory / name, ignore_errors=True)
+        if isinstance(self.corpus, BuiltinCorpus):
+            taken = self.corpus.write(directory / "beir")
+            say(f"{context.stage}: built-in collection from " + ", ".join(f"{n} {v} ({p} pairs)" for n, v, p in taken))
+            source = BeirCorpus(str(directory / "beir"))
+        else:
+            source = self.corpus
+        counts = source.check()
+        splits = [split for split in source.splits() if self.splits is None or split in self.splits]
+        say(
+            f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: "
+            + ", ".join(f"{split} {counts.judgments[split]:,}" for split in splits)
+        )
+        self.tokenizer.make(lambda: (passage.full_text for passage in source.passages()), directory / "tokenizer")
+        tokenizer = load_tokenizer(directory / "tokenizer")
+        with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
+            write_token_store(
+                directory / "passages",
+                (passage.full_text for passage in source.passages()),
+                (passage.id for passage in source.passages()),
+                tokenizer,
+                progress=advance,
+            )
+            write_token_store(
+                directory / "queries",
+                (query.text for query in source.queries()),
+                (query.id for query in source.queries()),
+                tokenizer,
+                progress=advance,
+            )
+        (directory / "qrels").mkdir()
+        for split in splits:
+            write_qrels(directory / "qrels" / f"{split}.trec", source.judgments(split))
+        record = {"path": str(source.path), "splits": splits, "passages": counts.passages, "queries": counts.queries}
+        write_json(directory / "corpus.json", record)
+        write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})

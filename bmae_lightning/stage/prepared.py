@@ -1,0 +1,64 @@
+"""The prepared corpus as later stages read it: tokenizer, token stores, texts, judgments."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.corpus.beir import BeirCorpus
+from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.encoder.tokenizer import load_tokenizer
+from bmae_lightning.errors import BadInput
+from bmae_lightning.run import read_qrels
+from bmae_lightning.stage.context import read_json
+
+
+class Prepared:
+    """What the prepare stage wrote into `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.record = read_json(directory / "corpus.json")
+
+    @property
+    def splits(self) -> list[str]:
+        return self.record["splits"]
+
+    @property
+    def tokenizer_directory(self) -> Path:
+        return self.directory / "tokenizer"
+
+    def tokenizer(self) -> Any:
+        return load_tokenizer(self.tokenizer_directory)
+
+    def passages(self) -> TokenStore:
+        return TokenStore(self.directory / "passages")
+
+    def queries(self) -> TokenStore:
+        return TokenStore(self.directory / "queries")
+
+    def source(self) -> BeirCorpus:
+        """The texts."""
+        return BeirCorpus(self.record["path"])
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """(id, text with its title) of every passage, in the order of the store."""
+        return ((passage.id, passage.full_text) for passage in self.source().passages())
+
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        """query id -> passage id -> relevance.
+
+        Raises:
+            BadInput: no such split.
+        """
+        if split not in self.splits:
+            raise BadInput(
+                f"the corpus {self.record['path']} has no judgments for split {split!r} (qrels/{split}.tsv); "
+                f"there is {', '.join(self.splits)}"
+            )
+        return read_qrels(self.qrels_path(split))
+
+    def qrels_path(self, split: str) -> Path:
+        return self.directory / "qrels" / f"{split}.trec"
+
+    def query_texts(self, ids: set[str]) -> dict[str, str]:
+        return {query.id: query.text for query in self.source().queries() if query.id in ids}
