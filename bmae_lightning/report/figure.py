@@ -98,7 +98,7 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
     direct = len(series) <= 4 and max(map(text_width, map(printable, series))) < 1.5
     labels = [printable(key) if direct else "\n".join(fold(printable(key), 44)) for key in series]
     across = 2 if wide else 1
-    legend = 0.0 if direct or len(series) == 0 else _legend_height(labels, across)
+    legend = 0.0 if direct else _legend_height(labels, across)
     size = (9.0, 3.3 + legend) if wide else (5.2, 3.1 + legend)
     right = (max(map(text_width, labels)) + 0.15) if direct else 0.12
     figure = canvas(*size)
@@ -106,13 +106,14 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
     axes = figure.add_axes((box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]))
     if logarithmic:
         axes.set_yscale("log")
-    lines = []
+    lines, used = [], []
     for i, (key, points) in enumerate(series.items()):
-        turn = i // len(PALETTE) % len(DASHES)
-        mark = "o" if len(points) == 1 else ""
+        tint = tints.get(key, PALETTE[i % len(PALETTE)])
+        dash = DASHES[used.count(tint) % len(DASHES)]  # a colour that comes again is dashed
+        used.append(tint)
         xs, ys = zip(*points, strict=True)
-        (line,) = axes.plot(xs, ys, marker=mark, color=tints.get(key, PALETTE[i % len(PALETTE)]), linewidth=1.6,
-                            markersize=5, gid=f"s{i}", dashes=DASHES[turn])  # fmt: skip
+        (line,) = axes.plot(xs, ys, marker="o" if len(points) == 1 else "", color=tint, linewidth=1.6, markersize=5,
+                            gid=f"s{i}", dashes=dash)  # fmt: skip
         lines.append(line)
     _axes(axes, curve, logarithmic)
     if direct:

@@ -34,6 +34,7 @@ th:first-child,td.text{text-align:left}
 thead th{border-bottom:2px solid var(--ink);white-space:nowrap;vertical-align:bottom}
 tbody th{font-weight:500;overflow-wrap:anywhere;min-width:13rem}
 td.number{white-space:nowrap}
+abbr{text-decoration:none}
 th small,td small{display:block;color:var(--soft);font-size:.85em;font-weight:400}
 tbody strong{font-weight:700}
 .arms tbody th{padding-left:1.8em}
@@ -204,7 +205,7 @@ def _about(text: str) -> str:
 
 
 def _missing(text: str) -> str:
-    return text if text != "-" else '<span aria-label="missing">–</span>'
+    return text if text != "-" else '<abbr title="missing">–</abbr>'
 
 
 def _breakable(name: str) -> str:

@@ -1,0 +1,31 @@
+"""One report that holds what is hard to show: markup, quotes, a missing value, a tie, a long name, published values."""
+
+import pytest
+
+from bmae_lightning.report.content import Arm, Curve, Report, Sample
+
+LONG = "retromae decoders.enhanced.mask.rate=0.3"
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report(
+        title="RetroMAE & <friends>",
+        subtitle="test split, 'quoted' \"twice\"",
+        arms=[
+            Arm("BM25", {"nDCG@10": 0.53214, "RR@10": 0.49121, "R@100": 0.861, "P@5": 0.2}, 208, "k1=0.9 <b>"),
+            Arm("no pre-training", {"nDCG@10": 0.5512, "RR@10": 0.5034, "R@100": float("nan")}, 208),
+            Arm(LONG, {"nDCG@10": 0.55122, "RR@10": 0.5123, "R@100": 0.891, "P@5": 0.2}, 208, paper={"RR@10": 0.416}),
+        ],
+        curves=[
+            Curve("pre-training", {"total <x>": [(1, 9.0), (2, 8.0)], "encoder": [(1, 5.0), (2, float("inf"))]}),
+            Curve("fine-tuning", {LONG: [(step, 3.0 / (step + 1)) for step in range(1000)]}),
+        ],
+        samples=[
+            Sample(
+                "the cat sat on a <mat> &", "the [MASK] sat on [MASK] <mat> &", {"enhanced": "the dog sat on a <mat> &"}
+            )
+        ],
+        settings={"encoder.name": "MiniLM", "corpus.path": "<script>alert(1)</script>"},
+        notes=["small & noisy: see https://example.org/x"],
+    )

@@ -1,0 +1,38 @@
+import json
+import math
+
+import pytest
+
+from bmae_lightning.report.content import Arm, Report
+
+
+def test_measures_usual_first_then_in_order_of_appearance(report):
+    assert report.measures() == ["RR@10", "nDCG@10", "R@100", "P@5"]
+
+
+def test_measure_known_only_from_the_paper_has_a_column():
+    report = Report("", "", [Arm("a", {}, 1, paper={"RR@10": 0.4})], [], [], {}, [])
+    assert report.measures() == ["RR@10"]
+
+
+def test_json_round_trip(report):
+    again = Report.from_json(report.to_json())
+    assert math.isnan(again.arms[1].measures.pop("R@100"))
+    assert math.isnan(report.arms[1].measures.pop("R@100"))
+    assert math.isnan(again.curves[0].series["encoder"].pop()[1])
+    report.curves[0].series["encoder"].pop()
+    again.curves[0].series["encoder"], report.curves[0].series["encoder"] = [], []
+    assert again == report
+
+
+def test_json_is_strict(report):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads(report.to_json(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"format": 99}', '{"format": 1, "title": ""}'])
+def test_other_json_is_refused(text):
+    with pytest.raises(ValueError):
+        Report.from_json(text)
