@@ -88,7 +88,3 @@ def _keep_until(path: Path, step: int) -> None:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
         path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
 
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of a `metrics.jsonl`."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

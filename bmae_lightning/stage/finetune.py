@@ -12,8 +12,8 @@ from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
-from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
+from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
 from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
 from bmae_lightning.rank import rank, say

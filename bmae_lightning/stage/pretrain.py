@@ -19,8 +19,8 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.lit.data import Item, TrainingData
 from bmae_lightning.lit.fit import fit
-from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
+from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.pretrain import PretrainModule
 from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.loss.normalise import NORMS

@@ -1,0 +1,34 @@
+# Two commands are enough: `make demo` (install, run the main job) and `make test` (install, lint, tests).
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint format clean
+
+$(VENV)/installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) .
+	touch $@
+
+$(VENV)/installed-dev: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e ".[dev,tensorboard]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python -m bmae_lightning +experiment=retromae
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,9 @@
+"""Read what training wrote down, without importing what wrote it."""
+
+import json
+from pathlib import Path
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a `metrics.jsonl`, one per logged step."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,69 @@
+"""After a sweep: one table and one page over all of its jobs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+
+
+class Comparison(Callback):
+    """Hydra callback; reads the `result.json` of every job of a sweep."""
+
+    def on_multirun_end(self, config: Any, **_: Any) -> None:
+        """Write report.html and report.json into the sweep's directory and print the table."""
+        from bmae_lightning.rank import rank
+
+        directory = Path(config.hydra.sweep.dir)
+        files = sorted(directory.glob("*/result.json"), key=lambda path: int(path.parent.name))
+        if rank() == 0 and len(files) > 1:
+            compare([json.loads(path.read_text(encoding="utf-8")) for path in files], directory)
+
+
+def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
+    """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
+
+    Args:
+        jobs: `overrides` and `nodes` (stage -> directory) of every finished job.
+        directory: where report.html and report.json go.
+    """
+    import dataclasses
+
+    from bmae_lightning.report.content import Report
+    from bmae_lightning.report.machine import read_json, write_json
+    from bmae_lightning.report.page import write_html
+    from bmae_lightning.report.table import print_report
+
+    common = set.intersection(*(set(job["overrides"]) for job in jobs))
+    arms, curves, settings, notes, seen = [], [], {}, [], set()
+    subtitle = ""
+    for job in jobs:
+        if "report" not in job["nodes"]:
+            continue
+        part = read_json(Path(job["nodes"]["report"]) / "report.json")
+        subtitle = part.subtitle
+        differing = " ".join(item for item in job["overrides"] if item not in common)
+        nodes = {_arm(key): path for key, path in job["nodes"].items() if key.startswith(("evaluate", "bm25"))}
+        for arm in part.arms:
+            if nodes.get(arm.name, differing) in seen:
+                continue
+            seen.add(nodes.get(arm.name, differing))
+            shared = arm.name in ("bm25", "no pre-training")
+            arms.append(arm if shared else dataclasses.replace(arm, name=f"{arm.name} {differing}".strip()))
+        curves += [
+            dataclasses.replace(curve, title=f"{curve.title} {differing}")
+            for curve in part.curves
+            if curve.title.startswith("Pre-training")
+        ]
+        settings[differing or "job"] = job["nodes"]["report"]
+    if not arms:
+        return
+    report = Report("comparison", subtitle, arms, curves, [], settings, notes)
+    write_json(directory / "report.json", report)
+    write_html(directory / "report.html", report)
+    print_report(report, directory / "report.html")
+
+
+def _arm(key: str) -> str:
+    stage, _, arm = key.partition("@")
+    return "bm25" if stage == "bm25" else "no pre-training" if arm == "none" else arm

@@ -1,0 +1,108 @@
+"""Collect what finished stages measured into one page, one JSON file and one table in the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.report.content import Arm, Curve, Report, Sample
+from bmae_lightning.report.machine import read_json as read_report
+from bmae_lightning.report.machine import write_json as write_report
+from bmae_lightning.report.page import write_html
+from bmae_lightning.report.table import print_report
+from bmae_lightning.stage.context import Context, read_json, write_json
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.tracking.loggers import Tracking
+
+SHOWN = ("batch_size", "steps", "epochs", "lr", "length", "passage_length", "group", "similarity", "temperature")
+
+
+class MakeReport:
+    """Writes report.html, report.json.
+
+    Args:
+        title: name of the experiment.
+        measures: columns of the table.
+        split: the judged split that is compared.
+        logger: tracking.
+    """
+
+    def __init__(self, title: str, measures: list[str], split: str, logger: Tracking) -> None:
+        self.title, self.measures, self.split, self.logger = title, measures, split, logger
+
+    def run(self, context: Context) -> None:
+        stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
+        report = make_report(self.title, stages, self.measures, self.split)
+        write_report(context.directory / "report.json", report)
+        write_html(context.directory / "report.html", report)
+        results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
+        write_json(context.directory / "metrics.json", results)
+        with self.logger.of(context) as loggers:
+            for logger in loggers:
+                logger.log_metrics(results, step=0)
+                if hasattr(logger, "log_table"):
+                    columns = ["arm", "queries", *self.measures]
+                    rows = [[arm.name, arm.queries, *map(arm.measures.get, self.measures)] for arm in report.arms]
+                    logger.log_table(key="comparison", columns=columns, data=rows)
+
+
+def show(directory: Path) -> None:
+    """Print the table of a finished report and where its page lies."""
+    print_report(read_report(directory / "report.json"), directory / "report.html")
+
+
+def make_report(title: str, stages: dict[str, Path], measures: list[str], split: str) -> Report:
+    """A report of finished stages.
+
+    Args:
+        title: name of the experiment.
+        stages: `stage` or `stage@arm` -> its directory.
+        measures: which measures to show.
+        split: the judged split.
+    """
+    arms, curves, samples, settings = [], [], [], {}
+    loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for key, directory in stages.items():
+        stage, _, arm = key.partition("@")
+        config = read_json(directory / "manifest.json")["config"]
+        if stage == "prepare":
+            settings["corpus"] = _corpus(directory, config)
+        if (directory / "metrics.jsonl").is_file():
+            lines = read_metrics(directory / "metrics.jsonl")
+            if stage == "pretrain":
+                names = [name for name in lines[0] if name.startswith("loss/")]
+                series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
+                curves.append(Curve(f"Pre-training ({arm})", series))
+            else:
+                loss_series.setdefault(stage, {})[arm] = [(line["step"], line["loss"]) for line in lines]
+            settings[key] = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
+        if (directory / "samples.json").is_file():
+            samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
+        results = read_json(directory / "metrics.json")
+        if isinstance(results.get(split), dict):
+            shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
+            arms.append(Arm(arm_name(stage, arm), shown, results[split]["queries"], note=_note(stage, arm, results)))
+    curves += [Curve(f"Fine-tuning ({stage})", series) for stage, series in loss_series.items()]
+    arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
+    subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
+    return Report(title, subtitle, arms, curves, samples, settings, [])
+
+
+def arm_name(stage: str, arm: str) -> str:
+    """How an arm is called in tables."""
+    return "bm25" if stage == "bm25" else "no pre-training" if arm == "none" else arm
+
+
+def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
+    if stage == "bm25":
+        return "bm25s"
+    rate = results.get("passages_per_second")
+    return f"encodes {rate:,.0f} passages/s" if rate else ""
+
+
+def _corpus(directory: Path, config: dict[str, Any]) -> str:
+    record = Prepared(directory).record
+    if "packages" in config["corpus"]:
+        source = "documentation of " + ", ".join(config["corpus"]["packages"])
+    else:
+        source = str(config["corpus"].get("path"))
+    return f"{source}: {record['passages']:,} passages, {record['queries']:,} queries"
