@@ -1,0 +1,82 @@
+"""What data workers hand to the model: uncorrupted token ids of one or several streams, and which passage a row is.
+
+Masks and corruption are made from these on the device, inside the model; a batch holds no labels.
+Shapes: B passages, L padded length including [CLS] and [SEP].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`[CLS] x_1 .. x_N [SEP] [PAD] ..` of B texts.
+
+    ids_BL: int64.  real_BL: bool, False on padding.  values: optional numbers [B, L] per position that a mask policy
+    reads by name (for instance an importance score).
+    """
+
+    ids_BL: Tensor
+    real_BL: Tensor
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def map(self, function) -> Tokens:
+        """The same with function applied to every tensor."""
+        values = {name: function(value) for name, value in self.values.items()}
+        return Tokens(function(self.ids_BL), function(self.real_BL), values)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Tokens:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """B passages: their streams (texts that belong to the passage; 'passage' is the text itself), number and epoch.
+
+    passage_B: int64, number of the passage in its corpus.  epoch_B: int64, how often it has been seen before.
+    """
+
+    streams: Mapping[str, Tokens]
+    passage_B: Tensor
+    epoch_B: Tensor
+
+    def map(self, function) -> TextBatch:
+        """The same with function applied to every tensor."""
+        streams = {name: tokens.map(function) for name, tokens in self.streams.items()}
+        return TextBatch(streams, function(self.passage_B), function(self.epoch_B))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> TextBatch:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> TextBatch:
+        return self.map(lambda tensor: tensor.pin_memory())
+
+    def first(self, count: int) -> TextBatch:
+        """Only the first passages."""
+        return self.map(lambda tensor: tensor[:count])
+
+
+def pad_rows(rows: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: int, max_length: int) -> Tokens:
+    """Rows of content ids as Tokens: cut from the right to max_length - 2, [CLS] and [SEP] added, padded alike.
+
+    rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.
+    """
+    if max_length < 3:
+        raise ValueError(f"max_length must leave room for [CLS], a token and [SEP] (at least 3), got {max_length}")
+    if not rows:
+        raise ValueError("pad_rows needs at least one row")
+    cut = [row[: max_length - 2] for row in rows]
+    size_B = np.fromiter(map(len, cut), dtype=np.int64, count=len(cut))
+    position_L = np.arange(int(size_B.max()) + 2)
+    ids_BL = np.full((len(cut), len(position_L)), pad_id, dtype=np.int64)
+    ids_BL[(position_L >= 1) & (position_L <= size_B[:, None])] = np.concatenate(cut)
+    ids_BL[:, 0] = cls_id
+    ids_BL[np.arange(len(cut)), size_B + 1] = sep_id
+    real_BL = position_L < size_B[:, None] + 2
+    return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(real_BL))

@@ -1,0 +1,32 @@
+"""BERT's corruption: a selected piece becomes [MASK], a random piece, or stays (80/10/10).
+
+Used by the encoders of RetroMAE, DupMAE, MASTER and CDMAE and by the masked decoders of MASTER and CDMAE.
+"""
+
+import torch
+from torch import Tensor
+
+from bmae_lightning.corruption.corruption import Corrupted, Corruption, label_selected, unselect_special
+from bmae_lightning.noise import Noise
+from bmae_lightning.vocabulary import Vocabulary
+
+
+class BertCorruption(Corruption):
+    """Each selected piece by itself: [MASK] with probability `mask`, any id at all with probability `random`."""
+
+    def __init__(self, mask: float = 0.8, random: float = 0.1):
+        if not (mask >= 0 and random >= 0 and mask + random <= 1):
+            raise ValueError(f"mask and random must be probabilities that sum to at most 1, got {mask} and {random}")
+        self.mask = mask
+        self.random = random
+
+    def corrupt(
+        self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
+    ) -> Corrupted:
+        selected_BL = unselect_special(ids_BL, selected_BL, vocabulary)
+        length = ids_BL.shape[1]
+        fate_BL = noise.uniform(f"{salt}/fate", length)
+        random_BL = noise.below(f"{salt}/random", length, vocabulary.size)
+        changed_BL = torch.where(fate_BL < self.mask + self.random, random_BL, ids_BL)
+        changed_BL = changed_BL.masked_fill(fate_BL < self.mask, vocabulary.mask_id)
+        return Corrupted(torch.where(selected_BL, changed_BL, ids_BL), label_selected(ids_BL, selected_BL), selected_BL)

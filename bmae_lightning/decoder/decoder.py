@@ -1,0 +1,99 @@
+"""What a decoder is: it sees the bottleneck and a weakened text, and its loss is how badly it recovers the text.
+
+Decoders share the encoder's embeddings and head and own only their layers, so their gradient reaches the encoder's
+layers through the bottleneck alone.
+Shapes: B passages, L positions, D width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bmae_lightning.batch import TextBatch
+from bmae_lightning.corruption.corruption import IGNORED
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.loss.vocabulary import TokenLoss, vocabulary_loss
+from bmae_lightning.noise import Noise
+from bmae_lightning.view import MaskedText, check_span
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One encoder pass: hidden_BLD (last layer), bottleneck_BD, the masked text it read, and early layers asked for."""
+
+    hidden_BLD: Tensor
+    bottleneck_BD: Tensor
+    masked: MaskedText
+    early: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """hidden_BLD: states for the head.  labels_BL: ids to recover, -100 = none.  original_BL: the text.
+
+    rate: realised share of content tokens that were selected or hidden (scalar).
+    """
+
+    hidden_BLD: Tensor
+    labels_BL: Tensor
+    original_BL: Tensor
+    rate: Tensor
+
+
+class Decoder(nn.Module, ABC):
+    """view: the encoder's view whose bottleneck is read.  stream, span: the text to recover.  weight: of its loss.
+
+    A constructor only checks and remembers; `build` makes the layers once there is an encoder.
+    """
+
+    early_layers: tuple[int, ...] = ()
+
+    def __init__(self, view: str, stream: str, span: str, weight: float):
+        super().__init__()
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"weight must be a number of at least 0, got {weight}")
+        self.view = view
+        self.stream = stream
+        self.span = check_span(span)
+        self.weight = float(weight)
+
+    @abstractmethod
+    def build(self, encoder: Encoder) -> None:
+        """Make this decoder's own parameters."""
+
+    @abstractmethod
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
+        """Weaken the text and run the layers; salt names this decoder's draws in `noise`."""
+
+    def loss(self, encoder: Encoder, decoded: Decoded) -> TokenLoss:
+        return vocabulary_loss(decoded.hidden_BLD, decoded.labels_BL, encoder.head)
+
+    def forward(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> TokenLoss:
+        return self.loss(encoder, self.decode(encoder, encoded, batch, noise, salt))
+
+    def rebuilt(self, encoder: Encoder, decoded: Decoded) -> Tensor | None:
+        """The text [B, L] with the most likely id at labelled positions; None for decoders that order no tokens."""
+        return guess(encoder, decoded.hidden_BLD, decoded.labels_BL, decoded.original_BL)
+
+
+def guess(encoder: Encoder, hidden_BLD: Tensor, labels_BL: Tensor, original_BL: Tensor) -> Tensor:
+    """original_BL with the head's most likely id at labelled positions."""
+    labelled_BL = labels_BL != IGNORED
+    ids_BL = original_BL.clone()
+    ids_BL[labelled_BL] = encoder.head(hidden_BLD[labelled_BL]).argmax(-1)
+    return ids_BL
+
+
+def with_bottleneck(bottleneck_BD: Tensor, states_BLD: Tensor) -> Tensor:
+    """states_BLD with slot 0 replaced by the bare bottleneck: no position, type, norm or dropout of its own."""
+    return torch.cat([bottleneck_BD[:, None].to(states_BLD.dtype), states_BLD[:, 1:]], dim=1)
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """Number of True in part over that in whole (scalar, 0 if there is none)."""
+    return part.sum() / whole.sum().clamp(min=1)

@@ -1,0 +1,123 @@
+"""Enhanced decoding (RetroMAE §3.3, Eq. 4-8): one two-stream layer; every position sees its own sample of the text.
+
+The query stream is bottleneck + position, keys and values are the uncorrupted text with the bottleneck in slot 0; no
+position sees itself, so every content token carries loss.
+Shapes: B passages, L positions (second L: keys), D width, K masks in the pool.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from bmae_lightning.batch import TextBatch, Tokens
+from bmae_lightning.corruption.corruption import IGNORED
+from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.mask.policy import MaskPolicy
+from bmae_lightning.noise import Noise
+from bmae_lightning.view import take
+
+QUERIES = ("raw", "embedded")
+ROWS = ("independent", "pooled")
+POOL = 256
+
+
+class EnhancedDecoder(Decoder):
+    """Recovers every content token from the bottleneck and a sample of the other tokens drawn for that position.
+
+    mask: hides keys, drawn once per row.  view: whose bottleneck.  stream, span: the text.  weight: of the loss.
+    query: 'raw' adds bare position rows to the bottleneck (RetroMAE), 'embedded' sends it through the embedding module
+    (DupMAE).  rows: 'independent' draws a mask per row (paper), 'pooled' picks each row's mask with replacement from
+    min(T, 256) draws (released code).  layers: 1; a second layer would read the first one's outputs as keys and so leak
+    every token back to itself.
+    """
+
+    def __init__(
+        self,
+        mask: MaskPolicy,
+        view: str = "passage",
+        stream: str = "passage",
+        span: str = "whole",
+        layers: int = 1,
+        query: str = "raw",
+        rows: str = "independent",
+        weight: float = 1.0,
+    ):
+        super().__init__(view, stream, span, weight)
+        if layers != 1:
+            raise ValueError(
+                f"layers must be 1 for enhanced decoding, got {layers}: a second layer would let each token see itself "
+                "through the others; use a shallow decoder for more layers"
+            )
+        if query not in QUERIES:
+            raise ValueError(f"query must be one of {', '.join(QUERIES)}, got {query!r}")
+        if rows not in ROWS:
+            raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+        self.mask = mask
+        self.query = query
+        self.rows = rows
+
+    def build(self, encoder: Encoder) -> None:
+        self.layer: nn.ModuleList = encoder.new_layers(1)
+
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
+        tokens = take(batch, self.stream, self.span)
+        visible_BLL = self.visible(encoder, tokens, noise, salt, encoded.masked.selection_in(self.stream, self.span))
+        labels_BL = content_labels(tokens)
+        hidden_BLD = self.read(encoder, encoded.bottleneck_BD, tokens.ids_BL, visible_BLL)
+        labelled_BL = labels_BL != IGNORED
+        pair_BLL = labelled_BL[:, :, None] & labelled_BL[:, None]
+        return Decoded(hidden_BLD, labels_BL, tokens.ids_BL, share(pair_BLL & ~visible_BLL, pair_BLL))
+
+    def visible(
+        self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None = None
+    ) -> Tensor:
+        """Which key (last axis) each row may see, bool [B, L, L]: never itself or padding; padding rows see nothing."""
+        length = tokens.ids_BL.shape[1]
+        rows = length if self.rows == "independent" else min(length, POOL)
+        hidden_BLL = self.mask.select(tokens, encoder.vocabulary, noise, f"{salt}/mask", rows, reference_BL)
+        if self.rows == "pooled":
+            pool_B = tokens.real_BL.sum(1).clamp(1, POOL)
+            pick_BL = noise.below(f"{salt}/pool", length, pool_B)
+            hidden_BLL = hidden_BLL.gather(1, pick_BL[:, :, None].expand(-1, -1, length))
+        self_LL = torch.eye(length, dtype=torch.bool, device=hidden_BLL.device)
+        real_BLL = tokens.real_BL[:, :, None] & tokens.real_BL[:, None]
+        return real_BLL & ~hidden_BLL & ~self_LL
+
+    def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
+        """The two-stream layer, with the parameters of an ordinary one; the residual is the query stream."""
+        layer = self.layer[0]
+        attention = layer.attention.self
+        query_BLD = self.query_stream(encoder, bottleneck_BD, ids_BL.shape[1])
+        context_BLD = with_bottleneck(bottleneck_BD, encoder.embed(ids_BL))
+
+        def heads(states_BLD: Tensor) -> Tensor:
+            return states_BLD.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+
+        mixed = scaled_dot_product_attention(
+            heads(attention.query(query_BLD)),
+            heads(attention.key(context_BLD)),
+            heads(attention.value(context_BLD)),
+            attn_mask=never_empty(visible_BLL)[:, None],
+            dropout_p=attention.dropout.p if attention.training else 0.0,
+        )
+        return layer.feed_forward_chunk(layer.attention.output(mixed.transpose(1, 2).flatten(2), query_BLD))
+
+    def query_stream(self, encoder: Encoder, bottleneck_BD: Tensor, length: int) -> Tensor:
+        """Bottleneck + position rows [B, L, D] (Eq. 4), bare or through the whole embedding module."""
+        if self.query == "raw":
+            return bottleneck_BD[:, None] + encoder.position_rows(length)
+        return encoder.embed_vectors(bottleneck_BD[:, None].expand(-1, length, -1))
+
+
+def content_labels(tokens: Tokens) -> Tensor:
+    """Every id between the outer [CLS] and [SEP] is a label, [UNK] included; -100 elsewhere [B, L]."""
+    inner_BL = tokens.real_BL & tokens.real_BL.roll(-1, 1)
+    inner_BL[:, 0] = inner_BL[:, -1] = False
+    return torch.where(inner_BL, tokens.ids_BL, IGNORED)
+
+
+def never_empty(visible_BLL: Tensor) -> Tensor:
+    """visible_BLL with slot 0 shown to rows that see nothing (padding), so that their softmax is finite."""
+    blind_BL = ~visible_BLL.any(-1)
+    return torch.cat([visible_BLL[:, :, :1] | blind_BL[:, :, None], visible_BLL[:, :, 1:]], dim=-1)

@@ -1,0 +1,99 @@
+"""The encoder: a Hugging Face BERT with its masked-language-model head, and what decoders borrow from it.
+
+Decoders share its embeddings, positions and head (all five methods) and own only layers of the same kind.
+Shapes: B passages, L positions, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from transformers import BertForMaskedLM
+from transformers.models.bert.modeling_bert import BertLayer
+
+from bmae_lightning.errors import BadInput
+from bmae_lightning.vocabulary import Vocabulary
+
+INITS = ("random", "last_layers")
+
+
+class Encoder(nn.Module):
+    """masked_lm: the network, exported after pre-training.  vocabulary: of the tokenizer it was made for."""
+
+    def __init__(self, masked_lm: BertForMaskedLM, vocabulary: Vocabulary):
+        super().__init__()
+        if vocabulary.size > masked_lm.config.vocab_size:
+            raise BadInput(
+                f"the tokenizer has {vocabulary.size} tokens, the encoder embeds only {masked_lm.config.vocab_size}: "
+                "use the tokenizer of the same checkpoint"
+            )
+        masked_lm.set_attn_implementation("sdpa")
+        self.masked_lm = masked_lm
+        self.vocabulary = vocabulary
+
+    @property
+    def config(self):
+        return self.masked_lm.config
+
+    @property
+    def width(self) -> int:
+        return self.config.hidden_size
+
+    def forward(self, ids_BL: Tensor, real_BL: Tensor) -> Tensor:
+        """Last-layer hidden states [B, L, D]; real_BL is False on padding."""
+        return self.with_early(ids_BL, real_BL, ())[0]
+
+    def with_early(self, ids_BL: Tensor, real_BL: Tensor, layers: Iterable[int]) -> tuple[Tensor, dict[int, Tensor]]:
+        """Last-layer states and those after the given layers (1 = the first, 0 = the embeddings), each [B, L, D]."""
+        layers = tuple(layers)
+        limit = self.config.max_position_embeddings
+        if ids_BL.shape[1] > limit:
+            raise BadInput(
+                f"a text of {ids_BL.shape[1]} tokens does not fit the encoder's {limit} positions; lower max_length"
+            )
+        output = self.masked_lm.bert(input_ids=ids_BL, attention_mask=real_BL.long(), output_hidden_states=bool(layers))
+        return output.last_hidden_state, {layer: output.hidden_states[layer] for layer in layers}
+
+    def embed(self, ids_BL: Tensor) -> Tensor:
+        """Word + position + type embeddings, normalised, with dropout [B, L, D]."""
+        return self.masked_lm.bert.embeddings(input_ids=ids_BL)
+
+    def embed_vectors(self, vectors_BLD: Tensor) -> Tensor:
+        """The embedding module with vectors in place of word embeddings [B, L, D]."""
+        return self.masked_lm.bert.embeddings(inputs_embeds=vectors_BLD)
+
+    def position_rows(self, length: int) -> Tensor:
+        """The first rows of the position embedding [L, D]."""
+        return self.masked_lm.bert.embeddings.position_embeddings.weight[:length]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Vocabulary logits [..., V] of hidden states [..., D]; the output projection is the word embedding."""
+        return self.masked_lm.cls(hidden)
+
+    def new_layers(self, count: int, init: str = "random") -> nn.ModuleList:
+        """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
+        if init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        own = self.masked_lm.bert.encoder.layer
+        if init == "last_layers":
+            if count > len(own):
+                raise ValueError(
+                    f"init: last_layers copies {count} layers but the encoder has {len(own)}; lower layers"
+                )
+            return nn.ModuleList(copy.deepcopy(layer) for layer in own[-count:])
+        layers = nn.ModuleList(BertLayer(self.config) for _ in range(count))
+        for module in layers.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=self.config.initializer_range)
+                nn.init.zeros_(module.bias)
+        like = next(own.parameters())
+        return layers.to(device=like.device, dtype=like.dtype)
+
+
+def key_mask(real_BL: Tensor) -> Tensor:
+    """The attention mask [B, 1, 1, L] of a bidirectional layer; slot 0 is always visible, so every row has a key."""
+    first_L = torch.arange(real_BL.shape[1], device=real_BL.device) == 0
+    return (real_BL | first_L)[:, None, None]

@@ -1,0 +1,109 @@
+"""Whole-word selection on the device: words, their budget, and the one routine that takes words by priority.
+
+This is whole-word masking as the released RetroMAE, DupMAE, SimLM and MASTER use it: shuffled words are taken up to a
+budget of pieces. A policy gives a priority to every word; `select_words` does the rest.
+Shapes: B passages, L positions, W word slots (= L, so that no shape depends on the data), R rows (masks per passage).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bmae_lightning.batch import Tokens
+from bmae_lightning.noise import Noise, widest_float
+from bmae_lightning.vocabulary import Vocabulary
+
+FILLS = ("exact", "prefix")
+
+
+@dataclass(frozen=True)
+class Words:
+    """word_BL: which word a position belongs to, -1 for none.  size_BW: pieces of each word, 0 in unused slots."""
+
+    word_BL: Tensor
+    size_BW: Tensor
+
+
+class MaskPolicy(ABC):
+    """Chooses the positions to mask. One file per policy; a policy with tensors may also be an nn.Module."""
+
+    @abstractmethod
+    def select(
+        self,
+        tokens: Tokens,
+        vocabulary: Vocabulary,
+        noise: Noise,
+        salt: str,
+        rows: int | None = None,
+        reference_BL: Tensor | None = None,
+    ) -> Tensor:
+        """True at selected positions: bool [B, L], or [B, R, L] with R = rows independent draws per passage.
+
+        reference_BL: what the encoder's view selected in the same text, for policies that relate to it; None when the
+        texts differ. salt names this draw in `noise`.
+        """
+
+
+def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = None) -> Words:
+    """Words from left to right: skipped ids are ignored, a `##` piece joins the word before it, if there is one.
+
+    skip_V: ids that belong to no word, by default [CLS] and [SEP].
+    """
+    skip_V = vocabulary.skip_V if skip_V is None else skip_V
+    piece_BL = tokens.real_BL & ~skip_V[tokens.ids_BL]
+    joins_BL = vocabulary.continuation_V[tokens.ids_BL] & (piece_BL.cumsum(1) > 1)
+    word_BL = (piece_BL & ~joins_BL).cumsum(1) - 1
+    size_BW = torch.zeros_like(word_BL).scatter_add_(1, word_BL.clamp(min=0), piece_BL.long())
+    return Words(word_BL.masked_fill(~piece_BL, -1), size_BW)
+
+
+def budget(base_B: Tensor, rate: float) -> Tensor:
+    """Pieces to select [B]: round(base * rate), halves to even as Python does, at least 1 and at most 512."""
+    return (base_B.to(widest_float(base_B.device)) * rate).round().clamp(1, 512).long()
+
+
+def check_fill(fill: str) -> str:
+    if fill not in FILLS:
+        raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")
+    return fill
+
+
+def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "exact") -> Tensor:
+    """Whole words in falling priority, at most budget_B pieces: bool [B, (R,) L] for priority [B, (R,) W].
+
+    fill 'exact': a word longer than what is left is skipped and the next is tried; 'prefix': selection ends there.
+    """
+    rowless = priority.ndim == 2
+    priority_BRW = priority[:, None] if rowless else priority
+    shape = priority_BRW.shape
+    order_BRW = priority_BRW.masked_fill((words.size_BW == 0)[:, None], -torch.inf).argsort(-1, True, stable=True)
+    size_BRW = words.size_BW.int()[:, None].expand(shape).gather(-1, order_BRW)
+    room_BR1 = budget_B.int()[:, None, None].expand(*shape[:2], 1)
+    if check_fill(fill) == "prefix":
+        taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) <= room_BR1)
+    else:
+        taken_BRW = _take_what_fits(size_BRW, room_BR1)
+    chosen_BRW = torch.zeros_like(taken_BRW).scatter_(-1, order_BRW, taken_BRW)
+    word_BRL = words.word_BL[:, None].expand(*shape[:2], -1)
+    mask_BRL = chosen_BRW.gather(-1, word_BRL.clamp(min=0)) & (word_BRL >= 0)
+    return mask_BRL[:, 0] if rowless else mask_BRL
+
+
+def _take_what_fits(size_BRW: Tensor, room_BR1: Tensor) -> Tensor:
+    """The skip-if-too-long rule in a few passes instead of one step per word.
+
+    A pass takes the longest run of words that fit one by one. The word that ends the run was longer than the room then
+    left, so every pass leaves less than the size of some word, and two or three passes are the rule.
+    """
+    taken_BRW = torch.zeros_like(size_BRW, dtype=torch.bool)
+    while True:
+        fits_BRW = (size_BRW > 0) & ~taken_BRW & (size_BRW <= room_BR1)
+        run_BRW = fits_BRW & ((size_BRW * fits_BRW).cumsum(-1, dtype=torch.int32) <= room_BR1)
+        if not bool(run_BRW.any()):
+            return taken_BRW
+        taken_BRW |= run_BRW
+        room_BR1 = room_BR1 - (size_BRW * run_BRW).sum(-1, keepdim=True, dtype=torch.int32)

@@ -1,0 +1,37 @@
+"""Every word is equally likely: whole-word masking of BERT, the encoder mask of all five methods.
+
+RetroMAE's enhanced decoding samples the same policy once per position.
+"""
+
+from torch import Tensor
+
+from bmae_lightning.batch import Tokens
+from bmae_lightning.mask.policy import MaskPolicy, budget, check_fill, group_words, select_words
+from bmae_lightning.noise import Noise
+from bmae_lightning.vocabulary import Vocabulary
+
+
+class UniformMask(MaskPolicy):
+    """Selects shuffled whole words up to round(rate * T) pieces, T counting [CLS] and [SEP].
+
+    rate: share in (0, 1).  fill: 'exact' skips a word that does not fit, 'prefix' ends there (see `select_words`).
+    """
+
+    def __init__(self, rate: float, fill: str = "exact"):
+        if not 0 < rate < 1:
+            raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
+        self.rate = rate
+        self.fill = check_fill(fill)
+
+    def select(
+        self,
+        tokens: Tokens,
+        vocabulary: Vocabulary,
+        noise: Noise,
+        salt: str,
+        rows: int | None = None,
+        reference_BL: Tensor | None = None,
+    ) -> Tensor:
+        words = group_words(tokens, vocabulary)
+        priority = noise.uniform(salt, words.size_BW.shape[1], rows)
+        return select_words(words, priority, budget(tokens.real_BL.sum(1), self.rate), self.fill)
