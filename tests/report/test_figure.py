@@ -29,7 +29,7 @@ def test_one_bar_per_arm_and_measure_that_has_a_value(report):
 
 
 def test_length_of_a_bar_is_its_value():
-    arms = [Arm("a", {"RR@10": 0.2, "R@50": 0.4}, 1), Arm("b", {"RR@10": 0.8, "R@50": 0.0}, 1)]
+    arms = [Arm("a", {"RR@10": 0.2, "R@50": 0.4}, 1), Arm("b", {"RR@10": 0.8, "R@50": 0.6}, 1)]
     bars = groups(bar_figure(Report("", "", arms, [], [], {}, [])), "bars-a")
 
     def length(name: str) -> float:
@@ -42,7 +42,19 @@ def test_length_of_a_bar_is_its_value():
     assert unit > 5
     assert length("bars-a1-m0") == pytest.approx(4 * unit, rel=0.01)
     assert length("bars-a0-m1") == pytest.approx(2 * unit, rel=0.01)
-    assert length("bars-a1-m1") == 0
+    assert length("bars-a1-m1") == pytest.approx(3 * unit, rel=0.01)
+
+
+def test_bars_are_not_cut_by_their_panel(report):
+    svg = bar_figure(report)
+    rects = {e.get("id"): e.find("rect") for e in ET.fromstring(svg).iter("clipPath")}
+    for bar in groups(svg, "bars-a").values():
+        path = bar.find("path")
+        rect = rects[path.get("clip-path")[5:-1]]
+        left, right = float(rect.get("x")), float(rect.get("x")) + float(rect.get("width"))
+        xs = [float(x) for x in re.findall(r"[ML] ([\d.]+)", path.get("d"))]
+        assert min(xs) == pytest.approx(left, abs=0.02)
+        assert max(xs) < right - 20  # room for the written value
 
 
 def test_values_are_written_with_all_digits(report):
