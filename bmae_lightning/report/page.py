@@ -54,7 +54,8 @@ del{color:var(--bad);text-decoration:underline wavy}
 .settings td{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.88rem;overflow-wrap:anywhere}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--mark:#ffe08a;--good:#1a7f4b;
 --bad:#b3261e}
-body{font-size:10.5pt}figure,tr,.samples tbody{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}
+body{font-size:10.5pt}figure,tr,.samples tbody{break-inside:avoid}h2,p.key{break-after:avoid}
+.curves{grid-template-columns:repeat(auto-fit,minmax(18rem,1fr))}.wide{overflow:visible}
 .bars svg{min-width:0}main,header,footer{max-width:none;padding:0}
 mark{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """.strip()
@@ -176,7 +177,7 @@ def _samples(report: Report) -> str:
         "<del>Wavy</del>: not the original word."
     )
     table = '<table class="samples">' + "\n".join(bodies) + "</table>"
-    return f'<p class="about">{key}</p>' + _scrolling("samples-head", table)
+    return f'<p class="about key">{key}</p>' + _scrolling("samples-head", table)
 
 
 def _settings(report: Report) -> str:
