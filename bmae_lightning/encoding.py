@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bmae_lightning.batch import pad_rows
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.dual_encoder import DualEncoder
 
@@ -38,7 +37,7 @@ def encode(
     vectors = np.empty((len(rows), model.encoder.width), dtype=np.float32)
     with torch.inference_mode():
         for batch in _batches(order, lengths, batch_tokens):
-            tokens = pad_rows([store[rows[i]] for i in batch], model.encoder.vocabulary, length).to(device)
+            tokens = model.encoder.vocabulary.pad([store[rows[i]] for i in batch], length).to(device)
             vectors[batch] = model(tokens).float().cpu().numpy()
             advance(len(batch))
     return vectors

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bmae_lightning.batch import Tokens, pad_rows
 from bmae_lightning.errors import BadInput
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class Vocabulary(nn.Module):
         vocabulary = cls.__new__(cls)
         vocabulary._fill(list(tokens), SPECIAL_TOKENS, "the token list")
         return vocabulary
+
+    def pad(self, rows: Sequence[np.ndarray], max_length: int) -> Tokens:
+        """Rows of content ids as Tokens, see `pad_rows`."""
+        return pad_rows(rows, cls_id=self.cls_id, sep_id=self.sep_id, pad_id=self.pad_id, max_length=max_length)
 
     def _fill(self, tokens: list[str], special: dict[str, str | None], source: str) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.batch import Tokens, pad_rows
+from bmae_lightning.batch import Tokens
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.gather import gather_with_grad
@@ -45,7 +45,7 @@ class RetrieverBatches:
         )
 
     def _pad(self, rows: list[np.ndarray], length: int) -> Tokens:
-        return pad_rows(rows, self.vocabulary, length)
+        return self.vocabulary.pad(rows, length)
 
 
 class RetrieverModule(pl.LightningModule):

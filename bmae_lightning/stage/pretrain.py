@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from bmae_lightning.batch import TextBatch, pad_rows
+from bmae_lightning.batch import TextBatch
 from bmae_lightning.bmae import BottleneckMAE
 from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.corpus.token_store import TokenStore
@@ -149,7 +149,7 @@ class PassageBatches:
         self.store, self.vocabulary, self.length = store, vocabulary, length
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
-        tokens = pad_rows([self.store[row] for row, _ in items], self.vocabulary, self.length)
+        tokens = self.vocabulary.pad([self.store[row] for row, _ in items], self.length)
         rows, epochs = torch.tensor(items, dtype=torch.int64).T
         return TextBatch({"passage": tokens}, rows, epochs)
 
