@@ -19,7 +19,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Corrupted:
-    """ids_BL: the corrupted text.  labels_BL: ids to predict, -100 elsewhere.  selected_BL: positions that may change."""
+    """ids_BL: the corrupted text.  labels_BL: ids to predict, else -100.  selected_BL: positions that may change."""
 
     ids_BL: Tensor
     labels_BL: Tensor

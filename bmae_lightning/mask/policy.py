@@ -80,7 +80,9 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     rowless = priority.ndim == 2
     priority_BRW = priority[:, None] if rowless else priority
     shape = priority_BRW.shape
-    order_BRW = priority_BRW.masked_fill((words.size_BW == 0)[:, None], -torch.inf).argsort(-1, True, stable=True)
+    order_BRW = priority_BRW.masked_fill((words.size_BW == 0)[:, None], -torch.inf).argsort(
+        dim=-1, descending=True, stable=True
+    )
     size_BRW = words.size_BW.int()[:, None].expand(shape).gather(-1, order_BRW)
     room_BR1 = budget_B.int()[:, None, None].expand(*shape[:2], 1)
     if check_fill(fill) == "prefix":

@@ -1,0 +1,57 @@
+"""Padding against a slow reference, moving, and a light import."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from bmae_lightning.batch import TextBatch, Tokens, pad_rows
+
+
+def pad_reference(rows, max_length):
+    full = [[2, *row.tolist()[: max_length - 2], 3] for row in rows]
+    length = max(map(len, full))
+    ids = [row + [0] * (length - len(row)) for row in full]
+    real = [[True] * len(row) + [False] * (length - len(row)) for row in full]
+    return torch.tensor(ids), torch.tensor(real)
+
+
+@pytest.mark.parametrize("max_length", [3, 5, 64])
+@pytest.mark.parametrize("lengths", [(4, 0, 9), (0,), (0, 0), (7, 7), (1, 70)])
+def test_pad_rows_equals_reference(lengths, max_length):
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(5, 99, size).astype(np.uint16) for size in lengths]
+    tokens = pad_rows(rows, cls_id=2, sep_id=3, pad_id=0, max_length=max_length)
+    ids_BL, real_BL = pad_reference(rows, max_length)
+    assert tokens.ids_BL.dtype == torch.int64
+    assert tokens.real_BL.dtype == torch.bool
+    assert torch.equal(tokens.ids_BL, ids_BL)
+    assert torch.equal(tokens.real_BL, real_BL)
+
+
+def test_pad_rows_refuses():
+    with pytest.raises(ValueError, match="max_length"):
+        pad_rows([np.array([1])], cls_id=2, sep_id=3, pad_id=0, max_length=2)
+    with pytest.raises(ValueError, match="at least one row"):
+        pad_rows([], cls_id=2, sep_id=3, pad_id=0, max_length=8)
+
+
+def test_moves_every_tensor():
+    tokens = Tokens(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3).bool(), {"importance": torch.rand(2, 3)})
+    batch = TextBatch({"passage": tokens, "queries": tokens}, torch.arange(2), torch.zeros(2).long())
+    moved = batch.to("meta")
+    for stream in moved.streams.values():
+        for tensor in (stream.ids_BL, stream.real_BL, stream.values["importance"]):
+            assert tensor.device.type == "meta"
+    assert (moved.passage_B.device.type, moved.epoch_B.device.type) == ("meta", "meta")
+    first = batch.first(1)
+    assert (first.passage_B.tolist(), first.streams["queries"].values["importance"].shape) == ([0], (1, 3))
+
+
+def test_import_is_light():
+    code = (
+        "import sys, bmae_lightning.batch; assert not {'transformers', 'pytorch_lightning', 'hydra'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
