@@ -1,0 +1,107 @@
+"""Reads plain or gzip text files line by line, and turns every way such a file can be broken into one clear BadInput.
+
+It knows lines and JSON objects, nothing of collections, and holds no equation.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from bmae_lightning.errors import BadInput
+
+
+class BrokenLine(BadInput):
+    """A problem of one line; `kind` is the same for problems that have the same remedy, so that they can be counted."""
+
+    def __init__(self, path: Path, line: int, kind: str, message: str):
+        super().__init__(f"{path}:{line}: {message}")
+        self.kind = kind
+
+
+def plain_or_gzip(path: Path) -> Path | None:
+    """`path` or `path`.gz, whichever exists, or None. Raises BadInput if both do."""
+    zipped = path.with_name(path.name + ".gz")
+    if path.is_file() and zipped.is_file():
+        raise BadInput(f"both {path} and {zipped.name} exist and may differ; remove one of them.")
+    return path if path.is_file() else zipped if zipped.is_file() else None
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields (line number from 1, line without its end) of a plain or `.gz` file, leaving out blank lines.
+
+    Raises BadInput for a file that cannot be opened and for a damaged gzip stream.
+    """
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if line.strip():
+                    yield number, line.rstrip(b"\r\n")
+    except EOFError as error:
+        raise BadInput(f"{path}:{number + 1}: the gzip file is cut short; copy or download it again.") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{path}:{number + 1}: not a sound gzip file ({error}); copy or download it again.") from error
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read: {error.strerror or error}; check the path and its permissions."
+        ) from error
+
+
+def as_text(path: Path, number: int, line: bytes) -> str:
+    """The line as a string. Raises BrokenLine if it is not UTF-8."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = (
+            f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; "
+            f"convert the file, e.g. iconv -f latin1 -t utf-8."
+        )
+        raise BrokenLine(path, number, "encoding", message) from error
+
+
+def as_object(path: Path, number: int, line: bytes) -> dict:
+    """The line as a JSON object. Raises BrokenLine if it is not one, or if it escapes half a surrogate pair."""
+    text = as_text(path, number, line)
+    try:
+        record = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(record, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        message = f"not JSON ({error.msg} at column {error.colno}); every line must be one complete JSON object."
+        raise BrokenLine(path, number, "json", message) from error
+    except RecursionError as error:
+        raise BrokenLine(path, number, "json", "JSON nested too deeply; write a flat object.") from error
+    except UnicodeEncodeError as error:
+        message = "holds an escaped half of a surrogate pair (\\ud800-\\udfff), which is no text; remove it."
+        raise BrokenLine(path, number, "encoding", message) from error
+    if not isinstance(record, dict):
+        message = (
+            f'holds a JSON {type(record).__name__}; every line must be an object such as {{"_id": ..., "text": ...}}.'
+        )
+        raise BrokenLine(path, number, "json", message)
+    return record
+
+
+class FirstProblem:
+    """Keeps the first broken line of a stream and counts the later ones of its kind, so that one error tells all."""
+
+    def __init__(self):
+        self.first: BrokenLine | None = None
+        self.more = 0
+
+    def add(self, problem: BrokenLine) -> None:
+        """Notes a problem."""
+        if self.first is None:
+            self.first = problem
+        elif problem.kind == self.first.kind:
+            self.more += 1
+
+    def raise_if_any(self) -> None:
+        """Raises BadInput with the first problem and the number of later ones of the same kind."""
+        if self.first is None:
+            return
+        more = f" ({self.more} more such {'line' if self.more == 1 else 'lines'} in this file.)" if self.more else ""
+        raise BadInput(f"{self.first}{more}")
