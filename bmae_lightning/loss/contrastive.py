@@ -46,7 +46,7 @@ def contrastive_loss(
         raise ValueError(f"temperature must be above 0, got {temperature}")
     if group < 1 or len(passages_ND) % group or (offset + len(queries_bD)) * group > len(passages_ND):
         raise ValueError(
-            f"group {group}: {len(passages_ND)} passages cannot serve queries {offset} to {offset + len(queries_bD) - 1}; "
+            f"group {group}: {len(passages_ND)} passages cannot serve {len(queries_bD)} queries from {offset} on; "
             "every query needs `group` passages"
         )
     scores_bN = scores(queries_bD, passages_ND, temperature)

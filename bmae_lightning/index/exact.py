@@ -1,0 +1,129 @@
+"""Exact nearest neighbours by inner product: blocks of passages are scored one after the other, the best k are kept.
+
+Shapes: Q queries, N passages, D width, M passages of one block, K kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bmae_lightning.errors import BadInput
+
+Blocks = Iterable[tuple[int, np.ndarray]]
+QUERIES_AT_ONCE = 2048
+
+
+class ExactIndex:
+    """Scores every passage, in float32, without ever holding more than 2048 x block scores."""
+
+    def search(
+        self,
+        passages: np.ndarray | Blocks,
+        queries: np.ndarray,
+        k: int,
+        block: int = 8192,
+        device: str = "cpu",
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k passages of highest inner product for every query, falling; equal scores: lower row first.
+
+        passages: [N, D] array or memory map, any float type, or an iterable of (first row, [M, D]) in any order.
+        queries: [Q, D].  k: clipped to N.  block: passages scored at a time.  device: as torch names it.
+        progress: called with the number of passages done since the last call.
+        Returns scores [Q, K] float32 and rows [Q, K] int64.
+
+        Raises:
+            BadInput: no passages, other widths, or a vector that is not a number.
+        """
+        if k < 1 or block < 1:
+            raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
+        queries_QD = _tensor(queries, "cpu")
+        best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
+        total = 0
+        with torch.inference_mode(), _full_precision(torch.device(device).type):
+            for start, rows_MD in blocks_of(passages, block):
+                check_width(rows_MD, queries_QD)
+                total += len(rows_MD)
+                passages_MD = _tensor(rows_MD, device)
+                parts = [
+                    _keep(best_qK, part_qD.to(device) @ passages_MD.T, start, k)
+                    for part_qD, best_qK in zip(
+                        queries_QD.split(QUERIES_AT_ONCE), best_QK.split(QUERIES_AT_ONCE), strict=True
+                    )
+                ]
+                best_QK = torch.cat(parts) if parts else best_QK
+                if progress is not None:
+                    progress(len(rows_MD))
+        if total == 0:
+            raise BadInput("there is no passage to search; encode the corpus first")
+        scores_QK, rows_QK = _unpack(best_QK)
+        return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+
+
+def blocks_of(passages: np.ndarray | Blocks, block: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, at most `block` rows) of an array, or of every piece of an iterable of (first row, rows)."""
+    for first, rows_ND in [(0, passages)] if isinstance(passages, np.ndarray) else passages:
+        for start in range(0, len(rows_ND), block):
+            yield first + start, rows_ND[start : start + block]
+
+
+def check_width(passages_MD: np.ndarray, queries_QD: np.ndarray | Tensor) -> None:
+    if passages_MD.ndim != 2 or queries_QD.ndim != 2 or passages_MD.shape[1] != queries_QD.shape[1]:
+        raise BadInput(
+            f"passage vectors have shape {tuple(passages_MD.shape)}, query vectors {tuple(queries_QD.shape)}; "
+            "both need the same width, so encode them with one checkpoint"
+        )
+
+
+def _tensor(values: np.ndarray, device: str) -> Tensor:
+    array = np.ascontiguousarray(values)
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device).float()
+
+
+def _keep(best_QK: Tensor, scores_QM: Tensor, start: int, k: int) -> Tensor:
+    """The best k of what is kept (packed) and a new block of scores."""
+    width = min(k, scores_QM.shape[1])
+    scores_QK, columns_QK = scores_QM.topk(width, dim=1)
+    if not torch.isfinite(scores_QK).all():
+        raise BadInput("a score is not a finite number: the vectors hold NaN or overflow, so the checkpoint is broken")
+    tied_Q = (scores_QM >= scores_QK[:, -1:]).sum(dim=1) > width
+    if tied_Q.any():  # equal scores on both sides of the cut, where topk takes any: let the packed rows decide
+        rows_M = torch.arange(scores_QM.shape[1], device=scores_QM.device)
+        for query in tied_Q.nonzero().flatten().split(64):
+            packed = _pack(scores_QM[query], rows_M).topk(width, dim=1).values
+            scores_QK[query], columns_QK[query] = _unpack(packed)
+    packed_QK = torch.cat([best_QK, _pack(scores_QK, columns_QK + start)], dim=1)
+    return packed_QK.topk(min(k, packed_QK.shape[1]), dim=1).values
+
+
+def _pack(scores: Tensor, rows: Tensor) -> Tensor:
+    """One int64 that sorts like (score, -row): the score's bits, made monotonic, above the reversed row."""
+    bits = (scores + 0.0).contiguous().view(torch.int32).long()  # + 0.0 turns -0 into 0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return (ordered << 32) | (0xFFFFFFFF - rows)
+
+
+def _unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
+    ordered = packed >> 32
+    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).to(torch.int32)
+    return bits.view(torch.float32), 0xFFFFFFFF - (packed & 0xFFFFFFFF)
+
+
+class _full_precision:
+    """No autocast and no TF32 while searching, whatever training has set."""
+
+    def __init__(self, device_type: str) -> None:
+        self.autocast = torch.autocast(device_type, enabled=False)
+
+    def __enter__(self) -> None:
+        self.before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        self.autocast.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.autocast.__exit__(*error)
+        torch.set_float32_matmul_precision(self.before)
