@@ -71,7 +71,7 @@ class RetrieverModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tokens, Tokens], index: int) -> torch.Tensor:
         queries_BD, passages_ND = self.model(batch[0]), gather_with_grad(self.model(batch[1]))
         offset = self.global_rank * len(queries_BD)
-        loss, first = contrastive_loss(queries_BD.float(), passages_ND.float(), self.group, self.temperature, offset=offset)
+        loss, first = contrastive_loss(queries_BD, passages_ND, self.group, self.temperature, offset)
         weight = torch.tensor(float(len(queries_BD)), device=self.device)
         self.parts = {"loss/contrastive": (loss.detach(), weight), "in_batch_RR@1": (first, weight)}
         return loss

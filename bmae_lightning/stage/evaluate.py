@@ -62,15 +62,8 @@ class Evaluate:
                 started = time.monotonic()
                 scores, found = self.index.search(vectors, query_vectors, self.depth, device=device)
                 searched = time.monotonic() - started
-                ranked = {
-                    query: [
-                        (passages.external_id(int(row)), float(score))
-                        for row, score in zip(found[i], scores[i], strict=True)
-                        if row >= 0
-                    ]
-                    for i, query in enumerate(qrels)
-                }
-                write_run(context.directory / f"run.{split}.trec", Run(ranked), context.title)
+                run = Run.from_rows(list(qrels), passages.external_ids, found, scores)
+                write_run(context.directory / f"run.{split}.trec", run, context.title)
                 results[split] = measure_run(context, prepared, split, self.measures)
                 results[split]["milliseconds_per_query"] = 1000 * searched / len(rows)
             results["passages_per_second"] = len(passages) / encoded

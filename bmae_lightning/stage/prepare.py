@@ -18,14 +18,12 @@ class Prepare:
     Args:
         corpus: where texts come from.
         tokenizer: where word pieces come from.
-        splits: judged splits to keep; None keeps all.
     """
 
     def __init__(
-        self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer,
-        splits: list[str] | None = None,
-    ) -> None:  # fmt: skip
-        self.corpus, self.tokenizer, self.splits = corpus, tokenizer, splits
+        self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer
+    ) -> None:
+        self.corpus, self.tokenizer = corpus, tokenizer
 
     def run(self, context: Context) -> None:
         directory = context.directory
@@ -38,17 +36,17 @@ class Prepare:
         else:
             source = self.corpus
         counts = source.check()
-        splits = [split for split in source.splits() if self.splits is None or split in self.splits]
+        splits = source.splits()
         say(
             f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: "
             + ", ".join(f"{split} {counts.judgments[split]:,}" for split in splits)
         )
-        self.tokenizer.make(lambda: (passage.full_text for passage in source.passages()), directory / "tokenizer")
+        self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
         with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
             write_token_store(
                 directory / "passages",
-                (passage.full_text for passage in source.passages()),
+                (passage.content for passage in source.passages()),
                 (passage.id for passage in source.passages()),
                 tokenizer,
                 progress=advance,
@@ -62,7 +60,13 @@ class Prepare:
             )
         (directory / "qrels").mkdir()
         for split in splits:
-            write_qrels(directory / "qrels" / f"{split}.trec", source.judgments(split))
-        record = {"path": str(source.path), "splits": splits, "passages": counts.passages, "queries": counts.queries}
+            qrels: dict[str, dict[str, int]] = {}
+            for judgment in source.judgments(split):
+                qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
+            write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+        record = {
+            "path": str(source.path.absolute()), "title": source.title, "splits": splits,
+            "passages": counts.passages, "queries": counts.queries, "words": counts.words,
+        }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})

@@ -38,11 +38,11 @@ class Prepared:
 
     def source(self) -> BeirCorpus:
         """The texts."""
-        return BeirCorpus(self.record["path"])
+        return BeirCorpus(self.record["path"], title=self.record["title"])
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """(id, text with its title) of every passage, in the order of the store."""
-        return ((passage.id, passage.full_text) for passage in self.source().passages())
+        return ((passage.id, passage.content) for passage in self.source().passages())
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         """query id -> passage id -> relevance.

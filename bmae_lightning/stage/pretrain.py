@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save_file
 from bmae_lightning.batch import TextBatch
 from bmae_lightning.bmae import BottleneckMAE
 from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
+from bmae_lightning.configuration import nearest
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.decoder.decoder import Decoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
+from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import Item, TrainingData
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
@@ -70,6 +72,9 @@ class Pretrain:
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
         number_of_steps(steps, epochs, 1, 1)
+        for name, decoder in decoders.items():
+            if decoder.view not in view:
+                raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}{nearest(decoder.view, view)}")
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
@@ -84,6 +89,9 @@ class Pretrain:
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
             say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
+        positions = masked_lm.config.max_position_embeddings
+        if self.length > positions:
+            raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
         model = BottleneckMAE(
             Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.encoder_weight
         )
@@ -124,8 +132,9 @@ class Pretrain:
         if len(rows):
             with torch.no_grad():
                 for sample in model.rebuild(collate([(int(row), 0) for row in rows]), len(rows)):
+                    masked = next(iter(sample.masked.values()))
                     rebuilt = {name: tokenizer.decode(ids) for name, ids in sample.rebuilt.items()}
-                    texts = {"original": tokenizer.decode(sample.original), "masked": tokenizer.decode(sample.masked)}
+                    texts = {"original": tokenizer.decode(sample.original), "masked": tokenizer.decode(masked)}
                     samples.append(texts | {"rebuilt": rebuilt})
         write_json(directory / "samples.json", samples)
         for logger in loggers:
