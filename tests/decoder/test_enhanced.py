@@ -131,6 +131,9 @@ def test_p20_all_hidden_rows_are_harmless():
     model, tokens = make(), batch((12, 0, 1)).streams["passage"]
     bottleneck_BD = torch.randn(3, 32).double().requires_grad_()
     logits_BLV = read(model, tokens.ids_BL, torch.zeros(3, 14, 14).bool(), bottleneck_BD)
+    only_slot_zero = torch.zeros(3, 14, 14).bool()
+    only_slot_zero[:, :, 0] = True  # what a row without any key falls back to, on every attention back-end
+    assert torch.equal(logits_BLV, read(model, tokens.ids_BL, only_slot_zero, bottleneck_BD))
     assert logits_BLV.isfinite().all()
     logits_BLV.sum().backward()
     assert bottleneck_BD.grad.isfinite().all()
