@@ -13,7 +13,7 @@ from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.loss.vocabulary import TokenLoss
 
 WORKER = """
-import json, sys, torch
+import json, os, sys, torch
 from torch import distributed, nn
 from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.loss.vocabulary import vocabulary_loss
@@ -32,8 +32,10 @@ for norm in ("global_mean", "micro_mean"):
 head.zero_grad()
 mean_loss(vocabulary_loss(hidden, labels, head), "micro_mean").backward()
 found["single"] = head.weight.grad.tolist()
-json.dump(found, open(f"{folder}/{rank}.json", "w"))
-distributed.destroy_process_group()
+with open(f"{folder}/{rank}.json", "w") as file:
+    json.dump(found, file)
+distributed.barrier()
+os._exit(0)  # gloo's threads sometimes abort an ordinary exit
 """
 
 
