@@ -103,6 +103,10 @@ class BeirCorpus:
             total.update(f"{path.relative_to(self.path)} {content}\n".encode())
         return total.hexdigest()
 
+    def identity(self) -> str:
+        """What a result depends on apart from the options: the content of the files."""
+        return self.digest()
+
     def _directory(self) -> Path:
         if not self.path.is_dir():
             what = "is not a directory" if self.path.exists() else "does not exist"

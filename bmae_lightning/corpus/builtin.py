@@ -16,6 +16,8 @@ from bmae_lightning.corpus.docstring_text import query_and_passage
 from bmae_lightning.corpus.docstrings import package_docstrings, package_files, package_version
 from bmae_lightning.errors import BadInput
 
+_WORDS = re.compile(r"\w+")
+_LETTERS = re.compile(r"[^\W\d_]+")  # passages that differ in nothing but numbers and punctuation are near-equal
 SPLITS = ("train", "dev", "test")
 _SHARES = (70, 80, 100)  # a module's hash modulo 100 below 70: train, below 80: dev, else test
 
@@ -40,7 +42,7 @@ class BuiltinCorpus:
     """Pairs of (summary line, rest of the docstring) of the public objects of installed packages.
 
     packages: import names; "stdlib" is the standard library. min_query_words, min_passage_words: shorter ones are left
-    out (counted in blank-separated words). Raises ValueError for an empty list or a number below 1.
+    out (a word is a run of letters, digits and underscores). Raises ValueError for an empty list or a number below 1.
     """
 
     def __init__(
@@ -63,6 +65,10 @@ class BuiltinCorpus:
         for package in self.packages:
             package_files(package) if package != "stdlib" else None
         return {package: package_version(package) for package in self.packages}
+
+    def identity(self) -> dict[str, str]:
+        """What a result depends on apart from the options: the versions of the packages."""
+        return self.versions()
 
     def write(self, directory: str | Path) -> list[PackageCount]:
         """Writes corpus.jsonl (metadata: doc_id = module, position), queries.jsonl and qrels/{train,dev,test}.tsv.
@@ -98,23 +104,20 @@ class BuiltinCorpus:
                 query, passage = query_and_passage(doc.text)
                 if _words(query) < self.min_query_words or _words(passage) < self.min_passage_words:
                     continue
-                normal = _normal(passage)
+                normal = " ".join(_LETTERS.findall(passage.lower()))
                 if normal in seen:
                     continue
                 seen.add(normal)
                 id = re.sub(r"\s", "", f"{doc.module}.{doc.object}".rstrip("."))
                 ids[id] += 1
                 pairs.append(_Pair(package, doc.module, id if ids[id] == 1 else f"{id}#{ids[id]}", query, passage))
-        occurrences = Counter(_normal(pair.query) for pair in pairs)
-        return [pair for pair in pairs if occurrences[_normal(pair.query)] == 1]
-
-
-def _normal(text: str) -> str:
-    return " ".join(re.findall(r"[^\W\d_]+", text.lower()))
+        words = [" ".join(_WORDS.findall(pair.query.lower())) for pair in pairs]
+        occurrences = Counter(words)
+        return [pair for pair, query in zip(pairs, words, strict=True) if occurrences[query] == 1]
 
 
 def _words(text: str) -> int:
-    return len(re.findall(r"\w+", text))
+    return len(_WORDS.findall(text))
 
 
 def _hash(module: str) -> int:

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
-_SIGNATURE = re.compile(r"[\w.\[\]]+\s*\(.*\)\s*(->.*?)?(\n\s*--)?\s*$", re.DOTALL)
+_SIGNATURE = re.compile(r"[\w.\[\]]+\(.*\)\s*(->.*?)?(\n\s*--)?\s*$", re.DOTALL)
 _UNDERLINE = re.compile(r"([-=~^*\"'#+`.:_])\1{2,}\s*$")
 _TABLE_RULE = re.compile(r"[-=+|\s]{5,}$")
 _SECTION = re.compile(
