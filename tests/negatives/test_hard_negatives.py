@@ -1,0 +1,93 @@
+"""Mining and drawing of negatives; the numbers f01-f05 are those of the project's list of testable properties."""
+
+import random
+
+import pytest
+
+from bmae_lightning.errors import BadInput
+from bmae_lightning.negatives.hard_negatives import group, negatives_from_run, sample, shortfall, without_empty
+from bmae_lightning.run import Run
+
+CORPUS = [f"d{i}" for i in range(200)]
+
+
+def mined(depth=20):
+    rng = random.Random(3)
+    run = Run({f"q{q}": [(d, float(-r)) for r, d in enumerate(rng.sample(CORPUS, 30))] for q in range(12)})
+    positives = {f"q{q}": set(rng.sample(run.passages(f"q{q}"), q % 4)) | {f"d{q}"} for q in range(12)}
+    return run, positives, negatives_from_run(run, positives, depth)
+
+
+def test_f01_no_positive_is_a_negative():
+    _, positives, negatives = mined()
+    assert all(not positives[query] & set(listed) for query, listed in negatives.items())
+    assert negatives_from_run(Run({"q": [("7", 2.0), ("8", 1.0)]}), {"q": [7, " 9 "]}, 5) == {"q": ["8"]}
+
+
+def test_f02_negatives_are_the_top_in_rank_order():
+    run, positives, negatives = mined(depth=9)
+    for query, listed in negatives.items():
+        expected = []
+        for passage in run.passages(query):
+            if passage not in positives[query] and len(expected) < 9:
+                expected.append(passage)
+        assert listed == expected
+
+
+@pytest.mark.parametrize("n", [2, 8, 16])
+def test_f03_groups_have_n_entries_and_one_positive_in_front(n):
+    _, positives, negatives = mined()
+    for query, listed in negatives.items():
+        for epoch in range(7):
+            drawn = group(sorted(positives[query]), listed, n, 1, epoch, query, CORPUS)
+            assert len(drawn) == len(set(drawn)) == n
+            assert drawn[0] in positives[query]
+            assert not positives[query] & set(drawn[1:])
+
+
+def test_f04_drawing_is_a_pure_function_and_epochs_take_new_windows():
+    listed = CORPUS[:20]
+    windows = [sample(listed, 5, 7, epoch, "q") for epoch in range(5)]
+    assert windows == [sample(list(listed), 5, 7, epoch, "q") for epoch in range(5)]
+    assert sorted(sum(windows[:4], [])) == sorted(listed)  # no repeat before the list is used up
+    assert windows[4] == windows[0]
+    assert sample(listed, 5, 7, 0, "other") != windows[0] != sample(listed, 5, 8, 0, "q")
+    assert windows[0] != listed[:5]
+
+
+def test_f04_every_negative_is_equally_likely():
+    counts = dict.fromkeys(CORPUS[:10], 0)
+    for query in range(2000):
+        for passage in sample(CORPUS[:10], 3, 0, 0, str(query)):
+            counts[passage] += 1
+    assert all(abs(count - 600) < 5 * (2000 * 0.3 * 0.7) ** 0.5 for count in counts.values())
+
+
+def test_f04_positives_take_turns():
+    firsts = [group(["a", "b", "c"], CORPUS[:4], 2, 0, epoch, "q")[0] for epoch in range(6)]
+    assert sorted(firsts[:3]) == ["a", "b", "c"]
+    assert firsts[:3] == firsts[3:]
+
+
+def test_f05_short_lists_are_counted_filled_or_dropped():
+    negatives = {"full": ["a", "b", "c"], "short": ["a"], "none": []}
+    short = shortfall(negatives, 3)
+    assert (short.queries, short.empty, short.passages) == (2, 1, 5)
+    assert list(without_empty(negatives)) == ["full", "short"]
+    for epoch in range(20):
+        drawn = sample(["d1"], 6, 0, epoch, "q", CORPUS[:8], positives={"d0"})
+        assert drawn[0] == "d1"
+        assert len(set(drawn)) == 6
+        assert "d0" not in drawn
+    assert sample(["d1"], 6, 0, 0, "q", CORPUS) != sample(["d1"], 6, 0, 1, "q", CORPUS)
+    assert sorted(sample(["d1"], 7, 0, 0, "q", CORPUS[:8], {"d0"})) == CORPUS[1:8]  # the corpus just suffices
+
+
+def test_f05_queries_missing_from_the_run_are_kept_empty():
+    assert negatives_from_run(Run({"x": [("a", 1.0)]}), {"q": {"a"}}, 3) == {"q": []}
+
+
+def test_corpus_that_cannot_fill():
+    for corpus in ([], CORPUS[:3]):
+        with pytest.raises(BadInput, match="query q lacks"):
+            sample(["d1"], 5, 0, 0, "q", corpus, {"d0"})
