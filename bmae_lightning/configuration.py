@@ -17,6 +17,10 @@ from typing import Any
 from bmae_lightning.errors import BadInput
 
 
+MOST_NAMES = 12
+"""Names listed where nothing close to a misspelt one exists."""
+
+
 def config_directory() -> Path:
     """The directory of the YAML files: inside the installed package, or `conf/` at the root of a source checkout."""
     package = Path(__file__).resolve().parent
@@ -32,7 +36,9 @@ def nearest(name: str, names: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there is {', '.join(names)}" if names else ""
+    if not names:
+        return ""
+    return f"; there is {', '.join(names[:MOST_NAMES])}" + (" ..." if len(names) > MOST_NAMES else "")
 
 
 def build(node: Any, key: str = "") -> Any:

@@ -21,6 +21,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     Raises:
         BadInput: any mistake of the user, as one sentence.
     """
+    if missing := OmegaConf.missing_keys(cfg):
+        key = min(missing)
+        raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     for group in INSTANCES:
@@ -28,11 +31,11 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             if not isinstance(node, dict) or "_target_" not in node:
                 others = [other for other in config[group] if other != name]
                 raise BadInput(f"{group}.{name} is no known instance{nearest(name, others)}")
-    extra = {"prepare": build(config["corpus"], "corpus").identity()} if "prepare" in config else {}
-    nodes = plan(config, config["name"], extra)
+    corpus = build(config["corpus"], "corpus")
+    nodes = plan(config, config["name"], {"prepare": corpus.identity()})
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
-    Pipeline(nodes, selected, config["name"], output_dir, _origins(cfg)).run()
+    Pipeline(nodes, selected, config["name"], output_dir, _origins(cfg), corpus.splits()).run()
     if rank() == 0:
         run_dir = Path(hydra_cfg.runtime.output_dir)
         overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]

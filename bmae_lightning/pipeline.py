@@ -123,16 +123,18 @@ class Pipeline:
         group: name of the experiment.
         output_dir: directory of all outputs.
         origins: stage -> {its option: dotted key where the user sets it}, for messages.
+        splits: judged splits of the corpus.
     """
 
     def __init__(
-        self, nodes: dict[str, Node], selected: list[str], group: str, output_dir: Path, origins: dict[str, dict[str, str]]
-    ) -> None:
+        self, nodes: dict[str, Node], selected: list[str], group: str, output_dir: Path,
+        origins: dict[str, dict[str, str]], splits: list[str],
+    ) -> None:  # fmt: skip
         self.nodes, self.selected, self.group, self.output_dir = nodes, selected, group, output_dir
-        self.origins = origins
+        self.origins, self.splits = origins, splits
 
     def check(self) -> None:
-        """Build every stage that will run, so that a wrong option stops the run before any work.
+        """Build every stage that will run and let it look ahead, so that a mistake stops the run before any work.
 
         Raises:
             BadInput: a wrong option, or an input that is neither done nor selected.
@@ -148,7 +150,7 @@ class Pipeline:
             for key, value in node.config.items():
                 if isinstance(value, dict | list):
                     build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
-            build(node.config, node.stage)
+            build(node.config, node.stage).preflight(self.splits)
 
     def run(self) -> None:
         """Run every node that is not done, in order."""

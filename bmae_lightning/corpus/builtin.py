@@ -66,6 +66,10 @@ class BuiltinCorpus:
             package_files(package) if package != "stdlib" else None
         return {package: package_version(package) for package in self.packages}
 
+    def splits(self) -> list[str]:
+        """Names of the judged splits."""
+        return list(SPLITS)
+
     def identity(self) -> dict[str, str]:
         """What a result depends on apart from the options: the versions of the packages."""
         return self.versions()

@@ -38,6 +38,10 @@ class PretrainedTokenizer:
     def __init__(self, name: str, package: str | None = None) -> None:
         self.name, self.package = name, package
 
+    def preflight(self) -> None:
+        """Raise BadInput if the tokenizer cannot be found."""
+        find_checkpoint(self.name, self.package)
+
     def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
         """Save the tokenizer into `directory`; `texts` is not needed."""
         load_tokenizer(find_checkpoint(self.name, self.package)).save_pretrained(directory)
@@ -54,6 +58,9 @@ class TrainedTokenizer:
         if size < 100:
             raise ValueError(f"size must be at least 100 word pieces, got {size}")
         self.size = size
+
+    def preflight(self) -> None:
+        """Nothing can be missing."""
 
     def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
         """Train on `texts()` and save the tokenizer into `directory`."""

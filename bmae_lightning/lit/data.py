@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bmae_lightning.errors import BadInput
 
 Item = tuple[int, int]
 """(row, epoch)"""
@@ -92,11 +91,6 @@ class TrainingData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
-        share = trainer.accumulate_grad_batches * trainer.world_size
-        if self.batch_size % share:
-            raise BadInput(
-                f"batch_size={self.batch_size} must be a multiple of devices x accumulate_grad_batches = {share}"
-            )
         batches = StepBatches(
             self.items, self.batch_size, self.steps, self.seed,
             trainer.accumulate_grad_batches, trainer.global_rank, trainer.world_size, trainer.global_step,

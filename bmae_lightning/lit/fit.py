@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -16,7 +17,7 @@ from bmae_lightning.rank import say
 
 
 def fit(
-    trainer: Callable[..., pl.Trainer],
+    trainer: partial,
     module: pl.LightningModule,
     data: TrainingData,
     loggers: list[pl.loggers.Logger],
@@ -35,36 +36,58 @@ def fit(
     quiet_lightning()
     resume = ResumeCheckpoints(directory / "checkpoints", int(checkpoint["every_steps"]), float(checkpoint["every_minutes"]))
     metrics = StepMetrics(directory / "metrics.jsonl", label, data.steps, data.batch_size, log_every, unit)
-    settings = dict(trainer.keywords)
-    if "bf16" in str(settings.get("precision")) and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
-        say(f"{label}: this GPU has no bf16; training in 32 bit (trainer.precision=32-true)")
-        settings["precision"] = "32-true"
-    if settings.get("accelerator") == "gpu" and not torch.cuda.is_available():
-        raise BadInput("trainer.accelerator=gpu: there is no CUDA GPU here; use trainer=cpu")
-    try:
-        built = trainer.func(
-            **settings,
-            max_steps=data.steps,
-            max_epochs=-1,
-            logger=loggers,
-            callbacks=[metrics, resume],
-            default_root_dir=directory,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-        )
-    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
-        raise BadInput(f"trainer: {str(error).splitlines()[0]}") from error
+    built = make_trainer(
+        trainer,
+        label,
+        max_steps=data.steps,
+        max_epochs=-1,
+        logger=loggers,
+        callbacks=[metrics, resume],
+        default_root_dir=directory,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
     say(
         f"{label}: {data.steps} steps of {data.batch_size} {unit} from {data.items}, {built.num_devices} x "
         f"{built.strategy.root_device.type}, first checkpoint at step {min(data.steps, int(checkpoint['every_steps']))}"
     )
     path = newest_checkpoint(directory / "checkpoints", module)
+    module.train()
     built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     return built
+
+
+def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
+    """The Trainer of the configuration with a stage's own settings; bf16 only where there is bf16.
+
+    Raises:
+        BadInput: devices that do not exist, or options that Lightning refuses.
+    """
+    options = trainer.keywords | settings
+    if options.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise BadInput("trainer.accelerator=gpu: there is no CUDA GPU here; use trainer=cpu or trainer=ddp_cpu")
+    if "bf16" in str(options.get("precision")) and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        say(f"{label}: this GPU has no bf16; training in 32 bit (trainer.precision=32-true)")
+        options["precision"] = "32-true"
+    try:
+        return trainer.func(**options)
+    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise BadInput(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def check_trainer(trainer: partial, batch_size: int, stage: str) -> None:
+    """Raise BadInput if the trainer cannot be made or the batch cannot be shared out among its devices."""
+    quiet_lightning()
+    built = make_trainer(trainer, stage, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    share = built.world_size * built.accumulate_grad_batches
+    if batch_size % share:
+        raise BadInput(
+            f"{stage}.batch_size={batch_size} must be a multiple of devices x trainer.accumulate_grad_batches = {share}"
+        )
 
 
 def quiet_lightning() -> None:

@@ -59,6 +59,12 @@ def evaluate(
     return Measured({name: float(mean.result()) for name, mean in means.items()}, per_query, len(qrels))
 
 
+def check_measures(names: Sequence[str]) -> None:
+    """Raise BadInput for a name that ir_measures does not know."""
+    for name in names:
+        _parse(name)
+
+
 def _values(measures: list[Any], judged: dict, answers: dict) -> Iterator[Any]:
     try:
         yield from ir_measures.iter_calc(measures, judged, answers)

@@ -1,18 +1,18 @@
 """Rank with BM25: the pool of hard negatives for training queries, and the baseline row of every table."""
 
-from bmae_lightning.measure.ranking import evaluate
+from bmae_lightning.measure.ranking import check_measures, evaluate
 from bmae_lightning.negatives.bm25 import Bm25
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
 from bmae_lightning.run import write_run
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 
 TRAIN = "train"
 
 
-class Bm25Ranking:
+class Bm25Ranking(Stage):
     """Writes run.<split>.trec for the training split and the evaluated ones, and the measures of the latter.
 
     Args:
@@ -28,6 +28,10 @@ class Bm25Ranking:
     ) -> None:
         self.ranker, self.train_depth, self.depth = ranker, train_depth, depth
         self.splits, self.measures, self.logger = splits, measures, logger
+
+    def preflight(self, splits: list[str]) -> None:
+        check_measures(self.measures)
+        require_splits("bm25.splits", self.splits, splits)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

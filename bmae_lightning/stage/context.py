@@ -42,6 +42,38 @@ class Context:
         return path
 
 
+class Stage:
+    """What the pipeline runs; subclasses take their options in the constructor and check them there."""
+
+    def preflight(self, splits: list[str]) -> None:
+        """Look ahead before anything runs, without work.
+
+        Args:
+            splits: judged splits of the corpus.
+
+        Raises:
+            BadInput: the stage could not run.
+        """
+
+    def run(self, context: Context) -> None:
+        """Do the work; everything lies in `context.directory` afterwards."""
+        raise NotImplementedError(f"{type(self).__name__} has no run")
+
+
+def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
+    """Check that the corpus has judgments for the splits a stage needs.
+
+    Raises:
+        BadInput: one is absent.
+    """
+    for split in wanted:
+        if split not in splits:
+            raise BadInput(
+                f"{stage}: the corpus has no judgments for the split {split!r} (qrels/{split}.tsv); "
+                f"there is {', '.join(splits)}"
+            )
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON under a temporary name, flush it to disk, then rename: a reader never sees half a file."""
     temporary = path.with_name(path.name + ".tmp")

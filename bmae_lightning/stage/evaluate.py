@@ -9,15 +9,16 @@ from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoding import encode, encode_to_file
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.progress import track
 from bmae_lightning.run import Run, write_run
 from bmae_lightning.stage.bm25 import measure_run
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 
 
-class Evaluate:
+class Evaluate(Stage):
     """Writes passages.npy (vectors), run.<split>.trec, per_query.<split>.json and the measures.
 
     Args:
@@ -38,6 +39,10 @@ class Evaluate:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.splits, self.index, self.measures, self.depth = splits, index, measures, depth
         self.batch_tokens, self.device, self.logger = batch_tokens, device, logger
+
+    def preflight(self, splits: list[str]) -> None:
+        check_measures(self.measures)
+        require_splits("evaluate.splits", self.splits, splits)
 
     def run(self, context: Context) -> None:
         device = "cuda" if self.device in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"

@@ -11,7 +11,7 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import TrainingData
-from bmae_lightning.lit.fit import fit
+from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
@@ -21,13 +21,13 @@ from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.run import read_run
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.bm25 import TRAIN
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
 
 
-class Finetune:
+class Finetune(Stage):
     """Writes retriever/ (Hugging Face format with tokenizer and record) and metrics.jsonl.
 
     The arguments are the options of `conf/stages/retriever1.yaml`.
@@ -72,6 +72,10 @@ class Finetune:
         self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every = workers, log_every
+
+    def preflight(self, splits: list[str]) -> None:
+        check_trainer(self.trainer, self.batch_size, "retriever1")
+        require_splits("retriever1", [TRAIN], splits)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

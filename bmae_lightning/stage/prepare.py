@@ -9,10 +9,10 @@ from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokeniz
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
 from bmae_lightning.run import write_qrels
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.context import Context, Stage, write_json
 
 
-class Prepare:
+class Prepare(Stage):
     """Writes beir/ (built-in collection only), tokenizer/, passages/, queries/, qrels/ and corpus.json.
 
     Args:
@@ -24,6 +24,9 @@ class Prepare:
         self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer
     ) -> None:
         self.corpus, self.tokenizer = corpus, tokenizer
+
+    def preflight(self, splits: list[str]) -> None:
+        self.tokenizer.preflight()
 
     def run(self, context: Context) -> None:
         directory = context.directory

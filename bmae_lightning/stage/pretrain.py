@@ -20,7 +20,7 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import Item, TrainingData
-from bmae_lightning.lit.fit import fit
+from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.pretrain import PretrainModule
@@ -28,14 +28,14 @@ from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.loss.normalise import NORMS
 from bmae_lightning.rank import rank, say
 from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.stage.context import Context, Stage, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.view import View
 from bmae_lightning.vocabulary import Vocabulary
 
 
-class Pretrain:
+class Pretrain(Stage):
     """Writes encoder/ (Hugging Face format with tokenizer), decoders.safetensors, metrics.jsonl, samples.json.
 
     The arguments are the options of `conf/stages/pretrain.yaml`.
@@ -81,6 +81,9 @@ class Pretrain:
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.encoder_weight, self.loss_norm, self.decoders_from = encoder_weight, loss_norm, decoders_from
         self.workers, self.log_every, self.samples = workers, log_every, samples
+
+    def preflight(self, splits: list[str]) -> None:
+        check_trainer(self.trainer, self.batch_size, "pretrain")
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

@@ -9,14 +9,14 @@ from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.table import print_report
-from bmae_lightning.stage.context import Context, read_json, write_json
+from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 
 SHOWN = ("batch_size", "steps", "epochs", "lr", "length", "passage_length", "group", "similarity", "temperature")
 
 
-class MakeReport:
+class MakeReport(Stage):
     """Writes report.html, report.json.
 
     Args:
