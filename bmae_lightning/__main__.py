@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bmae_lightning.configuration import config_directory, explain
@@ -53,6 +53,8 @@ def main() -> Any:
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(str(Path.cwd()))
+    flags = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
+    sys.argv[1:] = flags + [argument for argument in sys.argv[1:] if argument not in flags]  # -m may stand anywhere
     try:
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
     except BadInput as error:

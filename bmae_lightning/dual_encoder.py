@@ -21,7 +21,9 @@ SIMILARITIES = ("dot", "cos")
 
 
 class DualEncoder(nn.Module):
-    """Args:
+    """Turns token ids into vectors; the head of the masked language model is kept but neither used nor trained.
+
+    Args:
     encoder: shared by queries and passages.
     representation: pools its states.
     similarity: `dot` or `cos`.
@@ -32,6 +34,9 @@ class DualEncoder(nn.Module):
         if similarity not in SIMILARITIES:
             raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
         self.encoder, self.representation, self.similarity = encoder, representation, similarity
+        embedding = encoder.masked_lm.bert.embeddings.word_embeddings.weight
+        for parameter in encoder.masked_lm.cls.parameters():
+            parameter.requires_grad_(parameter is embedding)
 
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """Vectors [B, D] of texts."""

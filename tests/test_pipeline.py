@@ -54,7 +54,7 @@ def test_a_part_of_the_stages(tmp_path):
 def test_an_input_that_is_neither_done_nor_selected_is_named(tmp_path):
     nodes = make(tmp_path, stage=["bm25"])
     with pytest.raises(BadInput, match=r"needs prepare, which is not done .*add prepare to stage"):
-        Pipeline(nodes, ["bm25"], "x", tmp_path, {}).run()
+        Pipeline(nodes, ["bm25"], "x", tmp_path, {}, ["train"]).run()
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,15 @@ def load_masked_lm(
     changes: dict[str, Any] = {}
     if dropout is not None:
         changes = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    model, loading = BertForMaskedLM.from_pretrained(
-        directory, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa", **changes
-    )
+    try:
+        model, loading = BertForMaskedLM.from_pretrained(
+            directory, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa", **changes
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        raise BadInput(
+            f"{label}: the weights in {directory} are of another architecture than its config.json, or cannot be read "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from error
     new = sorted(name for name in loading["missing_keys"] if name != "cls.predictions.decoder.weight")
     if lost := [name for name in new if ".encoder.layer." in name]:
         raise BadInput(f"{label}: the checkpoint lacks {len(lost)} parameters of the encoder, such as {lost[0]}")

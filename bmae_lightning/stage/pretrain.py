@@ -84,6 +84,8 @@ class Pretrain(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, "pretrain")
+        if self.decoders_from and not Path(self.decoders_from).is_file():
+            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

@@ -61,8 +61,9 @@ def disk_full(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return os.strerror(error.errno)
-        if "No space left on device" in str(error) or "file write failed" in str(error):
-            return "No space left on device"
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if f"(os error {number})" in str(error):
+                return os.strerror(number)
         error = error.__cause__ or error.__context__
     return None
 

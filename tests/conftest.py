@@ -1,0 +1,76 @@
+"""A small BEIR collection and the command line, for tests that run whole stages."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = [
+    "+experiment=retromae", "corpus=beir", "encoder=tiny", "pretrain.steps=6", "retriever1.steps=4",
+    "pretrain.batch_size=8", "retriever1.batch_size=8",
+]  # fmt: skip
+
+
+def write_collection(directory: Path, passages: int = 60) -> Path:
+    """Passages over a made-up vocabulary; a query is a few words of its passage."""
+    draw = random.Random(7)
+    words = ["".join(draw.choice("bdfgklmnprstvz") + draw.choice("aeiou") for _ in range(3)) for _ in range(300)]
+    (directory / "qrels").mkdir(parents=True)
+    texts = [draw.sample(words, 25) for _ in range(passages)]
+    with (directory / "corpus.jsonl").open("w") as file:
+        file.writelines(json.dumps({"_id": f"p{i}", "title": "", "text": " ".join(t)}) + "\n" for i, t in enumerate(texts))
+    with (directory / "queries.jsonl").open("w") as file:
+        file.writelines(
+            json.dumps({"_id": f"q{i}", "text": " ".join(draw.sample(t, 5))}) + "\n" for i, t in enumerate(texts)
+        )
+    for split, numbers in {"train": range(passages - 20), "test": range(passages - 20, passages)}.items():
+        lines = "".join(f"q{i}\tp{i}\t1\n" for i in numbers)
+        (directory / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory) -> Path:
+    return write_collection(tmp_path_factory.mktemp("collection") / "beir")
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_API_KEY": "", "NETRC": "/nonexistent"}
+
+
+def start(*arguments: str, cwd: Path, **options) -> subprocess.Popen:
+    """`python -m bmae_lightning …` in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bmae_lightning", *arguments],
+        cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
+    )  # fmt: skip
+
+
+def command(*arguments: str, cwd: Path, code: int | None = 0, **options) -> str:
+    """Run `python -m bmae_lightning …` and return what it printed; fails on another exit code."""
+    process = start(*arguments, cwd=cwd, **options)
+    output, _ = process.communicate(timeout=300)
+    assert code is None or process.returncode == code, output
+    return output
+
+
+@pytest.fixture
+def cli(tmp_path, collection):
+    """The command with the tiny settings on the small collection, in a directory of its own."""
+
+    def run(*arguments: str, code: int | None = 0, **options) -> str:
+        return command(*TINY, f"corpus.path={collection}", *arguments, cwd=tmp_path, code=code, **options)
+
+    return run
+
+
+def metrics(output_dir: Path, stage: str, arm: str = "retromae") -> list[dict]:
+    """The logged steps of a stage."""
+    for path in sorted((output_dir / "store").glob(f"{stage}-*/metrics.jsonl")):
+        if json.loads((path.parent / "manifest.json").read_text())["context"]["arm"] == arm:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+    raise AssertionError(f"no {stage} of {arm} in {output_dir}")

@@ -1,0 +1,125 @@
+"""Whole runs on a small collection: the report, skipping, killing, stopping, two devices, sweeps."""
+
+import importlib.util
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
+tools = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tools)
+metrics = tools.metrics
+
+
+def losses(lines):
+    return [(line["step"], line["loss"]) for line in lines]
+
+
+def test_a_run_reaches_its_report_and_a_second_one_skips_everything(cli, tmp_path):
+    output = cli()
+    rows = [line.split()[0] for line in output.splitlines() if re.match(r"(bm25|no pre-training|retromae) +\d\.\d", line)]
+    assert rows == ["bm25", "no", "retromae"]
+    page = Path(re.search(r"report: (\S+report.html)", output).group(1))
+    assert "RR@10" in page.read_text()
+    assert "Pre-training (retromae)" in page.read_text()
+    result = json.loads((page.parent / "report.json").read_text())
+    assert [arm["queries"] for arm in result["arms"]] == [20, 20, 20]
+    runs = list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))
+    assert len(runs) == 7, "one run per stage but prepare"
+    assert "wandb sync" in output
+    store = tmp_path / "outputs" / "store"
+    encoder = next(store.glob("pretrain-*")) / "encoder"
+    assert {"model.safetensors", "config.json", "tokenizer.json", "retriever_spec.json"} <= {p.name for p in encoder.iterdir()}
+    again = cli()
+    assert again.count(": skipped, done in") == 8
+    assert "started in" not in again
+    changed = cli("retriever1.lr=1e-4", "logger=none")
+    started = re.findall(r"\] (\w+)(?: \((\w+)\))?: started", changed)
+    assert {name for name, _ in started} == {"retriever1", "evaluate", "report"}
+
+
+def wait_for_lines(output_dir, number, process):
+    while process.poll() is None:
+        for path in (output_dir / "store").glob("pretrain-*/metrics.jsonl"):
+            if path.read_text().count("\n") >= number:
+                return
+        time.sleep(0.02)
+    raise AssertionError(process.communicate()[0])
+
+
+LONG = ["pretrain.steps=120", "pretrain.checkpoint.every_steps=7", "encoder.dropout=0.1", "stage=[prepare,pretrain]", "logger=none"]
+
+
+def test_kill_9_in_pretraining_continues_to_the_last_digit(cli, tmp_path, collection):
+    cli(*LONG, "output_dir=whole")
+    arguments = [*tools.TINY, f"corpus.path={collection}", *LONG, "output_dir=killed"]
+    for lines in (20, 60):
+        process = tools.start(*arguments, cwd=tmp_path)
+        wait_for_lines(tmp_path / "killed", lines, process)
+        process.kill()
+        process.communicate()
+    output = cli(*LONG, "output_dir=killed")
+    assert "continuing from" in output
+    whole, killed = metrics(tmp_path / "whole", "pretrain"), metrics(tmp_path / "killed", "pretrain")
+    assert losses(killed) == losses(whole)
+    assert [line["loss/enhanced"] for line in killed] == [line["loss/enhanced"] for line in whole]
+
+
+def test_sigterm_saves_and_says_how_to_continue(cli, tmp_path, collection):
+    arguments = [*tools.TINY, f"corpus.path={collection}", *LONG, "pretrain.checkpoint.every_steps=1000"]
+    process = tools.start(*arguments, cwd=tmp_path)
+    wait_for_lines(tmp_path / "outputs", 10, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    step = int(re.search(r"saved at step (\d+)", output).group(1))
+    resumed = cli(*LONG, "pretrain.checkpoint.every_steps=1000")
+    assert f"step-{step:08d}.ckpt" in resumed
+
+
+def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
+    rates = "decoders.enhanced.mask.rate=0.3,0.5"
+    output = cli("-m", rates, "trainer=ddp_cpu", "trainer.devices=2", "output_dir=two", "logger=none")
+    cli("-m", rates, "output_dir=one", "logger=none")
+    for directory in ("one", "two"):
+        assert len(list((tmp_path / directory / "store").glob("prepare-*/done"))) == 1
+        assert len(list((tmp_path / directory / "store").glob("pretrain-*/done"))) == 2
+    assert output.count("retromae decoders.enhanced.mask.rate=0.3") >= 1
+    table = output[output.rindex("comparison") :]
+    assert len(re.findall(r"^bm25 ", table, re.MULTILINE)) == 1
+    assert len(re.findall(r"decoders.enhanced.mask.rate=0\.[35]", table)) >= 2
+    for stage, arm in (("pretrain", "retromae"), ("retriever1", "none")):
+        one, two = (losses(metrics(tmp_path / name, stage, arm)) for name in ("one", "two"))
+        assert two == [(step, pytest.approx(loss, abs=1e-4)) for step, loss in one]
+
+
+def test_a_broken_job_does_not_stop_a_sweep(cli):
+    output = cli("-m", "decoders.enhanced.mask.rate=1.3,0.5", "stage=[prepare,pretrain]", "logger=none", code=2)
+    assert "error: decoders.enhanced.mask: mask rate must lie in (0, 1), got 1.3" in output
+    assert "pretrain (retromae): done in" in output
+
+
+def test_shallow_decoders_and_other_choices_run(cli):
+    output = cli(
+        "decoders=[shallow,enhanced]", "decoders.shallow.layers=2", "decoders.shallow.init=last_layers",
+        "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean", "corruption@view.passage.corruption=hide",
+        "negatives=random", "index=faiss", "logger=csv", "trainer.accumulate_grad_batches=2", "baseline=false",
+    )  # fmt: skip
+    assert re.search(r"^retromae +\d", output, re.MULTILINE)
+
+
+def test_torchrun_runs_the_same_command(tmp_path, collection):
+    import subprocess
+    import sys
+
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29631", "-m", "bmae_lightning"]
+    arguments = [*tools.TINY, f"corpus.path={collection}", "trainer=ddp_cpu", "logger=none", "baseline=false"]
+    done = subprocess.run(
+        [*launcher, *arguments], cwd=tmp_path, env=tools.environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1
