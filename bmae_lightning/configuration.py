@@ -16,7 +16,6 @@ from typing import Any
 
 from bmae_lightning.errors import BadInput
 
-
 MOST_NAMES = 12
 """Names listed where nothing close to a misspelt one exists."""
 

@@ -91,7 +91,9 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
             raise BadInput(f"{trail[-1]}.inputs names an unknown stage {name!r}{nearest(name, stages)}")
         if name == PRETRAINING and arm == BASELINE_ARM:
             return None
-        inputs = {role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()}
+        inputs = {
+            role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()
+        }
         return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs)
 
     collecting = [name for name in selected if "collects" in stages[name]]
@@ -111,7 +113,9 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
 def _depends(name: str, wanted: str, stages: dict[str, Any]) -> bool:
     if name == wanted:
         return True
-    return any(source and _depends(source, wanted, stages) for source in stages.get(name, {}).get("inputs", {}).values())
+    return any(
+        source and _depends(source, wanted, stages) for source in stages.get(name, {}).get("inputs", {}).values()
+    )
 
 
 class Pipeline:

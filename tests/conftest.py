@@ -22,7 +22,9 @@ def write_collection(directory: Path, passages: int = 60) -> Path:
     (directory / "qrels").mkdir(parents=True)
     texts = [draw.sample(words, 25) for _ in range(passages)]
     with (directory / "corpus.jsonl").open("w") as file:
-        file.writelines(json.dumps({"_id": f"p{i}", "title": "", "text": " ".join(t)}) + "\n" for i, t in enumerate(texts))
+        file.writelines(
+            json.dumps({"_id": f"p{i}", "title": "", "text": " ".join(t)}) + "\n" for i, t in enumerate(texts)
+        )
     with (directory / "queries.jsonl").open("w") as file:
         file.writelines(
             json.dumps({"_id": f"q{i}", "text": " ".join(draw.sample(t, 5))}) + "\n" for i, t in enumerate(texts)

@@ -21,7 +21,9 @@ def losses(lines):
 
 def test_a_run_reaches_its_report_and_a_second_one_skips_everything(cli, tmp_path):
     output = cli()
-    rows = [line.split()[0] for line in output.splitlines() if re.match(r"(bm25|no pre-training|retromae) +\d\.\d", line)]
+    rows = [
+        line.split()[0] for line in output.splitlines() if re.match(r"(bm25|no pre-training|retromae) +\d\.\d", line)
+    ]
     assert rows == ["bm25", "no", "retromae"]
     page = Path(re.search(r"report: (\S+report.html)", output).group(1))
     assert "RR@10" in page.read_text()
@@ -33,7 +35,9 @@ def test_a_run_reaches_its_report_and_a_second_one_skips_everything(cli, tmp_pat
     assert "wandb sync" in output
     store = tmp_path / "outputs" / "store"
     encoder = next(store.glob("pretrain-*")) / "encoder"
-    assert {"model.safetensors", "config.json", "tokenizer.json", "retriever_spec.json"} <= {p.name for p in encoder.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "retriever_spec.json"} <= {
+        p.name for p in encoder.iterdir()
+    }
     again = cli()
     assert again.count(": skipped, done in") == 8
     assert "started in" not in again
@@ -51,7 +55,13 @@ def wait_for_lines(output_dir, number, process):
     raise AssertionError(process.communicate()[0])
 
 
-LONG = ["pretrain.steps=120", "pretrain.checkpoint.every_steps=7", "encoder.dropout=0.1", "stage=[prepare,pretrain]", "logger=none"]
+LONG = [
+    "pretrain.steps=120",
+    "pretrain.checkpoint.every_steps=7",
+    "encoder.dropout=0.1",
+    "stage=[prepare,pretrain]",
+    "logger=none",
+]
 
 
 def test_kill_9_in_pretraining_continues_to_the_last_digit(cli, tmp_path, collection):
@@ -116,10 +126,24 @@ def test_torchrun_runs_the_same_command(tmp_path, collection):
     import subprocess
     import sys
 
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29631", "-m", "bmae_lightning"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port=29631",
+        "-m",
+        "bmae_lightning",
+    ]
     arguments = [*tools.TINY, f"corpus.path={collection}", "trainer=ddp_cpu", "logger=none", "baseline=false"]
     done = subprocess.run(
-        [*launcher, *arguments], cwd=tmp_path, env=tools.environment(), capture_output=True, text=True, timeout=300, check=False
+        [*launcher, *arguments],
+        cwd=tmp_path,
+        env=tools.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1

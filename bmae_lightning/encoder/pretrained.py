@@ -38,7 +38,10 @@ class PretrainedEncoder:
             BadInput: not found, not of type BERT, or with another vocabulary than the tokenizer's.
         """
         return load_masked_lm(
-            str(find_checkpoint(self.name, self.package, self.sha256)), vocabulary_size, self.dropout, f"encoder.name={self.name}"
+            str(find_checkpoint(self.name, self.package, self.sha256)),
+            vocabulary_size,
+            self.dropout,
+            f"encoder.name={self.name}",
         )
 
 
@@ -57,7 +60,9 @@ def load_masked_lm(
     except (OSError, ValueError) as error:
         raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
     if config.model_type != "bert":
-        raise BadInput(f"{label}: the model is of type {config.model_type!r}; only BERT-type masked language models work")
+        raise BadInput(
+            f"{label}: the model is of type {config.model_type!r}; only BERT-type masked language models work"
+        )
     if config.vocab_size != vocabulary_size:
         raise BadInput(
             f"{label}: the model has {config.vocab_size} word pieces, the tokenizer of the prepared corpus has "

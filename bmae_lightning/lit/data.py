@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-
 Item = tuple[int, int]
 """(row, epoch)"""
 

@@ -34,7 +34,9 @@ def fit(
         Interrupted: asked to stop; the state is saved.
     """
     quiet_lightning()
-    resume = ResumeCheckpoints(directory / "checkpoints", int(checkpoint["every_steps"]), float(checkpoint["every_minutes"]))
+    resume = ResumeCheckpoints(
+        directory / "checkpoints", int(checkpoint["every_steps"]), float(checkpoint["every_minutes"])
+    )
     metrics = StepMetrics(directory / "metrics.jsonl", label, data.steps, data.batch_size, log_every, unit)
     built = make_trainer(
         trainer,

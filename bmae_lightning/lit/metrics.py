@@ -87,4 +87,3 @@ def _keep_until(path: Path, step: int) -> None:
     if path.is_file():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
         path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
-

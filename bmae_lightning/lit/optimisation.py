@@ -24,15 +24,15 @@ class AdamW:
             {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=self.betas, eps=self.eps, fused=self.fused)
+        return torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=lr, betas=self.betas, eps=self.eps, fused=self.fused
+        )
 
 
 class LinearSchedule:
     """Learning rate from 0 to its peak at the last warm-up step, then linearly to 0 at the last step."""
 
-    def make(
-        self, optimiser: torch.optim.Optimizer, steps: int, warmup: float
-    ) -> torch.optim.lr_scheduler.LambdaLR:
+    def make(self, optimiser: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
         """The schedule in optimiser steps; `warmup` below 1 is a share of `steps`, otherwise a number of steps."""
         warm = round(warmup * steps) if warmup < 1 else int(warmup)
 

@@ -41,7 +41,9 @@ class ResumeCheckpoints(pl.Callback):
         self.previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         if self.random_states is not None:
             state = self.random_states[trainer.global_rank % len(self.random_states)]
             torch.set_rng_state(state["cpu"])
@@ -72,7 +74,9 @@ class ResumeCheckpoints(pl.Callback):
             for old in sorted(self.directory.glob("step-*.ckpt"))[: -self.keep]:
                 old.unlink()
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         state = {"cpu": torch.get_rng_state()}
         if trainer.strategy.root_device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(trainer.strategy.root_device)
@@ -82,7 +86,9 @@ class ResumeCheckpoints(pl.Callback):
             torch.distributed.all_gather_object(states, state)
         checkpoint["random_states"] = states
 
-    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         self.random_states = checkpoint["random_states"]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

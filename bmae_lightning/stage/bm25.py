@@ -44,7 +44,9 @@ class Bm25Ranking(Stage):
         self.ranker.index(texts, ids)
         results = {}
         with self.logger.of(context) as loggers:
-            depths = ({TRAIN: self.train_depth} if TRAIN in prepared.splits else {}) | dict.fromkeys(self.splits, self.depth)
+            depths = ({TRAIN: self.train_depth} if TRAIN in prepared.splits else {}) | dict.fromkeys(
+                self.splits, self.depth
+            )
             for split, depth in depths.items():
                 qrels = judged.get(split) or prepared.qrels(split)
                 queries = prepared.query_texts(set(qrels))

@@ -55,7 +55,13 @@ class Evaluate(Stage):
         started = time.monotonic()
         with track(f"{context.title}: encoding", len(passages), unit="passages") as advance:
             vectors = encode_to_file(
-                model, passages, spec.passage_length, self.batch_tokens, device, context.directory / "passages.npy", advance
+                model,
+                passages,
+                spec.passage_length,
+                self.batch_tokens,
+                device,
+                context.directory / "passages.npy",
+                advance,
             )
         encoded = time.monotonic() - started
         results: dict[str, dict] = {}

@@ -83,7 +83,11 @@ class Finetune(Stage):
         torch.manual_seed(self.seed)
         passages, queries = prepared.passages(), prepared.queries()
         spec = RetrieverSpec(
-            self.representation.pooling, passages.tokenizer_digest, self.similarity, self.query_length, self.passage_length
+            self.representation.pooling,
+            passages.tokenizer_digest,
+            self.similarity,
+            self.query_length,
+            self.passage_length,
         )
         encoder = self._encoder(context, vocabulary, spec)
         ranking = context.inputs.get("ranking")
@@ -98,7 +102,15 @@ class Finetune(Stage):
         data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
         model = DualEncoder(encoder, self.representation, self.similarity)
         module = RetrieverModule(
-            model, self.group, self.temperature, self.optim, self.schedule, self.lr, self.weight_decay, self.warmup, steps
+            model,
+            self.group,
+            self.temperature,
+            self.optim,
+            self.schedule,
+            self.lr,
+            self.weight_decay,
+            self.warmup,
+            steps,
         )
         with self.logger.of(context) as loggers:
             fit(

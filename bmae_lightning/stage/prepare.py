@@ -20,9 +20,7 @@ class Prepare(Stage):
         tokenizer: where word pieces come from.
     """
 
-    def __init__(
-        self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer
-    ) -> None:
+    def __init__(self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer) -> None:
         self.corpus, self.tokenizer = corpus, tokenizer
 
     def preflight(self, splits: list[str]) -> None:

@@ -22,8 +22,8 @@ from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import Item, TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
-from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.pretrain import PretrainModule
+from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.loss.normalise import NORMS
 from bmae_lightning.rank import rank, say
@@ -74,7 +74,9 @@ class Pretrain(Stage):
         number_of_steps(steps, epochs, 1, 1)
         for name, decoder in decoders.items():
             if decoder.view not in view:
-                raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}{nearest(decoder.view, view)}")
+                raise ValueError(
+                    f"decoders.{name}.view: there is no view {decoder.view!r}{nearest(decoder.view, view)}"
+                )
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
