@@ -131,7 +131,9 @@ def _fits(value: Any, hint: Any) -> bool:
 def explain(error: Exception, overrides: list[str]) -> str:
     """One line for an error of Hydra or OmegaConf while composing, with the nearest valid name where there is one."""
     text = str(error).strip()
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+    if override := getattr(error, "override", None):
+        return f"{override}: not in Hydra's override grammar ({text.splitlines()[0]}); quote it, as in 'key=[a,b]'"
+    if match := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, option = match.groups()
         directory = config_directory() / group
         options = [path.stem for path in directory.glob("*.yaml")]

@@ -35,7 +35,7 @@ def run_stage(manifest: Path) -> None:
     from filelock import FileLock, Timeout
 
     context, config = read_manifest(manifest)
-    lock = FileLock(str(context.directory) + ".lock")
+    lock = FileLock(context.directory / "lock")
     if rank() == 0:
         try:
             lock.acquire(timeout=0)
