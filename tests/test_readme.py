@@ -20,7 +20,11 @@ COMMANDS = [
     for line in text.splitlines()
     if line.startswith("python -m bmae_lightning")
 ]
-ABLATIONS = [cell for row in re.findall(r"^\|[^|]*\|(.*)\|$", README, re.MULTILINE) for cell in re.findall(r"`([^`]+=[^`]+)`", row)]
+ABLATIONS = [
+    cell
+    for row in re.findall(r"^\|[^|]*\|(.*)\|$", README, re.MULTILINE)
+    for cell in re.findall(r"`([^`]+=[^`]+)`", row)
+]
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)
@@ -49,7 +53,9 @@ def test_commands(line, tmp_path, collection):
     if "scale=paper" in arguments:
         arguments = ["--cfg", "job", "--resolve", *arguments]
     elif not {"--help", "--cfg"} & set(arguments):
-        corpus = [] if any(item.startswith("corpus") for item in arguments) else ["corpus=beir", f"corpus.path={collection}"]
+        corpus = (
+            [] if any(item.startswith("corpus") for item in arguments) else ["corpus=beir", f"corpus.path={collection}"]
+        )
         arguments += [*corpus, *SMALL]
     output = tools.command(*arguments, cwd=tmp_path)
     assert "error" not in output.lower().replace("error_", "")
@@ -108,7 +114,13 @@ def test_help_and_configuration_answer_without_torch(tmp_path):
     for arguments in (["--help"], ["--cfg", "job", "+experiment=retromae"]):
         code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom bmae_lightning.__main__ import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert "retromae" in done.stdout

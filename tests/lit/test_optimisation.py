@@ -1,0 +1,48 @@
+"""The schedule's corner points (finetuning property 24), the groups of AdamW, steps from epochs."""
+
+import pytest
+import torch
+from torch import nn
+
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
+
+
+def rates(steps, warmup):
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule = LinearSchedule().make(optimiser, steps, warmup)
+    seen = []
+    for _ in range(steps + 1):
+        seen.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    return seen
+
+
+@pytest.mark.parametrize("warmup", [0.2, 2])
+def test_f24_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
+    assert rates(10, warmup) == pytest.approx([0, 1, 2, 1.75, 1.5, 1.25, 1, 0.75, 0.5, 0.25, 0])
+
+
+def test_no_warmup():
+    assert rates(4, 0) == pytest.approx([2, 1.5, 1, 0.5, 0])
+
+
+def test_biases_and_norms_do_not_decay_and_frozen_parameters_are_left_out():
+    module = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2), nn.Linear(2, 2))
+    module[2].requires_grad_(False)
+    groups = AdamW([0.9, 0.999]).make(module, 1e-3, 0.1).param_groups
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.1), (3, 0.0)]
+
+
+def test_wrong_betas():
+    with pytest.raises(ValueError, match="betas"):
+        AdamW([0.9, 1.5])
+
+
+def test_steps_from_epochs():
+    assert number_of_steps(7, None, 100, 10) == 7
+    assert number_of_steps(None, 3, 100, 32) == 10
+    assert number_of_steps(None, 0.5, 100, 32) == 2
+    for steps, epochs in [(None, None), (1, 1), (0, None)]:
+        with pytest.raises(ValueError, match="steps"):
+            number_of_steps(steps, epochs, 100, 10)

@@ -1,0 +1,32 @@
+"""The record beside every checkpoint: round trip, and a mismatch that names both values."""
+
+from pathlib import Path
+
+import pytest
+
+from bmae_lightning.errors import BadInput
+from bmae_lightning.spec import FILE, RetrieverSpec
+
+SPEC = RetrieverSpec("mean", "abc", "cos", 32, 64)
+
+
+def test_round_trip_and_absence(tmp_path):
+    assert RetrieverSpec.load(tmp_path) is None
+    SPEC.save(tmp_path)
+    assert RetrieverSpec.load(tmp_path) == SPEC
+
+
+def test_a_mismatch_names_both_values():
+    with pytest.raises(BadInput, match=r"representation: .*pooling='cls'.*pooling='mean'"):
+        SPEC.require(Path("x"), {"pooling": "representation"}, pooling="cls")
+    SPEC.require(Path("x"), {}, pooling="mean", tokenizer="abc")
+    RetrieverSpec("cls", "abc").require(Path("x"), {}, similarity="dot")
+
+
+def test_a_damaged_or_newer_record_is_named(tmp_path):
+    (tmp_path / FILE).write_text("{")
+    with pytest.raises(BadInput, match=FILE):
+        RetrieverSpec.load(tmp_path)
+    (tmp_path / FILE).write_text('{"pooling": "cls", "tokenizer": "a", "new": 1}')
+    with pytest.raises(BadInput, match="not written by this version"):
+        RetrieverSpec.load(tmp_path)
