@@ -46,9 +46,6 @@ class PretrainModule(pl.LightningModule):
         parts = {name.removeprefix("loss/"): value for name, value in means.items() if name.startswith("loss/")}
         return sum(self.weights[name] * value for name, value in parts.items())
 
-    def transfer_batch_to_device(self, batch: TextBatch, device: torch.device, dataloader_idx: int) -> TextBatch:
-        return batch.to(device)
-
     def configure_optimizers(self) -> dict:
         optimiser = self.optim.make(self, self.lr, self.weight_decay)
         schedule = self.schedule.make(optimiser, self.steps, self.warmup)

@@ -80,11 +80,6 @@ class RetrieverModule(pl.LightningModule):
         """The optimised loss from the means of its parts."""
         return means["loss/contrastive"]
 
-    def transfer_batch_to_device(
-        self, batch: tuple[Tokens, Tokens], device: torch.device, dataloader_idx: int
-    ) -> tuple[Tokens, Tokens]:
-        return batch[0].to(device), batch[1].to(device)
-
     def configure_optimizers(self) -> dict:
         optimiser = self.optim.make(self, self.lr, self.weight_decay)
         schedule = self.schedule.make(optimiser, self.steps, self.warmup)

@@ -29,7 +29,7 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
     """
     import dataclasses
 
-    from bmae_lightning.report.content import Report
+    from bmae_lightning.report.content import Report, arm_name
     from bmae_lightning.report.machine import read_json, write_json
     from bmae_lightning.report.page import write_html
     from bmae_lightning.report.table import print_report
@@ -43,7 +43,11 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
         part = read_json(Path(job["nodes"]["report"]) / "report.json")
         subtitle = part.subtitle
         differing = " ".join(item for item in job["overrides"] if item not in common)
-        nodes = {_arm(key): path for key, path in job["nodes"].items() if key.startswith(("evaluate", "bm25"))}
+        nodes = {
+            arm_name(*key.partition("@")[::2]): path
+            for key, path in job["nodes"].items()
+            if key.startswith(("evaluate", "bm25"))
+        }
         for arm in part.arms:
             if nodes.get(arm.name, differing) in seen:
                 continue
@@ -62,8 +66,3 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
-
-
-def _arm(key: str) -> str:
-    stage, _, arm = key.partition("@")
-    return "bm25" if stage == "bm25" else "no pre-training" if arm == "none" else arm

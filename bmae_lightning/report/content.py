@@ -97,6 +97,11 @@ class Report:
             raise ValueError(f"not a complete report: {error!r}") from error
 
 
+def arm_name(stage: str, arm: str) -> str:
+    """How the result of a stage for an arm is called in tables and figures."""
+    return "bm25" if stage == "bm25" else "no pre-training" if arm == "none" else arm
+
+
 def is_number(value: float | None) -> bool:
     """Whether a value can be shown."""
     return value is not None and math.isfinite(value)

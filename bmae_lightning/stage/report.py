@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.lit.reading import read_metrics
-from bmae_lightning.report.content import Arm, Curve, Report, Sample
+from bmae_lightning.report.content import Arm, Curve, Report, Sample, arm_name
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
 from bmae_lightning.report.page import write_html
@@ -73,7 +73,9 @@ def make_report(title: str, stages: dict[str, Path], measures: list[str], split:
                 series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
                 curves.append(Curve(f"Pre-training ({arm})", series))
             else:
-                loss_series.setdefault(stage, {})[arm] = [(line["step"], line["loss"]) for line in lines]
+                loss_series.setdefault(stage, {})[arm_name(stage, arm)] = [
+                    (line["step"], line["loss"]) for line in lines
+                ]
             settings[key] = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
@@ -85,11 +87,6 @@ def make_report(title: str, stages: dict[str, Path], measures: list[str], split:
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
     return Report(title, subtitle, arms, curves, samples, settings, [])
-
-
-def arm_name(stage: str, arm: str) -> str:
-    """How an arm is called in tables."""
-    return "bm25" if stage == "bm25" else "no pre-training" if arm == "none" else arm
 
 
 def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
