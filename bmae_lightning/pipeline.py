@@ -192,6 +192,7 @@ class Pipeline:
             run_stage(manifest)
         if rank() == 0:
             write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+            shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
         else:
             _wait_for(node.directory / "done")
 

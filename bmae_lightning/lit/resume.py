@@ -18,7 +18,7 @@ from bmae_lightning.rank import say
 
 
 class ResumeCheckpoints(pl.Callback):
-    """Saves every `every_steps` steps and `every_minutes` minutes, keeps the newest `keep`, and stops on SIGTERM.
+    """Saves every `every_steps` steps and `every_minutes` minutes, after the last step too, keeps the newest `keep`, stops on SIGTERM.
 
     Args:
         directory: where the checkpoints lie; nobody else's files are touched.
@@ -59,7 +59,8 @@ class ResumeCheckpoints(pl.Callback):
         overdue = time.monotonic() - self.saved_at > 60 * self.every_minutes
         stop = self.asked_to_stop or os.getppid() != self.parent
         wanted, stop = _any_rank(trainer, [overdue, stop])
-        if stop or wanted or trainer.global_step % self.every_steps == 0:
+        last = trainer.global_step == trainer.max_steps
+        if stop or wanted or last or trainer.global_step % self.every_steps == 0:
             self.save(trainer)
         if stop:
             raise Interrupted(

@@ -36,12 +36,7 @@ class Bm25Ranking(Stage):
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         judged = {split: prepared.qrels(split) for split in self.splits}
-        ids: list[str] = []
-        texts: list[str] = []
-        for passage_id, text in prepared.texts():
-            ids.append(passage_id)
-            texts.append(text)
-        self.ranker.index(texts, ids)
+        self.ranker.index((text for _, text in prepared.texts()), list(prepared.passages().external_ids))
         results = {}
         with self.logger.of(context) as loggers:
             depths = ({TRAIN: self.train_depth} if TRAIN in prepared.splits else {}) | dict.fromkeys(
