@@ -6,6 +6,9 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 
+JUDGED = ("bm25", "evaluate")
+"""Stages that measure an arm."""
+
 
 class Comparison(Callback):
     """Hydra callback; reads the `result.json` of every job of a sweep."""
@@ -35,34 +38,33 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
     from bmae_lightning.report.table import print_report
 
     common = set.intersection(*(set(job["overrides"]) for job in jobs))
-    arms, curves, settings, notes, seen = [], [], {}, [], set()
-    subtitle = ""
-    for job in jobs:
+    made = [
+        {arm_name(*key.partition("@")[::2]): path for key, path in job["nodes"].items() if key.startswith(JUDGED)}
+        for job in jobs
+    ]
+    arms, curves, settings, seen, subtitle = [], [], {}, set(), ""
+    for job, directories in zip(jobs, made, strict=True):
         if "report" not in job["nodes"]:
             continue
         part = read_json(Path(job["nodes"]["report"]) / "report.json")
         subtitle = part.subtitle
-        differing = " ".join(item for item in job["overrides"] if item not in common)
-        nodes = {
-            arm_name(*key.partition("@")[::2]): path
-            for key, path in job["nodes"].items()
-            if key.startswith(("evaluate", "bm25"))
-        }
+        own = [item for item in job["overrides"] if item not in common and not item.startswith("+experiment=")]
+        differing = " ".join(own)
         for arm in part.arms:
-            if nodes.get(arm.name, differing) in seen:
+            if directories[arm.name] in seen:
                 continue
-            seen.add(nodes.get(arm.name, differing))
-            shared = arm.name in ("bm25", "no pre-training")
+            seen.add(directories[arm.name])
+            shared = len({other.get(arm.name) for other in made}) == 1
             arms.append(arm if shared else dataclasses.replace(arm, name=f"{arm.name} {differing}".strip()))
         curves += [
-            dataclasses.replace(curve, title=f"{curve.title} {differing}")
+            dataclasses.replace(curve, title=f"{curve.title} {differing}".strip())
             for curve in part.curves
             if curve.title.startswith("Pre-training")
         ]
-        settings[differing or "job"] = job["nodes"]["report"]
+        settings[" ".join(item for item in job["overrides"] if item not in common)] = job["nodes"]["report"]
     if not arms:
         return
-    report = Report("comparison", subtitle, arms, curves, [], settings, notes)
+    report = Report("comparison", subtitle, arms, curves, [], settings, [])
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
