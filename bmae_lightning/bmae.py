@@ -77,7 +77,7 @@ class BottleneckMAE(nn.Module):
     @property
     def streams(self) -> set[str]:
         """The streams that a batch must hold."""
-        return {part.stream for part in (*self.views.values(), *self.decoders.values())}
+        return {part.stream for part in (*self.views.values(), *self.decoders.values()) if part.stream is not None}
 
     def forward(self, batch: TextBatch) -> Output:
         """Masks, encodes and decodes a batch of uncorrupted texts."""

@@ -46,20 +46,20 @@ class Decoded:
 
 
 class Decoder(nn.Module, ABC):
-    """view: the encoder's view whose bottleneck is read.  stream, span: the text to recover.  weight: of its loss.
+    """view: the encoder's view whose bottleneck is read.  stream, span: the text to recover, None for the view's own.
 
-    A constructor only checks and remembers; `build` makes the layers once there is an encoder.
+    weight: of its loss.  A constructor only checks and remembers; `build` makes the layers once there is an encoder.
     """
 
     early_layers: tuple[int, ...] = ()
 
-    def __init__(self, view: str, stream: str, span: str, weight: float):
+    def __init__(self, view: str, stream: str | None, span: str | None, weight: float):
         super().__init__()
         if not 0 <= weight < float("inf"):
             raise ValueError(f"weight must be a number of at least 0, got {weight}")
         self.view = view
         self.stream = stream
-        self.span = check_span(span)
+        self.span = None if span is None else check_span(span)
         self.weight = float(weight)
 
     @abstractmethod
