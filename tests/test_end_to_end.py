@@ -147,3 +147,22 @@ def test_torchrun_runs_the_same_command(tmp_path, collection):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "none"])
+def test_every_experiment_trains(experiment, tmp_path, collection):
+    """`retromae` is what all other tests run."""
+    arguments = [
+        f"+experiment={experiment}",
+        *tools.TINY[1:],
+        f"corpus.path={collection}",
+        "baseline=false",
+        "logger=none",
+    ]
+    output = tools.command(*arguments, cwd=tmp_path)
+    row = "no pre-training" if experiment == "none" else experiment
+    assert re.search(rf"^{row} +\d\.\d", output, re.MULTILINE), output
+    if experiment != "none":
+        lines = metrics(tmp_path / "outputs", "pretrain", experiment)
+        assert len(lines) == 6
+        assert all(0 < line["loss"] < 100 for line in lines)
