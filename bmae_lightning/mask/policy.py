@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from bmae_lightning.batch import Tokens
+from bmae_lightning.errors import BadInput
 from bmae_lightning.noise import Noise, widest_float
 from bmae_lightning.vocabulary import Vocabulary
 
-FILLS = ("exact", "prefix")
+FILLS = ("exact", "prefix", "overshoot")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,24 @@ def budget(base_B: Tensor, rate: float) -> Tensor:
     return (base_B.to(widest_float(base_B.device)) * rate).round().clamp(1, 512).long()
 
 
+def first_pieces(words: Words, value_BL: Tensor) -> Tensor:
+    """The value at the first piece of every word: [B, W] of value_BL [B, L]; unused slots hold anything."""
+    begun_BL = words.word_BL.cummax(1).values
+    slot_BW = torch.arange(words.size_BW.shape[1], device=begun_BL.device).expand(words.size_BW.shape)
+    start_BW = torch.searchsorted(begun_BL, slot_BW.contiguous())
+    return value_BL.gather(1, start_BW.clamp(max=value_BL.shape[1] - 1))
+
+
+def encoder_selection(reference_BL: Tensor | None, mask: str) -> Tensor:
+    """reference_BL, or BadInput if there is none; mask names the policy that cannot do without."""
+    if reference_BL is None:
+        raise BadInput(
+            f"the {mask} mask relates to what the encoder's view selected in the same text, but there is no such view "
+            "here; give the decoder the stream and span of its view, or choose another mask"
+        )
+    return reference_BL
+
+
 def check_fill(fill: str) -> str:
     if fill not in FILLS:
         raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")
@@ -73,9 +92,10 @@ def check_fill(fill: str) -> str:
 
 
 def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "exact") -> Tensor:
-    """Whole words in falling priority, at most budget_B pieces: bool [B, (R,) L] for priority [B, (R,) W].
+    """Whole words in falling priority up to budget_B pieces: bool [B, (R,) L] for priority [B, (R,) W].
 
-    fill 'exact': a word longer than what is left is skipped and the next is tried; 'prefix': selection ends there.
+    fill 'exact': a word longer than what is left is skipped and the next is tried; 'prefix': selection ends there;
+    'overshoot': that word is taken whole and selection ends, so only here can more than budget_B be selected.
     """
     rowless = priority.ndim == 2
     priority_BRW = priority[:, None] if rowless else priority
@@ -87,6 +107,8 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     room_BR1 = budget_B.int()[:, None, None].expand(*shape[:2], 1)
     if check_fill(fill) == "prefix":
         taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) <= room_BR1)
+    elif fill == "overshoot":
+        taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) - size_BRW < room_BR1)
     else:
         taken_BRW = _take_what_fits(size_BRW, room_BR1)
     chosen_BRW = torch.zeros_like(taken_BRW).scatter_(-1, order_BRW, taken_BRW)

@@ -10,18 +10,25 @@ from bmae_lightning.mask.policy import MaskPolicy, budget, check_fill, group_wor
 from bmae_lightning.noise import Noise
 from bmae_lightning.vocabulary import Vocabulary
 
+SPECIALS = ("count", "skip")
+
 
 class UniformMask(MaskPolicy):
-    """Selects shuffled whole words up to round(rate * T) pieces, T counting [CLS] and [SEP].
+    """Selects shuffled whole words up to round(rate * T) pieces.
 
     rate: share in (0, 1).  fill: 'exact' skips a word that does not fit, 'prefix' ends there (see `select_words`).
+    specials: 'count' lets T include [CLS] and [SEP] and [UNK] be a word (BERT), 'skip' neither (MASTER; its inner
+    [SEP] stays part of T).
     """
 
-    def __init__(self, rate: float, fill: str = "exact"):
+    def __init__(self, rate: float, fill: str = "exact", specials: str = "count"):
         if not 0 < rate < 1:
             raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
         self.rate = rate
+        if specials not in SPECIALS:
+            raise ValueError(f"specials must be one of {', '.join(SPECIALS)}, got {specials!r}")
         self.fill = check_fill(fill)
+        self.specials = specials
 
     def select(
         self,
@@ -32,6 +39,8 @@ class UniformMask(MaskPolicy):
         rows: int | None = None,
         reference_BL: Tensor | None = None,
     ) -> Tensor:
-        words = group_words(tokens, vocabulary)
+        skip = self.specials == "skip"
+        words = group_words(tokens, vocabulary, vocabulary.special_V if skip else None)
+        base_B = tokens.real_BL.sum(1) - (2 if skip else 0)
         priority = noise.uniform(salt, words.size_BW.shape[1], rows)
-        return select_words(words, priority, budget(tokens.real_BL.sum(1), self.rate), self.fill)
+        return select_words(words, priority, budget(base_B, self.rate), self.fill)

@@ -78,7 +78,10 @@ def test_fill_in_given_order_is_that_of_the_originals():
 def fill_reference(sizes, order, room, fill):
     taken = set()
     for word in order:
-        if sizes[word] > room:
+        if fill == "overshoot":
+            if room <= 0:
+                break
+        elif sizes[word] > room:
             if fill == "prefix":
                 break
             continue
@@ -87,7 +90,7 @@ def fill_reference(sizes, order, room, fill):
     return taken
 
 
-@pytest.mark.parametrize("fill", ["exact", "prefix"])
+@pytest.mark.parametrize("fill", ["exact", "prefix", "overshoot"])
 def test_rows_equal_a_slow_fill(fill):
     generator = random.Random(0)
     torch.manual_seed(0)
@@ -108,5 +111,5 @@ def test_rows_equal_a_slow_fill(fill):
 
 def test_unknown_fill():
     words = Words(torch.tensor([[0]]), torch.tensor([[1]]))
-    with pytest.raises(ValueError, match="fill must be one of exact, prefix, got 'greedy'"):
+    with pytest.raises(ValueError, match="fill must be one of exact, prefix, overshoot, got 'greedy'"):
         select_words(words, torch.rand(1, 1), torch.tensor([1]), "greedy")

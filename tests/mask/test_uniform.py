@@ -108,3 +108,19 @@ def test_rate_outside_the_unit_interval(rate):
 def test_unknown_fill():
     with pytest.raises(ValueError, match="fill must be one of"):
         UniformMask(0.3, "greedy")
+
+
+def test_frequencies_without_specials_are_those_of_the_original(draws):
+    recorded = draws.load("master_wwm_frequencies")
+    for sentence in recorded["sentences"]:
+        tokens, vocabulary = copies(draws.wrapped(sentence["tokens"]), DRAWS)
+        for rate, expected in sentence["by_rate"].items():
+            mask_BL = UniformMask(float(rate), specials="skip").select(tokens, vocabulary, noise(DRAWS), "x")
+            assert not mask_BL[:, vocabulary.special_V[tokens.ids_BL[0]]].any()
+            draws.agree(mask_BL.sum(0)[1:-1], DRAWS, expected["hits"], recorded["draws"])
+            draws.agree_counts(mask_BL[:, 1:-1], expected["count_histogram"], recorded["draws"])
+
+
+def test_unknown_specials():
+    with pytest.raises(ValueError, match="specials must be one of count, skip, got 'drop'"):
+        UniformMask(0.3, specials="drop")
