@@ -122,6 +122,14 @@ def test_shallow_decoders_and_other_choices_run(cli):
     assert re.search(r"^retromae +\d", output, re.MULTILINE)
 
 
+def test_masks_that_relate_to_the_encoders(cli):
+    output = cli(
+        "decoders=[shallow,enhanced]", "mask@decoders.shallow.mask=complement", "mask@decoders.enhanced.mask=superset",
+        "stage=[prepare,pretrain]", "logger=none",
+    )  # fmt: skip
+    assert "pretrain (retromae): done in" in output
+
+
 def test_torchrun_runs_the_same_command(tmp_path, collection):
     import subprocess
     import sys
