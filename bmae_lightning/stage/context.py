@@ -2,6 +2,7 @@
 
 import json
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,10 @@ class Context:
         return path
 
 
-class Stage:
+class Stage(ABC):
     """What the pipeline runs; subclasses take their options in the constructor and check them there."""
 
-    def preflight(self, splits: list[str]) -> None:
+    def preflight(self, splits: list[str]) -> None:  # noqa: B027  most have nothing to look at
         """Look ahead before anything runs, without work.
 
         Args:
@@ -55,9 +56,9 @@ class Stage:
             BadInput: the stage could not run.
         """
 
+    @abstractmethod
     def run(self, context: Context) -> None:
         """Do the work; everything lies in `context.directory` afterwards."""
-        raise NotImplementedError(f"{type(self).__name__} has no run")
 
 
 def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
