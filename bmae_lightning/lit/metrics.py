@@ -79,6 +79,9 @@ class StepMetrics(pl.Callback):
         for mean in self.means.values():
             mean.reset()
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.stack.close()  # the last line of the progress comes before that of the error
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.stack.close()
 
