@@ -18,6 +18,7 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
+from bmae_lightning.objective.masked import MaskedObjective
 from bmae_lightning.view import View
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -240,7 +241,7 @@ def test_half_precision_autocast_is_close_and_trains():
 def test_output_names_weights_and_rates():
     views = {"passage": View(UniformMask(0.3), BertCorruption()), "wide": View(UniformMask(0.8), HideCorruption())}
     parts = {"a": EnhancedDecoder(UniformMask(0.5), weight=0.25), "b": EnhancedDecoder(UniformMask(0.5), view="wide")}
-    model = make(views=views, parts=parts, encoder_weight=0.5)
+    model = make(views=views, parts=parts, objective=MaskedObjective(0.5))
     output = model(batch((20, 30)))
     weights = {"encoder/passage": 0.5, "encoder/wide": 0.5, "a": 0.25, "b": 1.0}
     assert output.weights == model.weights == weights
@@ -255,7 +256,9 @@ def test_output_names_weights_and_rates():
 
 def test_only_views_in_use_are_encoded():
     views = {"passage": View(UniformMask(0.3), BertCorruption()), "wide": View(UniformMask(0.8), HideCorruption())}
-    model = make(views=views, parts={"b": EnhancedDecoder(UniformMask(0.5), view="wide")}, encoder_weight=0.0)
+    model = make(
+        views=views, parts={"b": EnhancedDecoder(UniformMask(0.5), view="wide")}, objective=MaskedObjective(0.0)
+    )
     passes = []
     model.encoder.masked_lm.bert.register_forward_hook(lambda *_: passes.append(1))
     assert list(model(batch()).losses) == ["b"]

@@ -54,7 +54,7 @@ def test_reference_is_the_selection_of_the_same_text_only():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="span must be one of whole, got 'hole'"):
+    with pytest.raises(ValueError, match="span must be one of whole, first_half, second_half, got 'hole'"):
         View(UniformMask(0.5), HideCorruption(), span="hole")
     with pytest.raises(ValueError, match="no stream 'query'; did you mean 'queries'"):
         View(UniformMask(0.5), HideCorruption(), "query")(batch(), VOCABULARY, noise(), "x")

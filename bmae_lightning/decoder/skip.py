@@ -5,6 +5,8 @@ labels: what the layers in between know must pass through the bottleneck.
 Shapes: B passages, L positions, D width.
 """
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from bmae_lightning.batch import TextBatch
@@ -40,7 +42,7 @@ class SkipDecoder(Decoder):
         self.skip_from = skip_from
         self.init = init
 
-    def build(self, encoder: Encoder) -> None:
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         """Raises BadInput where skip_from is not below the encoder's depth: there would be no layer to skip."""
         depth = encoder.config.num_hidden_layers
         skip_from = depth // 2 if self.skip_from is None else self.skip_from
@@ -59,4 +61,6 @@ class SkipDecoder(Decoder):
         for layer in self.layer:
             hidden_BLD = layer(hidden_BLD, visible_B11L)
         content_BL = ~encoder.vocabulary.special_V[text.tokens.ids_BL]
-        return Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, share(text.selected_BL, content_BL))
+        return Decoded(
+            hidden_BLD, text.labels_BL, text.tokens.ids_BL, share(text.selected_BL, content_BL), text.selected_BL
+        )

@@ -52,7 +52,7 @@ def test_p13_no_label_is_zero():
 
 
 def test_unknown_norm():
-    with pytest.raises(ValueError, match="norm must be one of global_mean, micro_mean, got 'mean'"):
+    with pytest.raises(ValueError, match="norm must be one of global_mean, micro_mean, seq_mean, got 'mean'"):
         mean_loss(TokenLoss(torch.tensor(0.0), torch.tensor(0)), "mean")
 
 
