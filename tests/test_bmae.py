@@ -16,6 +16,7 @@ from bmae_lightning.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.decoder.shallow import ShallowDecoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
+from bmae_lightning.mask.complement import ComplementMask
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
 from bmae_lightning.objective.masked import MaskedObjective
@@ -46,7 +47,9 @@ def make(bottleneck=None, views=None, parts=None, dropout=0.0, **arguments):
     config = BertConfig(**sizes, **rates, intermediate_size=64, max_position_embeddings=64)
     encoder = Encoder(BertForMaskedLM(config), VOCABULARY).double()
     views = views or {"passage": View(UniformMask(0.3), BertCorruption())}
-    return BottleneckMAE(encoder, bottleneck or ClsBottleneck(), views, parts or decoders(), **arguments).double()
+    return BottleneckMAE(
+        encoder, bottleneck or ClsBottleneck(), views, decoders() if parts is None else parts, **arguments
+    ).double()
 
 
 def batch(lengths=(14, 3, 8, 1), pad=0):
@@ -290,3 +293,13 @@ def test_rebuild_shows_what_was_seen_and_made():
             expected = best[position].item() if labelled else row.original[position]
             assert row.rebuilt["encoder/passage"][position] == expected
         assert (row.rebuilt["enhanced"][0], row.rebuilt["enhanced"][-1]) == (101, 102)
+
+
+def test_masks_that_relate_to_the_view_need_its_text():
+    for parts, views, message in (
+        ({"d": ShallowDecoder(ComplementMask(), BertCorruption(), span="second_half")}, None, "mask of decoder 'd'"),
+        ({"d": EnhancedDecoder(ComplementMask(), stream="queries")}, None, "mask of decoder 'd'"),
+        ({}, {"passage": View(ComplementMask(), BertCorruption())}, "mask of view 'passage'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(views=views, parts=parts)
