@@ -6,6 +6,7 @@ skeleton in DupMAE, SimLM, MASTER and CDMAE). Views, masks, corruptions and deco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +15,16 @@ from torch import Tensor, nn
 from bmae_lightning.batch import TextBatch
 from bmae_lightning.decoder.decoder import Decoder, Encoded, guess, share
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.vocabulary import TokenLoss, vocabulary_loss
+from bmae_lightning.loss.vocabulary import TokenLoss
 from bmae_lightning.noise import Noise
+from bmae_lightning.objective.masked import MaskedObjective
+from bmae_lightning.objective.objective import Objective
 from bmae_lightning.view import View, nearest
 
 
 @dataclass(frozen=True)
 class Output:
-    """losses: 'encoder/<view>' and '<decoder>', sums and counts.  weights: of each.  rates: realised mask shares."""
+    """losses: 'encoder/<view>', 'generator/<view>' and '<decoder>'.  weights: of each.  rates: realised mask shares."""
 
     losses: dict[str, TokenLoss]
     weights: dict[str, float]
@@ -40,8 +43,9 @@ class Rebuilt:
 class BottleneckMAE(nn.Module):
     """encoder; bottleneck: hidden states -> one vector; views: what the encoder is shown; decoders: what is recovered.
 
-    seed: of the masks.  encoder_weight: of the encoder's own masked-language-model loss, 0 to leave it out.
-    Raises ValueError for a decoder that names an unknown view.
+    seed: of the masks.  objective: what the encoder itself learns from its views, by default a masked language model.
+    generator: network that replaces tokens where a corruption asks for one.
+    Raises ValueError for a decoder that names an unknown view, and for parts that do not fit (see `check`).
     """
 
     def __init__(
@@ -51,33 +55,45 @@ class BottleneckMAE(nn.Module):
         views: dict[str, View],
         decoders: dict[str, Decoder],
         seed: int = 0,
-        encoder_weight: float = 1.0,
+        objective: Objective | None = None,
+        generator: nn.Module | None = None,
     ):
         super().__init__()
+        check(views, decoders)
+        objective = objective or MaskedObjective()
+        if objective.weight:
+            objective.build(encoder)
         for name, decoder in decoders.items():
-            if decoder.view not in views:
-                raise ValueError(
-                    f"decoder {name!r} names the unknown view {decoder.view!r}; {nearest(decoder.view, views)}"
-                )
-            decoder.build(encoder)
-        used = views if encoder_weight else {decoder.view for decoder in decoders.values()}
+            decoder.build(encoder, {other: decoders[other] for other in list(decoders)[: list(decoders).index(name)]})
+        used = views if objective.weight else {decoder.view for decoder in decoders.values()}
         self.encoder = encoder
         self.bottleneck = bottleneck
         self.views = nn.ModuleDict({name: view for name, view in views.items() if name in used})
         self.decoders = nn.ModuleDict(decoders)
+        self.objective = objective
+        self.generator = generator
         self.seed = seed
-        self.encoder_weight = encoder_weight
+        for module in self.modules():
+            if hasattr(module, "corruption"):
+                module.corruption.bind(generator)
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of every loss."""
-        own = {f"encoder/{name}": self.encoder_weight for name in self.views if self.encoder_weight}
+        own = {f"encoder/{name}": self.objective.weight for name in self.views if self.objective.weight}
+        if self.generator is not None:
+            own |= {f"generator/{name}": self.generator.weight for name in self.views}
         return own | {name: decoder.weight for name, decoder in self.decoders.items()}
 
     @property
     def streams(self) -> set[str]:
         """The streams that a batch must hold."""
         return {part.stream for part in (*self.views.values(), *self.decoders.values()) if part.stream is not None}
+
+    @property
+    def values(self) -> set[str]:
+        """Names of the `Tokens.values` that the masks read."""
+        return {name for module in self.modules() for name in getattr(getattr(module, "mask", None), "values", ())}
 
     def forward(self, batch: TextBatch) -> Output:
         """Masks, encodes and decodes a batch of uncorrupted texts."""
@@ -88,8 +104,10 @@ class BottleneckMAE(nn.Module):
             text = seen.masked
             content_BL = ~self.encoder.vocabulary.special_V[text.tokens.ids_BL]
             rates[f"encoder/{name}"] = share(text.selected_BL, content_BL)
-            if self.encoder_weight:
-                losses[f"encoder/{name}"] = vocabulary_loss(seen.hidden_BLD, text.labels_BL, self.encoder.head)
+            if self.objective.weight:
+                losses[f"encoder/{name}"] = self.objective.loss(self.encoder, seen.hidden_BLD, text)
+            if text.loss is not None:
+                losses[f"generator/{name}"] = text.loss
         for name, decoder in self.decoders.items():
             decoded = decoder.decode(self.encoder, encoded[decoder.view], batch, noise, f"decoders.{name}")
             losses[name] = decoder.loss(self.encoder, decoded)
@@ -100,7 +118,7 @@ class BottleneckMAE(nn.Module):
         """One pass of the encoder over a view."""
         text = self.views[name](batch, self.encoder.vocabulary, noise, f"views.{name}")
         early = {layer for decoder in self.decoders.values() if decoder.view == name for layer in decoder.early_layers}
-        hidden_BLD, early_BLD = self.encoder.with_early(text.ids_BL, text.tokens.real_BL, sorted(early))
+        hidden_BLD, early_BLD = self.encoder.with_early(text.ids_BL, text.tokens.real_BL, sorted(early), text.types_BL)
         return Encoded(hidden_BLD, self.bottleneck(hidden_BLD, text.tokens.real_BL), text, early_BLD)
 
     @torch.no_grad()
@@ -131,3 +149,28 @@ class BottleneckMAE(nn.Module):
             )
             for row in range(len(batch.passage_B))
         ]
+
+
+def check(views: Mapping[str, View], decoders: Mapping[str, Decoder]) -> None:
+    """Whether the parts fit each other, before anything is built.
+
+    Raises ValueError for a decoder with an unknown view, and for a mask that relates to the encoder's selection where
+    there is none: in a view, or in a decoder whose text is not that of its view.
+    """
+    for name, view in views.items():
+        if view.mask.relative:
+            raise ValueError(
+                f"view.{name}.mask relates to an encoder's selection, but this view is the encoder's own; use "
+                "another mask there"
+            )
+    for name, decoder in decoders.items():
+        if decoder.view not in views:
+            raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}; {nearest(decoder.view, views)}")
+        view = views[decoder.view]
+        mask = getattr(decoder, "mask", None) or getattr(getattr(decoder, "shown", None), "mask", None)
+        if mask is not None and mask.relative and (decoder.stream, decoder.span) != (view.stream, view.span):
+            raise ValueError(
+                f"decoders.{name}.mask relates to what the view {decoder.view!r} selected in the same text, but "
+                f"the view reads {view.stream}/{view.span} and the decoder {decoder.stream}/{decoder.span}; give both the "
+                "same stream and span, or choose another mask"
+            )

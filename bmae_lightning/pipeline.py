@@ -22,6 +22,8 @@ from bmae_lightning.stage.worker import run_stage
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
+PLANNING_KEYS = ("inputs", "collects", "on_demand")
+"""Entries of a stage that say when it runs, not what it does."""
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a stage starts."""
 
@@ -59,7 +61,8 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     """Every node that the selected stages need, in an order in which they can run.
 
     Args:
-        config: resolved configuration; a top-level entry with `inputs` is a stage.
+        config: resolved configuration; a top-level entry with `inputs` is a stage, one with `on_demand` runs only for
+            another selected stage that names it, or when it is selected alone.
         arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
         extra: stage -> content of its fingerprint that is not configuration (files, versions).
 
@@ -77,7 +80,7 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     nodes: dict[str, Node] = {}
 
     def add(name: str, arm: str, inputs: dict[str, str | None]) -> str:
-        content = {key: value for key, value in stages[name].items() if key not in ("inputs", "collects")}
+        content = {key: value for key, value in stages[name].items() if key not in PLANNING_KEYS}
         hashes = {role: nodes[source].hash if source else None for role, source in inputs.items()}
         digest = fingerprint(content, hashes, extra.get(name))
         node = Node(name, arm, content, inputs, digest, Path(config["output_dir"]) / "store" / f"{name}-{digest}")
@@ -98,7 +101,7 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
 
     collecting = [name for name in selected if "collects" in stages[name]]
     for name in selected:
-        if name not in collecting:
+        if name not in collecting and (len(selected) == 1 or not stages[name].get("on_demand")):
             for each in arms:
                 visit(name, each)
     for name in collecting:

@@ -16,8 +16,10 @@ from bmae_lightning.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.decoder.shallow import ShallowDecoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
+from bmae_lightning.mask.complement import ComplementMask
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
+from bmae_lightning.objective.masked import MaskedObjective
 from bmae_lightning.view import View
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -45,7 +47,9 @@ def make(bottleneck=None, views=None, parts=None, dropout=0.0, **arguments):
     config = BertConfig(**sizes, **rates, intermediate_size=64, max_position_embeddings=64)
     encoder = Encoder(BertForMaskedLM(config), VOCABULARY).double()
     views = views or {"passage": View(UniformMask(0.3), BertCorruption())}
-    return BottleneckMAE(encoder, bottleneck or ClsBottleneck(), views, parts or decoders(), **arguments).double()
+    return BottleneckMAE(
+        encoder, bottleneck or ClsBottleneck(), views, decoders() if parts is None else parts, **arguments
+    ).double()
 
 
 def batch(lengths=(14, 3, 8, 1), pad=0):
@@ -240,7 +244,7 @@ def test_half_precision_autocast_is_close_and_trains():
 def test_output_names_weights_and_rates():
     views = {"passage": View(UniformMask(0.3), BertCorruption()), "wide": View(UniformMask(0.8), HideCorruption())}
     parts = {"a": EnhancedDecoder(UniformMask(0.5), weight=0.25), "b": EnhancedDecoder(UniformMask(0.5), view="wide")}
-    model = make(views=views, parts=parts, encoder_weight=0.5)
+    model = make(views=views, parts=parts, objective=MaskedObjective(0.5))
     output = model(batch((20, 30)))
     weights = {"encoder/passage": 0.5, "encoder/wide": 0.5, "a": 0.25, "b": 1.0}
     assert output.weights == model.weights == weights
@@ -255,7 +259,9 @@ def test_output_names_weights_and_rates():
 
 def test_only_views_in_use_are_encoded():
     views = {"passage": View(UniformMask(0.3), BertCorruption()), "wide": View(UniformMask(0.8), HideCorruption())}
-    model = make(views=views, parts={"b": EnhancedDecoder(UniformMask(0.5), view="wide")}, encoder_weight=0.0)
+    model = make(
+        views=views, parts={"b": EnhancedDecoder(UniformMask(0.5), view="wide")}, objective=MaskedObjective(0.0)
+    )
     passes = []
     model.encoder.masked_lm.bert.register_forward_hook(lambda *_: passes.append(1))
     assert list(model(batch()).losses) == ["b"]
@@ -263,7 +269,7 @@ def test_only_views_in_use_are_encoded():
 
 
 def test_unknown_view():
-    with pytest.raises(ValueError, match="decoder 'd' names the unknown view 'pasage'; did you mean 'passage'"):
+    with pytest.raises(ValueError, match="decoders.d.view: there is no view 'pasage'; did you mean 'passage'"):
         make(parts={"d": EnhancedDecoder(UniformMask(0.5), view="pasage")})
 
 
@@ -287,3 +293,13 @@ def test_rebuild_shows_what_was_seen_and_made():
             expected = best[position].item() if labelled else row.original[position]
             assert row.rebuilt["encoder/passage"][position] == expected
         assert (row.rebuilt["enhanced"][0], row.rebuilt["enhanced"][-1]) == (101, 102)
+
+
+def test_masks_that_relate_to_the_view_need_its_text():
+    for parts, views, message in (
+        ({"d": ShallowDecoder(ComplementMask(), BertCorruption(), span="second_half")}, None, r"decoders\.d\.mask"),
+        ({"d": EnhancedDecoder(ComplementMask(), stream="queries")}, None, r"decoders\.d\.mask"),
+        ({}, {"passage": View(ComplementMask(), BertCorruption())}, r"view\.passage\.mask"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(views=views, parts=parts)

@@ -16,11 +16,13 @@ LAYERS = [
     ["corpus"],
     ["noise", "batch"],
     ["vocabulary"],
+    ["loss"],
     ["mask"],
     ["corruption"],
     ["view"],
     ["encoder", "bottleneck"],
-    ["loss", "gather"],
+    ["gather"],
+    ["objective"],
     ["decoder"],
     ["bmae"],
     ["representation"],
@@ -38,8 +40,8 @@ LAYERS = [
 ]
 """From left to right; a module may import from its own layer and those before it."""
 
-GROUPS_WITHOUT_A_MODULE = {"experiment", "scale", "stages", "trainer", "logger", "optim", "schedule"}
-"""Groups that are no module: `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
+GROUPS_WITHOUT_A_MODULE = {"experiment", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule"}
+"""Groups that are no module: `needs` only names inputs, `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
 
 
 def layer(module: str) -> int:

@@ -9,25 +9,31 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bmae_lightning.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.noise import Noise
 from bmae_lightning.vocabulary import Vocabulary
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """ids_BL: the corrupted text.  labels_BL: ids to predict, else -100.  selected_BL: positions that may change."""
+    """ids_BL: the corrupted text.  labels_BL: ids to predict, else -100.  selected_BL: positions that may change.
+
+    loss: of a network that the corruption trains, if it does.
+    """
 
     ids_BL: Tensor
     labels_BL: Tensor
     selected_BL: Tensor
+    loss: TokenLoss | None = None
 
 
 class Corruption(ABC):
-    """One file per corruption; a corruption with a network (a generator) may also be an nn.Module."""
+    """One file per corruption."""
+
+    def bind(self, generator: nn.Module | None) -> None:  # noqa: B027  most need none
+        """Take the model's generator, for corruptions that ask one; ValueError where it is missing."""
 
     @abstractmethod
     def corrupt(

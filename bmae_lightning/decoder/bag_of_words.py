@@ -4,17 +4,16 @@ It has no parameters and reads no bottleneck; its gradient reaches the encoder t
 Shapes: B passages, L positions of the view, T positions of the text, D width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from bmae_lightning.batch import TextBatch
-from bmae_lightning.corruption.corruption import IGNORED
-from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, share
-from bmae_lightning.decoder.enhanced import content_labels
+from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.bag_of_words import NORMALISE, bag_of_words_loss
-from bmae_lightning.loss.vocabulary import TokenLoss
+from bmae_lightning.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import MaskedText, take
 
@@ -25,7 +24,7 @@ POOLS = ("code", "paper")
 class Pooled(Decoded):
     """hidden_BLD: of the view.  labels, original [B, T]: of the text, in no relation to L.  pooled_BL: positions used."""
 
-    pooled_BL: Tensor
+    pooled_BL: Tensor | None = None
 
 
 class BagOfWordsDecoder(Decoder):
@@ -53,15 +52,15 @@ class BagOfWordsDecoder(Decoder):
         self.pool = pool
         self.normalise = normalise
 
-    def build(self, encoder: Encoder) -> None:
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         pass
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Pooled:
-        tokens = take(batch, self.stream, self.span)
+        tokens = take(batch, self.stream, self.span, encoder.vocabulary)
         pooled_BL = self.pooled(encoder, encoded.masked)
         content_BL = content_labels(encoded.masked.tokens) != IGNORED
         left_out = share(content_BL & ~pooled_BL, content_BL)
-        return Pooled(encoded.hidden_BLD, content_labels(tokens), tokens.ids_BL, left_out, pooled_BL)
+        return Pooled(encoded.hidden_BLD, content_labels(tokens), tokens.ids_BL, left_out, pooled_BL=pooled_BL)
 
     def pooled(self, encoder: Encoder, text: MaskedText) -> Tensor:
         """The positions of the view whose logits are pooled, bool [B, L]."""

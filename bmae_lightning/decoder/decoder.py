@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.corruption.corruption import IGNORED
+from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.vocabulary import TokenLoss, vocabulary_loss
+from bmae_lightning.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import MaskedText, check_span
 
@@ -36,13 +35,15 @@ class Encoded:
 class Decoded:
     """hidden_BLD: states for the head.  labels_BL: ids to recover, -100 = none.  original_BL: the text.
 
-    rate: realised share of content tokens that were selected or hidden (scalar).
+    rate: realised share of content tokens that were selected or hidden (scalar).  masked_BL: how far each position of
+    the text was hidden (0 to 1), None where it is not this text that is hidden.
     """
 
     hidden_BLD: Tensor
     labels_BL: Tensor
     original_BL: Tensor
     rate: Tensor
+    masked_BL: Tensor | None = None
 
 
 class Decoder(nn.Module, ABC):
@@ -62,9 +63,12 @@ class Decoder(nn.Module, ABC):
         self.span = None if span is None else check_span(span)
         self.weight = float(weight)
 
+    def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
+        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""
+
     @abstractmethod
-    def build(self, encoder: Encoder) -> None:
-        """Make this decoder's own parameters."""
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        """Make this decoder's own parameters; built: the decoders before it, by name."""
 
     @abstractmethod
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
@@ -92,6 +96,13 @@ def guess(encoder: Encoder, hidden_BLD: Tensor, labels_BL: Tensor, original_BL: 
 def with_bottleneck(bottleneck_BD: Tensor, states_BLD: Tensor) -> Tensor:
     """states_BLD with slot 0 replaced by the bare bottleneck: no position, type, norm or dropout of its own."""
     return torch.cat([bottleneck_BD[:, None].to(states_BLD.dtype), states_BLD[:, 1:]], dim=1)
+
+
+def content_labels(tokens: Tokens) -> Tensor:
+    """Every id between the outer [CLS] and [SEP] is a label, [UNK] included; -100 elsewhere [B, L]."""
+    inner_BL = tokens.real_BL & tokens.real_BL.roll(-1, 1)
+    inner_BL[:, 0] = inner_BL[:, -1] = False
+    return torch.where(inner_BL, tokens.ids_BL, IGNORED)
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:

@@ -5,14 +5,16 @@ position sees itself, so every content token carries loss.
 Shapes: B passages, L positions (second L: keys), D width, K masks in the pool.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.corruption.corruption import IGNORED
-from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
+from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share, with_bottleneck
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.loss.vocabulary import IGNORED
 from bmae_lightning.mask.policy import MaskPolicy
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import take
@@ -57,17 +59,18 @@ class EnhancedDecoder(Decoder):
         self.query = query
         self.rows = rows
 
-    def build(self, encoder: Encoder) -> None:
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         self.layer: nn.ModuleList = encoder.new_layers(1)
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
-        tokens = take(batch, self.stream, self.span)
+        tokens = take(batch, self.stream, self.span, encoder.vocabulary)
         visible_BLL = self.visible(encoder, tokens, noise, salt, encoded.masked.selection_in(self.stream, self.span))
         labels_BL = content_labels(tokens)
         hidden_BLD = self.read(encoder, encoded.bottleneck_BD, tokens.ids_BL, visible_BLL)
         labelled_BL = labels_BL != IGNORED
-        pair_BLL = labelled_BL[:, :, None] & labelled_BL[:, None]
-        return Decoded(hidden_BLD, labels_BL, tokens.ids_BL, share(pair_BLL & ~visible_BLL, pair_BLL))
+        rows_B1 = labelled_BL.sum(1, keepdim=True).clamp(min=1)
+        masked_BL = (labelled_BL[:, :, None] & ~visible_BLL).sum(1) / rows_B1 * labelled_BL
+        return Decoded(hidden_BLD, labels_BL, tokens.ids_BL, share(masked_BL, labelled_BL), masked_BL)
 
     def visible(
         self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None = None
@@ -108,13 +111,6 @@ class EnhancedDecoder(Decoder):
         if self.query == "raw":
             return bottleneck_BD[:, None] + encoder.position_rows(length)
         return encoder.embed_vectors(bottleneck_BD[:, None].expand(-1, length, -1))
-
-
-def content_labels(tokens: Tokens) -> Tensor:
-    """Every id between the outer [CLS] and [SEP] is a label, [UNK] included; -100 elsewhere [B, L]."""
-    inner_BL = tokens.real_BL & tokens.real_BL.roll(-1, 1)
-    inner_BL[:, 0] = inner_BL[:, -1] = False
-    return torch.where(inner_BL, tokens.ids_BL, IGNORED)
 
 
 def never_empty(visible_BLL: Tensor) -> Tensor:

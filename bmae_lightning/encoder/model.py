@@ -33,6 +33,7 @@ class Encoder(nn.Module):
         masked_lm.set_attn_implementation("sdpa")
         self.masked_lm = masked_lm
         self.vocabulary = vocabulary
+        self.detection: nn.Module | None = None
 
     @property
     def config(self):
@@ -46,15 +47,25 @@ class Encoder(nn.Module):
         """Last-layer hidden states [B, L, D]; real_BL is False on padding."""
         return self.with_early(ids_BL, real_BL, ())[0]
 
-    def with_early(self, ids_BL: Tensor, real_BL: Tensor, layers: Iterable[int]) -> tuple[Tensor, dict[int, Tensor]]:
-        """Last-layer states and those after the given layers (1 = the first, 0 = the embeddings), each [B, L, D]."""
+    def with_early(
+        self, ids_BL: Tensor, real_BL: Tensor, layers: Iterable[int], types_BL: Tensor | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Last-layer states and those after the given layers (1 = the first, 0 = the embeddings), each [B, L, D].
+
+        types_BL: token types, None for all 0.
+        """
         layers = tuple(layers)
         limit = self.config.max_position_embeddings
         if ids_BL.shape[1] > limit:
             raise BadInput(
                 f"a text of {ids_BL.shape[1]} tokens does not fit the encoder's {limit} positions; lower max_length"
             )
-        output = self.masked_lm.bert(input_ids=ids_BL, attention_mask=real_BL.long(), output_hidden_states=bool(layers))
+        output = self.masked_lm.bert(
+            input_ids=ids_BL,
+            attention_mask=real_BL.long(),
+            token_type_ids=types_BL,
+            output_hidden_states=bool(layers),
+        )
         return output.last_hidden_state, {layer: output.hidden_states[layer] for layer in layers}
 
     def embed(self, ids_BL: Tensor) -> Tensor:
@@ -73,16 +84,28 @@ class Encoder(nn.Module):
         """Vocabulary logits [..., V] of hidden states [..., D]; the output projection is the word embedding."""
         return self.masked_lm.cls(hidden)
 
+    def detector(self) -> nn.Module:
+        """The head that tells replaced tokens from original ones, logits [..., 1]; made at the first call, then shared."""
+        if self.detection is None:
+            first, last = self.new_linear(self.width, self.width), self.new_linear(self.width, 1)
+            self.detection = nn.Sequential(first, nn.GELU(), last)
+        return self.detection
+
+    def new_linear(self, inputs: int, outputs: int) -> nn.Linear:
+        """A linear map with N(0, initializer_range) weights and no bias to begin with."""
+        like = next(self.masked_lm.parameters())
+        linear = nn.Linear(inputs, outputs, device=like.device, dtype=like.dtype)
+        nn.init.normal_(linear.weight, std=self.config.initializer_range)
+        nn.init.zeros_(linear.bias)
+        return linear
+
     def new_layers(self, count: int, init: str = "random") -> nn.ModuleList:
         """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
         if init not in INITS:
             raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
         own = self.masked_lm.bert.encoder.layer
         if init == "last_layers":
-            if count > len(own):
-                raise ValueError(
-                    f"init: last_layers copies {count} layers but the encoder has {len(own)}; lower layers"
-                )
+            check_copies(init, count, len(own))
             return nn.ModuleList(copy.deepcopy(layer) for layer in own[-count:])
         layers = nn.ModuleList(BertLayer(self.config) for _ in range(count))
         for module in layers.modules():
@@ -91,6 +114,12 @@ class Encoder(nn.Module):
                 nn.init.zeros_(module.bias)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
+
+
+def check_copies(init: str, count: int, depth: int) -> None:
+    """Raise ValueError where `count` layers cannot be copied from an encoder of `depth` layers."""
+    if init == "last_layers" and count > depth:
+        raise ValueError(f"init: last_layers copies {count} layers but the encoder has {depth}; lower layers")
 
 
 def key_mask(real_BL: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from bmae_lightning.corruption.corruption import IGNORED
-from bmae_lightning.loss.vocabulary import TokenLoss
+from bmae_lightning.loss.vocabulary import IGNORED, TokenLoss
 
 NORMALISE = ("length", "none")
 
@@ -48,7 +47,7 @@ def bag_of_words_loss(
     weight_BT = distinct_BT.float()
     if normalise == "length":
         weight_BT = weight_BT / labelled_BT.sum(1, keepdim=True).clamp(min=1).float()
-    return TokenLoss((weight_BT * entropy_BT).sum(), used_B.sum())
+    return TokenLoss((weight_BT * entropy_BT).sum(1), used_B.long())
 
 
 def max_pool(hidden_BLD: Tensor, pooled_BL: Tensor, head: Callable[[Tensor], Tensor], chunk: int = 1024) -> Tensor:

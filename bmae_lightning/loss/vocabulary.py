@@ -14,38 +14,55 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from bmae_lightning.corruption.corruption import IGNORED
+IGNORED = -100
 
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """total: sum of the losses in nats (scalar, with gradient).  count: how many labels it sums over (int64 scalar)."""
+    """total_B: sum of the losses of each passage in nats (with gradient).  count_B: how many labels it sums over."""
 
-    total: Tensor
-    count: Tensor
+    total_B: Tensor
+    count_B: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Sum over the batch (scalar)."""
+        return self.total_B.sum()
+
+    @property
+    def count(self) -> Tensor:
+        """Labels in the batch (int64 scalar)."""
+        return self.count_B.sum()
 
 
 def vocabulary_loss(
     hidden_BLD: Tensor, labels_BL: Tensor, head: Callable[[Tensor], Tensor], chunk: int = 1024
 ) -> TokenLoss:
-    """Sum of -log softmax(head(hidden))[label] over the labelled positions (label != -100), in fp32 or wider.
+    """Sums of -log softmax(head(hidden))[label] over the labelled positions (label != -100), in fp32 or wider.
 
     head: logits [N, V] of rows [N, D].  Above `chunk` rows logits are recomputed, chunk by chunk, in backward.
     Without labels the loss is 0 and its gradient is zero but present, so that DDP sees every parameter used.
     """
     labelled_BL = labels_BL != IGNORED
     rows_ND, labels_N = hidden_BLD[labelled_BL], labels_BL[labelled_BL]
-    count = torch.tensor(len(labels_N), device=labels_BL.device)
 
     def loss_of(rows_ND: Tensor, labels_N: Tensor) -> Tensor:
         logits_NV = head(rows_ND)
         wide = torch.float64 if logits_NV.dtype == torch.float64 else torch.float32
-        return cross_entropy(logits_NV.to(wide), labels_N, reduction="sum")
+        return cross_entropy(logits_NV.to(wide), labels_N, reduction="none")
 
     if len(labels_N) <= chunk:
-        return TokenLoss(loss_of(rows_ND, labels_N), count)
-    parts = [
-        checkpoint(loss_of, rows, labels, use_reentrant=False, preserve_rng_state=False)
-        for rows, labels in zip(rows_ND.split(chunk), labels_N.split(chunk), strict=True)
-    ]
-    return TokenLoss(torch.stack(parts).sum(), count)
+        loss_N = loss_of(rows_ND, labels_N)
+    else:
+        parts = [
+            checkpoint(loss_of, rows, labels, use_reentrant=False, preserve_rng_state=False)
+            for rows, labels in zip(rows_ND.split(chunk), labels_N.split(chunk), strict=True)
+        ]
+        loss_N = torch.cat(parts)
+    return per_passage(loss_N, labelled_BL)
+
+
+def per_passage(loss_N: Tensor, labelled_BL: Tensor) -> TokenLoss:
+    """Losses of the labelled positions, in their order, summed by passage."""
+    total_B = loss_N.new_zeros(len(labelled_BL)).index_add(0, labelled_BL.nonzero()[:, 0], loss_N)
+    return TokenLoss(total_B, labelled_BL.sum(1))

@@ -17,6 +17,8 @@ class ComplementMask(MaskPolicy):
     Raises BadInput where the decoder's text is not that of its view. With rows, every row is this one mask.
     """
 
+    relative = True
+
     def select(
         self,
         tokens: Tokens,

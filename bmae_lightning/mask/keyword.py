@@ -26,6 +26,7 @@ class KeywordMask(MaskPolicy):
             raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
         self.rate = rate
         self.value = value
+        self.values = (value,)
 
     def select(
         self,

@@ -30,7 +30,14 @@ class Words:
 
 
 class MaskPolicy(ABC):
-    """Chooses the positions to mask. One file per policy; a policy with tensors may also be an nn.Module."""
+    """Chooses the positions to mask. One file per policy; a policy with tensors may also be an nn.Module.
+
+    relative: whether it relates to the selection of the encoder's view (`reference_BL`) and cannot do without.
+    values: names of the `Tokens.values` it reads.
+    """
+
+    relative = False
+    values: tuple[str, ...] = ()
 
     @abstractmethod
     def select(

@@ -27,6 +27,8 @@ class SupersetMask(MaskPolicy):
     fill: see `select_words`.  Select raises BadInput where the decoder's text is not that of its view.
     """
 
+    relative = True
+
     def __init__(self, rate: float, encoder_rate: float, fill: str = "exact"):
         if not 0 < encoder_rate < 1:
             raise ValueError(f"encoder_rate must lie in (0, 1), got {encoder_rate}")

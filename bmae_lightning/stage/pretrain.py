@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bmae_lightning.batch import TextBatch
-from bmae_lightning.bmae import BottleneckMAE
+from bmae_lightning.bmae import BottleneckMAE, check
 from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
-from bmae_lightning.configuration import nearest
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.decoder.decoder import Decoder
 from bmae_lightning.encoder.model import Encoder
@@ -26,6 +25,7 @@ from bmae_lightning.lit.pretrain import PretrainModule
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.loss.normalise import NORMS
+from bmae_lightning.objective.objective import Objective
 from bmae_lightning.rank import rank, say
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.context import Context, Stage, write_json
@@ -47,6 +47,7 @@ class Pretrain(Stage):
         bottleneck: ClsBottleneck | MeanBottleneck,
         view: dict[str, View],
         decoders: dict[str, Decoder],
+        objective: Objective,
         optim: AdamW,
         schedule: LinearSchedule,
         trainer: partial,
@@ -60,7 +61,6 @@ class Pretrain(Stage):
         checkpoint: dict[str, Any],
         steps: int | None = None,
         epochs: float | None = None,
-        encoder_weight: float = 1.0,
         loss_norm: str = "global_mean",
         decoders_from: str | None = None,
         workers: int = 0,
@@ -72,20 +72,25 @@ class Pretrain(Stage):
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
         number_of_steps(steps, epochs, 1, 1)
-        for name, decoder in decoders.items():
-            if decoder.view not in view:
-                raise ValueError(
-                    f"decoders.{name}.view: there is no view {decoder.view!r}{nearest(decoder.view, view)}"
-                )
+        check(view, decoders)
+        self.objective = objective
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
-        self.encoder_weight, self.loss_norm, self.decoders_from = encoder_weight, loss_norm, decoders_from
+        self.loss_norm, self.decoders_from = loss_norm, decoders_from
         self.workers, self.log_every, self.samples = workers, log_every, samples
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, "pretrain")
+        depth, positions = self.encoder.dimensions()
+        if self.length > positions:
+            raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
+        for name, decoder in self.decoders.items():
+            try:
+                decoder.fit(depth)
+            except ValueError as error:
+                raise BadInput(f"decoders.{name}: {error}") from error
         if self.decoders_from and not Path(self.decoders_from).is_file():
             raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
 
@@ -96,11 +101,8 @@ class Pretrain(Stage):
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
             say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
-        positions = masked_lm.config.max_position_embeddings
-        if self.length > positions:
-            raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
         model = BottleneckMAE(
-            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.encoder_weight
+            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective
         )
         self._load_decoders(model)
         store = prepared.passages()

@@ -17,6 +17,7 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
+from bmae_lightning.objective.masked import MaskedObjective
 from bmae_lightning.view import View
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -31,7 +32,7 @@ def make(*others, encoder_weight=1.0, **arguments):
     encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)).double()
     decoders = {"d": BagOfWordsDecoder(**arguments), **{f"other{i}": other for i, other in enumerate(others)}}
     views = {"passage": View(UniformMask(0.3), BertCorruption())}
-    return BottleneckMAE(encoder, ClsBottleneck(), views, decoders, encoder_weight=encoder_weight)
+    return BottleneckMAE(encoder, ClsBottleneck(), views, decoders, objective=MaskedObjective(encoder_weight))
 
 
 def batch(lengths=(12, 3, 7), pad=0):

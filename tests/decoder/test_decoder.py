@@ -45,5 +45,5 @@ def test_weight_must_be_a_number(weight):
 def test_constructors_allocate_nothing_and_check_spans():
     for decoder in (EnhancedDecoder(UniformMask(0.5)), ShallowDecoder(UniformMask(0.5), BertCorruption(), layers=3)):
         assert not list(decoder.parameters())
-    with pytest.raises(ValueError, match="span must be one of whole, got 'half'"):
+    with pytest.raises(ValueError, match="span must be one of whole, first_half, second_half, got 'half'"):
         EnhancedDecoder(UniformMask(0.5), span="half")

@@ -211,7 +211,7 @@ def test_rate_is_the_mean_hidden_share():
     hidden = total = 0
     for b, length in enumerate((12, 3, 7)):
         inner = visible_BLL[b, 1 : length + 1, 1 : length + 1]
-        hidden, total = hidden + int((~inner).sum()), total + inner.numel()
+        hidden, total = hidden + (~inner).double().mean(0).sum().item(), total + length
     assert model(texts).rates["d"].item() == pytest.approx(hidden / total)
 
 
