@@ -65,10 +65,9 @@ class BottleneckMAE(nn.Module):
             objective.build(encoder)
         for name, decoder in decoders.items():
             decoder.build(encoder, {other: decoders[other] for other in list(decoders)[: list(decoders).index(name)]})
-        used = views if objective.weight else {decoder.view for decoder in decoders.values()}
         self.encoder = encoder
         self.bottleneck = bottleneck
-        self.views = nn.ModuleDict({name: view for name, view in views.items() if name in used})
+        self.views = nn.ModuleDict(used_views(views, decoders, objective))
         self.decoders = nn.ModuleDict(decoders)
         self.objective = objective
         self.generator = generator
@@ -149,6 +148,21 @@ class BottleneckMAE(nn.Module):
             )
             for row in range(len(batch.passage_B))
         ]
+
+
+def used_views(views: Mapping[str, View], decoders: Mapping[str, Decoder], objective: Objective) -> dict[str, View]:
+    """The views that are encoded: those that a decoder reads, and with an objective those that stand `alone`.
+
+    Raises ValueError if there is none, so that nothing would be learned.
+    """
+    read = {decoder.view for decoder in decoders.values()}
+    used = {name: view for name, view in views.items() if name in read or (view.alone and objective.weight)}
+    if not used:
+        raise ValueError(
+            "nothing would be learned: there is no decoder, and no view on which the encoder has an objective of its own; "
+            "add a decoder, the view `passage`, or objective=masked"
+        )
+    return used
 
 
 def check(views: Mapping[str, View], decoders: Mapping[str, Decoder]) -> None:
