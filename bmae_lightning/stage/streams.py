@@ -16,6 +16,7 @@ import torch
 from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.bmae import used_views
 from bmae_lightning.corpus.mapped_array import MappedArray
+from bmae_lightning.corpus.statistics import Statistics
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.decoder.decoder import Decoder
 from bmae_lightning.errors import BadInput
@@ -92,12 +93,14 @@ class Stream:
     Attributes:
         store: their word pieces.
         rows: the row of the store for every passage, -1 for none; None: the same row.
-        values: name -> numbers aligned with `store.tokens`.
+        values: names of the numbers that go with it.
+        numbers: name -> array aligned with `store.tokens`.
     """
 
     store: TokenStore
     rows: MappedArray | np.ndarray | None = None
-    values: Mapping[str, MappedArray | np.ndarray] = field(default_factory=dict)
+    values: Sequence[str] = ()
+    numbers: Mapping[str, np.ndarray] | Statistics = field(default_factory=dict)
 
 
 def open_streams(wanted: Iterable[Need], prepared: Prepared, inputs: Mapping[str, Path | None]) -> dict[str, Stream]:
@@ -114,25 +117,20 @@ def open_streams(wanted: Iterable[Need], prepared: Prepared, inputs: Mapping[str
     wanted = list(wanted)
     check_needs(wanted, inputs)
     passages = prepared.passages()
-    values: dict[str, dict[str, MappedArray]] = {need.stream: {} for need in wanted}
-    for need in wanted:
-        for name in need.values:
-            values[need.stream][name] = _values(inputs["statistics"], name, passages)
+    statistics = Statistics(inputs["statistics"], passages) if any(need.values for need in wanted) else {}
     opened = {}
-    for name, numbers in values.items():
+    for name in dict.fromkeys(need.stream for need in wanted):
+        values = sorted({value for need in wanted if need.stream == name for value in need.values})
+        for value in values:
+            statistics[value]  # a name that it does not know is refused here, before any worker starts
         if name in GENERATED:
             opened[name] = Stream(_generated(inputs["generate"], name, passages))
         elif name == "neighbour":
             part = next(need.part for need in wanted if need.stream == name)
-            opened[name] = Stream(passages, _neighbours(prepared, part), numbers)
+            opened[name] = Stream(passages, _neighbours(prepared, part), values, statistics)
         else:
-            opened[name] = Stream(passages, None, numbers)
+            opened[name] = Stream(passages, None, values, statistics)
     return opened
-
-
-def _values(directory: Path, name: str, passages: TokenStore) -> MappedArray:
-    remedy = f"delete {directory} and run the stage `statistics` again"
-    return MappedArray(directory / f"{name}.npy", len(passages.tokens), remedy)
 
 
 def _generated(directory: Path, name: str, passages: TokenStore) -> TokenStore:
@@ -197,7 +195,7 @@ class PassageBatches:
             start_B = start_B + noise.below(f"crop/{name}", 1, torch.from_numpy(size_B - kept_B + 1))[:, 0].numpy()
         places = [slice(*place) for place in zip(start_B.tolist(), (start_B + kept_B).tolist(), strict=True)]
         rows = [stream.store.tokens[place] for place in places]
-        values = {key: [numbers[place] for place in places] for key, numbers in stream.values.items()}
+        values = {key: [stream.numbers[key][place] for place in places] for key in stream.values}
         return self.vocabulary.pad(rows, self.length, values)
 
 
