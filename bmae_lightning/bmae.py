@@ -169,8 +169,12 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder]) -> None:
     """Whether the parts fit each other, before anything is built.
 
     Raises ValueError for a decoder with an unknown view, and for a mask that relates to the encoder's selection where
-    there is none: in a view, or in a decoder whose text is not that of its view.
+    there is none: in a view, or in a decoder whose text is not that of its view. Also for a name that a module of torch
+    cannot have.
     """
+    for name in (*views, *decoders):
+        if "." in name or hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"torch has another use for the name {name!r}; give the view or decoder another one")
     for name, view in views.items():
         if view.mask.relative:
             raise ValueError(
