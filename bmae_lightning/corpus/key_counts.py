@@ -5,13 +5,13 @@ all, whatever their number. Implements the counts C_n of CDMAE's Eq. 7.
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-BLOCK = 1 << 20
+BLOCK = 1 << 16
 """Keys turned into run lengths at a time."""
 
 BYTES_PER_ENTRY = 32
@@ -112,8 +112,7 @@ class Table:
                 key_file.write(memoryview(key))
                 count_file.write(memoryview(count))
             count_file.seek(0)
-            while content := count_file.read(1 << 24):
-                key_file.write(content)
+            shutil.copyfileobj(count_file, key_file, 1 << 20)
             key_file.flush()
             os.fsync(key_file.fileno())
         counts.unlink()
@@ -122,35 +121,34 @@ class Table:
     def __len__(self) -> int:
         return sum(path.stat().st_size for path in self._paths) // ENTRY
 
-    def parts(self, entries: int) -> Iterator["Lookup"]:
-        """The table in pieces of at most `entries` keys, one after another."""
-        for path in self._paths:
-            size = path.stat().st_size // ENTRY
-            for start in range(0, size, entries):
-                count = min(entries, size - start)
-                key = np.fromfile(path, dtype=np.uint64, count=count, offset=8 * start)
-                yield Lookup(key, np.fromfile(path, dtype=np.int64, count=count, offset=8 * (size + start)))
+    def spans(self, entries: int) -> list[tuple[Path, int, int]]:
+        """The table cut into pieces of at most `entries` keys, each as (file, first key, keys); see `load`."""
+        sizes = [(path, path.stat().st_size // ENTRY) for path in self._paths]
+        return [(path, i, min(entries, size - i)) for path, size in sizes for i in range(0, size, entries)]
+
+    def load(self, path: Path, start: int, count: int) -> "Lookup":
+        """One of `spans` in memory."""
+        size = path.stat().st_size // ENTRY
+        key = np.fromfile(path, dtype=np.uint64, count=count, offset=8 * start)
+        return Lookup(key, np.fromfile(path, dtype=np.int64, count=count, offset=8 * (size + start)))
 
 
-@dataclass
 class Lookup:
     """A part of a table in memory; hashed keys are spread evenly, so a key is found in the bucket of its high bits.
 
     key: uint64, rising, distinct, at least one.  count: int64.
     """
 
-    key: np.ndarray
-    count: np.ndarray
-
-    def __post_init__(self) -> None:
-        span = int(self.key[-1]) - int(self.key[0])
-        self._shift = np.uint64(max(0, span.bit_length() - max(0, len(self.key).bit_length() - 1)))
+    def __init__(self, key: np.ndarray, count: np.ndarray):
+        self.key, self.count = key, count
+        span = int(key[-1]) - int(key[0])
+        self._shift = np.uint64(max(0, span.bit_length() - len(key).bit_length() + 1))
         buckets = (span >> int(self._shift)) + 1
-        bound = self.key[0] + (np.arange(buckets, dtype=np.uint64) << self._shift)
-        self._start = np.searchsorted(self.key, bound)
+        self._start = np.searchsorted(key, key[0] + (np.arange(buckets, dtype=np.uint64) << self._shift))
 
-    def add_to(self, total: np.ndarray, key: np.ndarray) -> None:
-        """Add the count of each of `key` to `total` (int64, the same shape); nothing for a key that is not here."""
+    def find(self, key: np.ndarray) -> np.ndarray:
+        """The count of each of `key` (uint64), 0 for one that is not here: int64 of the same shape."""
+        count = np.zeros(len(key), dtype=np.int64)
         asked = np.flatnonzero((key >= self.key[0]) & (key <= self.key[-1]))
         key = key[asked]
         place = self._start[(key - self.key[0]) >> self._shift]
@@ -158,5 +156,5 @@ class Lookup:
         while len(todo):
             place[todo] += 1
             todo = todo[self.key[place[todo]] < key[todo]]
-        found = self.key[place] == key
-        total[asked[found]] += self.count[place[found]]
+        count[asked] = np.where(self.key[place] == key, self.count[place], 0)
+        return count
