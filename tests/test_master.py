@@ -1,5 +1,7 @@
 """MASTER in both readings and CDMAE, as their YAML files compose them: tasks, passes, masks, sharing (methods.md §5)."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,15 @@ TASKS = ["keywords", "queries", "continuation", "next", "complement"]
 SHARED = [f"decoders.{name}.layers_of=keywords" for name in TASKS[1:]]
 
 
-def composed(*overrides):
+@cache
+def _composed(*overrides):
     with initialize_config_dir(str(ROOT.parent / "conf"), version_base="1.3"):
         return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+
+
+def composed(*overrides):
+    """The resolved configuration, composed once."""
+    return deepcopy(_composed(*overrides))
 
 
 def make(*overrides):
