@@ -16,6 +16,7 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
+from bmae_lightning.generator.generator import Generator
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
@@ -64,6 +65,7 @@ class Pretrain(Stage):
         decoders_from: str | None = None,
         decay_steps: int | None = None,
         crop: str = "right",
+        generator: Generator | None = None,
         workers: int = 0,
         log_every: int = 1,
         samples: int = 4,
@@ -73,9 +75,14 @@ class Pretrain(Stage):
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
         number_of_steps(steps, epochs, 1, 1)
-        check(view, decoders)
+        check(view, decoders, generator)
         used_views(view, decoders, objective)
-        self.objective, self.crop, self.decay_steps = objective, check_crop(crop), decay_steps
+        self.objective, self.generator, self.crop, self.decay_steps = (
+            objective,
+            generator,
+            check_crop(crop),
+            decay_steps,
+        )
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
@@ -88,6 +95,8 @@ class Pretrain(Stage):
         depth, positions = self.encoder.dimensions()
         if self.length > positions:
             raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
+        if self.generator is not None:
+            self.generator.preflight(self.encoder.tokenizer)
         for name, decoder in self.decoders.items():
             try:
                 decoder.fit(depth)
@@ -106,9 +115,12 @@ class Pretrain(Stage):
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
             say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
+        if self.generator is not None:
+            self.generator.build(prepared.tokenizer(), context.inputs.get("generator"))
         model = BottleneckMAE(
-            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective
-        )
+            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective,
+            self.generator,
+        )  # fmt: skip
         self._load_decoders(model)
         streams = open_streams(needs(self.view, self.decoders, self.objective), prepared, context.inputs)
         store = prepared.passages()
