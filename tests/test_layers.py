@@ -14,7 +14,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["errors", "rank", "progress"],
     ["corpus"],
-    ["noise", "batch"],
+    ["noise", "batch", "function_words"],
     ["vocabulary"],
     ["loss"],
     ["mask"],
@@ -25,6 +25,7 @@ LAYERS = [
     ["objective"],
     ["decoder"],
     ["bmae"],
+    ["diagnostics"],
     ["representation"],
     ["run"],
     ["negatives", "index", "measure"],
