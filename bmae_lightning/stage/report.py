@@ -1,5 +1,6 @@
 """Collect what finished stages measured into one page, one JSON file and one table in the terminal."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,24 @@ class MakeReport(Stage):
         measures: columns of the table.
         split: the judged split that is compared.
         logger: tracking.
+        paper_results: what a paper prints for the arm called `title`, by measure.
+        paper_source: where it prints that.
     """
 
-    def __init__(self, title: str, measures: list[str], split: str, logger: Tracking) -> None:
+    def __init__(
+        self, title: str, measures: list[str], split: str, logger: Tracking, paper_results: dict[str, float],
+        paper_source: str | None = None,
+    ) -> None:  # fmt: skip
+        for name, value in paper_results.items():
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ValueError(f"paper_results.{name} must be a number, got {value!r}")
         self.title, self.measures, self.split, self.logger = title, measures, split, logger
+        self.paper_results, self.paper_source = paper_results, paper_source
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
         report = make_report(self.title, stages, self.measures, self.split)
+        report = dataclasses.replace(report, arms=[self.with_paper(arm) for arm in report.arms])
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
@@ -43,6 +54,13 @@ class MakeReport(Stage):
                     columns = ["arm", "queries", *self.measures]
                     rows = [[arm.name, arm.queries, *map(arm.measures.get, self.measures)] for arm in report.arms]
                     logger.log_table(key="comparison", columns=columns, data=rows)
+
+    def with_paper(self, arm: Arm) -> Arm:
+        """The arm of this experiment with what its paper prints; any other arm as it is."""
+        if not self.paper_results or arm.name != arm_name("evaluate", self.title):
+            return arm
+        note = "; ".join(part for part in (arm.note, self.paper_source and f"paper: {self.paper_source}") if part)
+        return dataclasses.replace(arm, paper=self.paper_results, note=note)
 
 
 def show(directory: Path) -> None:
