@@ -169,7 +169,9 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
     corruptions |= {f"decoders.{name}.corruption": view.corruption for name, view in shown.items() if view is not None}
     for key, corruption in corruptions.items():
         if corruption.generates and generator is None:
-            raise ValueError(f"{key} asks for a generator, but there is none; set pretrain.generator (see conf/generator)")
+            raise ValueError(
+                f"{key} asks for a generator, but there is none; set pretrain.generator (see conf/generator)"
+            )
     if generator is not None and generator.trained and not taught:
         raise ValueError(
             "generator.train: the generator learns from what the encoder reads, but no view has the corruption `replace`; "

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bmae_lightning.errors import BadInput
 
-
 CONFIG_FILES = ["*.json", "*.txt", "*.model"]
 WEIGHT_FILES = ["*.safetensors", "pytorch_model.bin"]
 

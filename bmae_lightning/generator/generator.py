@@ -63,7 +63,9 @@ class Generator(nn.Module, ABC):
                 f"a model of type {masked_lm.config.model_type!r} cannot be the generator: its output projection is "
                 f"{type(projection).__name__}, not a linear map; use a BERT or ELECTRA type"
             )
-        self.masked_lm = masked_lm.requires_grad_(self.trained)
+        self.masked_lm = masked_lm.requires_grad_(self.trained).eval()
+        with torch.no_grad():
+            self.states(torch.zeros(1, 3, dtype=torch.int64), torch.ones(1, 3, dtype=torch.bool))
         self.train(self.training)
         return self
 

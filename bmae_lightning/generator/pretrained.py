@@ -61,7 +61,7 @@ def load_network(directory: Path, tokenizer: PreTrainedTokenizerBase, label: str
             model, loading = AutoModelForMaskedLM.from_pretrained(
                 str(directory), dtype=torch.float32, output_loading_info=True
             )
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  whatever is wrong with the files, it is the user's to know
         raise BadInput(
             f"{label}: no masked language model can be read from {directory} ({str(error).strip().splitlines()[0]})"
         ) from error
@@ -85,9 +85,7 @@ def load_config(directory: Path, label: str) -> PretrainedConfig:
         raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
 
 
-def check_vocabulary(
-    directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, label: str
-) -> None:
+def check_vocabulary(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, label: str) -> None:
     """Raise BadInput unless every id means the same word piece; a checkpoint without tokenizer is judged by its size."""
     wanted = _pieces(tokenizer)
     if config.vocab_size != len(wanted):
