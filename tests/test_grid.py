@@ -55,15 +55,16 @@ def test_every_point_takes_two_steps(mask, corruption, decoders, inputs, tmp_pat
     steps.take_two_steps(config, inputs, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("mask", RELATIVE)
-def test_the_encoders_own_mask_relates_to_nothing(mask, inputs, tmp_path, monkeypatch):
-    extra = ["+view.passage.mask.encoder_rate=0.1"] if mask == "superset" else ["~view.passage.mask.rate"]
-    config = composed(f"mask@view.passage.mask={mask}", *extra)
-    with pytest.raises(BadInput, match="the mask of view 'passage' relates to an encoder's selection"):
-        steps.take_two_steps(config, inputs, tmp_path, monkeypatch)
-
-
-def test_a_superset_is_no_smaller(inputs, tmp_path, monkeypatch):
-    config = composed("mask@decoders.enhanced.mask=superset", "decoders.enhanced.mask.rate=0.2")
-    with pytest.raises(BadInput, match="mask rate 0.2 is below encoder_rate 0.3"):
-        steps.take_two_steps(config, inputs, tmp_path, monkeypatch)
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["mask@view.passage.mask=superset"], "mask of view 'passage' relates to an encoder's selection"),
+        (["mask@view.passage.mask=complement", "~view.passage.mask.rate"], "mask of view 'passage' relates to an encoder's"),
+        (["mask@view.passage.mask=complement"], "unknown option 'pretrain.view.passage.mask.rate'"),
+        (["mask@decoders.enhanced.mask=superset", "decoders.enhanced.mask.rate=0.2"], "rate 0.2 is below encoder_rate 0.3"),
+    ],
+    ids=["superset of nothing", "complement of nothing", "a complement has no rate", "a superset that is smaller"],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_with_a_reason(overrides, reason, inputs, tmp_path, monkeypatch):
+    with pytest.raises(BadInput, match=reason):
+        steps.take_two_steps(composed(*overrides), inputs, tmp_path, monkeypatch)

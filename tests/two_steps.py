@@ -55,7 +55,7 @@ def take_two_steps(config: dict, inputs: dict[str, Path], directory: Path, monke
             loss = module.training_step(data.collate([(row, 0) for row in range(8 * step, 8 * step + 8)]), step)
             optimiser.zero_grad()
             loss.backward()
-            seen.append((float(loss), {name: float(mean) for name, (mean, _) in module.parts.items()}))
+            seen.append((float(loss.detach()), {name: float(mean) for name, (mean, _) in module.parts.items()}))
             check_gradients(module.model, torch)
             optimiser.step()
         raise Trained
@@ -80,7 +80,7 @@ def take_two_steps(config: dict, inputs: dict[str, Path], directory: Path, monke
 def check_gradients(model, torch) -> None:
     """Every layer of the encoder and every decoder with parameters of its own is moved by the loss."""
     owners = {f"encoder layer {i}": layer for i, layer in enumerate(model.encoder.masked_lm.bert.encoder.layer)}
-    owners |= {f"decoder {name}": decoder for name, decoder in model.decoders.items() if any(decoder.parameters())}
+    owners |= {f"decoder {name}": decoder for name, decoder in model.decoders.items() if list(decoder.parameters())}
     for name, owner in owners.items():
         gradients = [weight.grad for weight in owner.parameters() if weight.grad is not None]
         assert gradients, f"{name} has no gradient"
