@@ -21,10 +21,12 @@ steps = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(steps)
 
 
-def composed(*overrides: str) -> dict:
+def composed(*overrides: str) -> tuple[dict, dict]:
+    """The configuration of the pre-training, and its inputs."""
     stages = "stages@_global_=[prepare,statistics,masked_lm,pretrain]"
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", overrides=[stages, *overrides]), resolve=True)
+        config = OmegaConf.to_container(compose("config", overrides=[stages, *overrides]), resolve=True)["pretrain"]
+    return config, config.pop("inputs")
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +50,11 @@ def point(mask: str, corruption: str, decoders: list[str]) -> list[str]:
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 @pytest.mark.parametrize("mask", MASKS)
 def test_every_point_takes_two_steps(mask, corruption, decoders, inputs, tmp_path, monkeypatch):
-    config = composed(*point(mask, corruption, decoders))
+    config, sources = composed(*point(mask, corruption, decoders))
     assert list(config["decoders"]) == decoders
     assert mask in config["decoders"][decoders[0]]["mask"]["_target_"]
     assert corruption in config["view"]["passage"]["corruption"]["_target_"]
-    steps.take_two_steps(config, inputs, tmp_path, monkeypatch)
+    steps.take_two_steps(config, sources, inputs, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +69,4 @@ def test_every_point_takes_two_steps(mask, corruption, decoders, inputs, tmp_pat
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_a_reason(overrides, reason, inputs, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=reason):
-        steps.take_two_steps(composed(*overrides), inputs, tmp_path, monkeypatch)
+        steps.take_two_steps(*composed(*overrides), inputs, tmp_path, monkeypatch)

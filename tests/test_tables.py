@@ -1,5 +1,6 @@
 """The tables of the papers in experiments/: what they cover, that they start, that every row trains, that a sweep is one thing."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -42,32 +43,58 @@ def swept(table: str) -> tuple[str, list[str]]:
     return group.removeprefix("+"), [row.strip() for row in rows.split(",")]
 
 
-@pytest.fixture
-def launch(tmp_path, monkeypatch):
-    """Start the command with Hydra's own sweeper and launcher; what its jobs would have run comes back instead."""
+@dataclasses.dataclass
+class Job:
+    """What a job of Hydra was about to run: its planned nodes, its W&B group, the arm's name and the node of its pre-training."""
 
-    def start(*arguments: str) -> list[dict]:
+    nodes: dict
+    group: str
+
+    @property
+    def report(self) -> dict:
+        return self.nodes["report"].config
+
+    @property
+    def name(self) -> str:
+        return self.report["title"]
+
+    @property
+    def pretrain(self):
+        return self.nodes.get(f"pretrain@{self.name}")
+
+
+@pytest.fixture
+def launch(tmp_path, collection, monkeypatch):
+    """Start the command as a user does; every job that Hydra starts ends when its stages are planned, and comes back."""
+
+    def start(*arguments: str) -> list[Job]:
         from hydra.core.global_hydra import GlobalHydra
         from hydra.plugins.sweeper import Sweeper
-        from omegaconf import OmegaConf
 
         import bmae_lightning.__main__ as program
         import bmae_lightning.experiment as experiment
+        from bmae_lightning.errors import BadInput
 
         jobs = []
-        monkeypatch.setattr(
-            experiment, "run_experiment", lambda cfg, _: jobs.append(OmegaConf.to_container(cfg, resolve=True))
-        )
-        monkeypatch.setattr(
-            Sweeper, "validate_batch_is_legal", lambda *_: None
-        )  # it would compose every job a second time
-        monkeypatch.setattr(sys, "argv", ["bmae_lightning", "-cd", str(EXPERIMENTS), *arguments])
+
+        class Pipeline:
+            def __init__(self, nodes, selected, group, *_):
+                jobs.append(Job(nodes, group))
+
+            def run(self):
+                raise BadInput("")
+
+        monkeypatch.setattr(experiment, "Pipeline", Pipeline)
+        monkeypatch.setattr(Sweeper, "validate_batch_is_legal", lambda *_: None)  # composes every job a second time
+        corpus = ["corpus=beir", f"corpus.path={collection}"]
+        monkeypatch.setattr(sys, "argv", ["bmae_lightning", "-cd", str(EXPERIMENTS), *arguments, *corpus])
         monkeypatch.setattr(sys, "path", list(sys.path))
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         monkeypatch.setattr(program, "_exit_codes", [])
         monkeypatch.chdir(tmp_path)
         GlobalHydra.instance().clear()
-        assert program.main() == 0
+        assert program.main() == 2
+        assert program._exit_codes == [2] * len(jobs)
         return jobs
 
     return start
@@ -126,42 +153,50 @@ def test_a_row_says_what_it_repeats(path):
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_starts_one_job_per_row_and_every_row_takes_two_steps(table, launch, inputs, tmp_path, monkeypatch):
     folder, rows = swept(table)
-    jobs = launch(f"+table={table}", "scale=laptop", "logger=none", "seed=1")
-    assert [job["name"] for job in jobs] == [row_name(folder, row) for row in rows]
-    assert {job["group"] for job in jobs} == {table}
-    assert {job["seed"] for job in jobs} == {1}
+    jobs = launch(f"+table={table}", "scale=laptop", "seed=1")
+    assert [job.name for job in jobs] == [row_name(folder, row) for row in rows]
+    assert {job.group for job in jobs} == {table}
     for job in jobs:
-        assert set(job["paper_results"]) <= set(job["measures"])
-        if job["name"] != "none":
-            steps.take_two_steps(job, inputs, tmp_path, monkeypatch)
+        assert set(job.report["paper_results"]) <= set(job.report["measures"])
+        assert (job.pretrain is None) == (job.name == "none")
+        if job.pretrain:
+            assert job.pretrain.config["seed"] == 1
+            steps.take_two_steps(job.pretrain.config, job.pretrain.inputs, inputs, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("scale", ["gpu", "paper"])
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_starts_at_every_scale(table, scale, launch):
+    """At the paper's scale two rows are one pre-training only where the paper prints one result for them."""
     folder, rows = swept(table)
-    jobs = launch(f"+table={table}", f"scale={scale}", "corpus=beir", "corpus.path=DIR")
-    assert [job["name"] for job in jobs] == [row_name(folder, row) for row in rows]
-    for job in jobs:
-        assert all("_target_" in node for node in (*job["decoders"].values(), *job["view"].values()))
-        assert (job["pretrain"]["steps"] is None) != (job["pretrain"]["epochs"] is None)
-        if scale == "paper":
-            assert job["pretrain"]["batch_size"] == job["paper"]["batch_size"]
-            twins = [other for other in jobs if other["pretrain"] == job["pretrain"] and job["name"] != "none"]
-            assert all(other["paper_results"] == job["paper_results"] for other in twins), job["name"]
+    jobs = launch(f"+table={table}", f"scale={scale}")
+    assert [job.name for job in jobs] == [row_name(folder, row) for row in rows]
+    for job in (job for job in jobs if job.pretrain):
+        config = job.pretrain.config
+        assert (config["steps"] is None) != (config["epochs"] is None)
+        assert config["workers"] == 4
+        for other in (other for other in jobs if other.pretrain and scale == "paper"):
+            same = other.pretrain.hash == job.pretrain.hash
+            assert not same or other.report["paper_results"] == job.report["paper_results"], (job.name, other.name)
 
 
 def row_name(folder: str, row: str) -> str:
-    """The name of the arm: that of the row, but where nothing is pre-trained."""
+    """The name of the arm that a row makes."""
     return yaml.safe_load((EXPERIMENTS / folder / f"{row}.yaml").read_text(encoding="utf-8"))["name"]
 
 
 def test_a_sweep_is_one_group_whatever_it_runs_over(launch):
     jobs = launch("-m", "+experiment=retromae,dupmae", "decoders.enhanced.mask.rate=0.3,0.5")
     assert len(jobs) == 4
-    assert {job["group"] for job in jobs} == {"experiment=retromae,dupmae decoders.enhanced.mask.rate=0.3,0.5"}
-    assert {job["group"] for job in launch("-m", "+experiment=retromae,dupmae", "group=mine")} == {"mine"}
-    assert [job["group"] for job in launch("+experiment=retromae")] == [None]
+    (group,) = {job.group for job in jobs}
+    assert group.startswith("experiment=retromae,dupmae decoders.enhanced.mask.rate=0.3,0.5")
+    named = launch("-m", "+experiment=retromae,dupmae", "group=mine", "decoders.enhanced.mask.rate=0.3")
+    assert {job.group for job in named} == {"mine"}
+    (single,) = launch("+experiment=retromae", "decoders.enhanced.mask.rate=0.3")
+    assert single.group == "retromae"
+    assert {key: node.hash for key, node in single.nodes.items()} == {
+        key: node.hash for key, node in jobs[0].nodes.items()
+    }
 
 
 def test_some_rows_of_a_table_run_for_real(tmp_path, collection):

@@ -24,17 +24,24 @@ class Trained(Exception):
 def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
     """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
     tools.command(
-        "+experiment=master", "corruption@decoders.complement.corruption=replace", "corpus=beir", f"corpus.path={collection}",
-        "encoder=tiny", "stage=[prepare,statistics,generate,masked_lm,pretrain]", "pretrain.steps=1",
+        "+experiment=cdmae", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
+        "encoder=tiny", "stage=[prepare,statistics,masked_lm,pretrain]", "pretrain.steps=1",
         "pretrain.batch_size=8", "masked_lm.steps=1", "logger=none", "baseline=false", cwd=directory,
     )  # fmt: skip
     return {path.name.rpartition("-")[0]: path for path in (directory / "outputs" / "store").iterdir()}
 
 
-def take_two_steps(config: dict, inputs: dict[str, Path], directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build the pre-training of a resolved configuration on a tiny encoder and train it; asserts that all of it learns.
+def take_two_steps(
+    config: dict,
+    sources: dict[str, str | None],
+    inputs: dict[str, Path],
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Build a pre-training on a tiny encoder and train it; asserts that all of it learns.
 
-    Raises BadInput or ValueError where the configuration is refused.
+    config: of the stage, resolved.  sources: role -> name of the stage that it reads.  inputs: what `make_inputs` made.
+    Raises BadInput where the configuration is refused.
     """
     import torch
 
@@ -42,10 +49,10 @@ def take_two_steps(config: dict, inputs: dict[str, Path], directory: Path, monke
     from bmae_lightning.configuration import build
     from bmae_lightning.stage.context import Context
 
-    node = config["pretrain"] | {"encoder": TINY_ENCODER, "length": 32, "batch_size": 8, "steps": 2, "epochs": None}
+    node = config | {"encoder": TINY_ENCODER, "length": 32, "batch_size": 8, "steps": 2, "epochs": None}
     if (node.get("generator") or {}).get("layers"):
         node["generator"] = node["generator"] | {"layers": 1, "width": 32, "heads": 2, "embedding": 32}
-    roles = {role: source and inputs[source] for role, source in node.pop("inputs").items()}
+    roles = {role: source and inputs[source] for role, source in sources.items()}
     seen = []
 
     def train(_trainer, module, data, *_):
@@ -62,7 +69,7 @@ def take_two_steps(config: dict, inputs: dict[str, Path], directory: Path, monke
 
     monkeypatch.setattr(stage, "fit", train)
     context = Context("pretrain", "row", directory, roles, "group", directory)
-    made = build({key: value for key, value in node.items() if key != "on_demand"}, "pretrain")
+    made = build(node, "pretrain")
     made.preflight(["train", "test"])
     if hasattr(made, "check_inputs"):
         made.check_inputs(roles)

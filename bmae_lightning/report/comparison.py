@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from hydra.experimental.callback import Callback
 
 JUDGED = ("bm25", "evaluate")
 """Stages that measure an arm."""
-UNNAMED = ("output_dir=", "logger", "trainer", "stage=", "corpus.path=")
-"""Overrides that do not belong into the name of a group."""
+UNNAMED = ("output_dir=", "logger", "trainer", "stage=")
+"""Overrides that say how a sweep is run, not what it runs over."""
 LONGEST_GROUP = 80
 
 
@@ -40,13 +41,13 @@ class Comparison(Callback):
 
 
 def sweep_group(overrides: list[str]) -> str:
-    """A name that says what a sweep runs over, the same when the sweep is started again.
+    """A name that says what a sweep runs over, the same when the sweep is started again; at most 80 characters.
 
     Args:
-        overrides: of the command, with the choices as they stand there.
+        overrides: of the command, with all choices as they stand there.
     """
-    named = [item.lstrip("+") for item in sorted(overrides) if not item.lstrip("+").startswith(UNNAMED)]
-    name = " ".join(named).replace("'", "").replace("\\", "") or "sweep"
+    told = [item.lstrip("+") for item in overrides if not item.lstrip("+").startswith(UNNAMED)]
+    name = re.sub(r"[/\\'\"]", "-", " ".join(told)) or "sweep"
     if len(name) <= LONGEST_GROUP:
         return name
     return f"{name[: LONGEST_GROUP - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -102,4 +103,5 @@ def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str
     alike = [set(other["overrides"]) for other in jobs if key in other["nodes"]]
     same = [set(other["overrides"]) for other in jobs if other["nodes"].get(key) == job["nodes"][key]]
     telling = set.intersection(*same) - set.intersection(*alike)
+    telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
     return " ".join(item for item in job["overrides"] if item in telling)
