@@ -34,7 +34,7 @@ LAYERS = [
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
-    ["dual_encoder", "encoding"],
+    ["dual_encoder", "encoding", "grad_cache", "cross_encoder"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],
