@@ -160,19 +160,17 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder]) -> None:
     for name, view in views.items():
         if view.mask.relative:
             raise ValueError(
-                f"the mask of view {name!r} relates to an encoder's selection, but the view is the encoder's own; use "
+                f"view.{name}.mask relates to an encoder's selection, but this view is the encoder's own; use "
                 "another mask there"
             )
     for name, decoder in decoders.items():
         if decoder.view not in views:
-            raise ValueError(
-                f"decoder {name!r} names the unknown view {decoder.view!r}; {nearest(decoder.view, views)}"
-            )
+            raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}; {nearest(decoder.view, views)}")
         view = views[decoder.view]
         mask = getattr(decoder, "mask", None) or getattr(getattr(decoder, "shown", None), "mask", None)
         if mask is not None and mask.relative and (decoder.stream, decoder.span) != (view.stream, view.span):
             raise ValueError(
-                f"the mask of decoder {name!r} relates to what its view {decoder.view!r} selected in the same text, but "
+                f"decoders.{name}.mask relates to what the view {decoder.view!r} selected in the same text, but "
                 f"the view reads {view.stream}/{view.span} and the decoder {decoder.stream}/{decoder.span}; give both the "
                 "same stream and span, or choose another mask"
             )

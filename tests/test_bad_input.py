@@ -36,6 +36,13 @@ def error_line(output: str) -> str:
         (["view.passage.mask.rate=0"], ["view.passage.mask", "(0, 1)"]),
         (["decoders.enhanced.layers=2"], ["decoders.enhanced", "layers must be 1"]),
         (["decoders.enhanced.view=half"], ["decoders.enhanced.view", "'half'", "passage"]),
+        (["decoders=[skip]", "decoders.skip.skip_from=2"], ["decoders.skip", "skip_from=2", "depth of 2"]),
+        (["decoders=[shallow]", "decoders.shallow.layers=3", "decoders.shallow.init=last_layers"], ["lower layers"]),
+        (
+            ["decoders=[shallow]", "mask@decoders.shallow.mask=complement", "decoders.shallow.span=second_half"],
+            ["decoders.shallow.mask", "passage/second_half"],
+        ),
+        (["pretrain.length=200"], ["pretrain.length=200", "128 positions"]),
         (["+decoders.enhanced.depth=2"], ["decoders.enhanced.depth"]),
         (["+decoders.enhnced.layers=1"], ["decoders.enhnced", "did you mean 'enhanced'?"]),
         (["pretrain.steps=many"], ["pretrain.steps", "'many'"]),

@@ -269,7 +269,7 @@ def test_only_views_in_use_are_encoded():
 
 
 def test_unknown_view():
-    with pytest.raises(ValueError, match="decoder 'd' names the unknown view 'pasage'; did you mean 'passage'"):
+    with pytest.raises(ValueError, match="decoders.d.view: there is no view 'pasage'; did you mean 'passage'"):
         make(parts={"d": EnhancedDecoder(UniformMask(0.5), view="pasage")})
 
 
@@ -297,9 +297,9 @@ def test_rebuild_shows_what_was_seen_and_made():
 
 def test_masks_that_relate_to_the_view_need_its_text():
     for parts, views, message in (
-        ({"d": ShallowDecoder(ComplementMask(), BertCorruption(), span="second_half")}, None, "mask of decoder 'd'"),
-        ({"d": EnhancedDecoder(ComplementMask(), stream="queries")}, None, "mask of decoder 'd'"),
-        ({}, {"passage": View(ComplementMask(), BertCorruption())}, "mask of view 'passage'"),
+        ({"d": ShallowDecoder(ComplementMask(), BertCorruption(), span="second_half")}, None, r"decoders\.d\.mask"),
+        ({"d": EnhancedDecoder(ComplementMask(), stream="queries")}, None, r"decoders\.d\.mask"),
+        ({}, {"passage": View(ComplementMask(), BertCorruption())}, r"view\.passage\.mask"),
     ):
         with pytest.raises(ValueError, match=message):
             make(views=views, parts=parts)

@@ -63,6 +63,9 @@ class Decoder(nn.Module, ABC):
         self.span = None if span is None else check_span(span)
         self.weight = float(weight)
 
+    def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
+        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""
+
     @abstractmethod
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         """Make this decoder's own parameters; built: the decoders before it, by name."""

@@ -83,6 +83,14 @@ class Pretrain(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, "pretrain")
+        depth, positions = self.encoder.dimensions()
+        if self.length > positions:
+            raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
+        for name, decoder in self.decoders.items():
+            try:
+                decoder.fit(depth)
+            except ValueError as error:
+                raise BadInput(f"decoders.{name}: {error}") from error
         if self.decoders_from and not Path(self.decoders_from).is_file():
             raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
 
@@ -93,9 +101,6 @@ class Pretrain(Stage):
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
             say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
-        positions = masked_lm.config.max_position_embeddings
-        if self.length > positions:
-            raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
         model = BottleneckMAE(
             Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective
         )
