@@ -63,6 +63,10 @@ class Vocabulary(nn.Module):
         vocabulary._fill(list(tokens), SPECIAL_TOKENS, "the token list")
         return vocabulary
 
+    def is_special(self, ids_BL: Tensor) -> Tensor:
+        """Where ids are [PAD] [UNK] [CLS] [SEP] [MASK]: bool, the shape of ids_BL."""
+        return self.special_V.index_select(0, ids_BL.flatten()).view_as(ids_BL)
+
     def pad(self, rows: Sequence[np.ndarray], max_length: int) -> Tokens:
         """Rows of content ids as Tokens, see `pad_rows`."""
         return pad_rows(rows, cls_id=self.cls_id, sep_id=self.sep_id, pad_id=self.pad_id, max_length=max_length)
