@@ -6,6 +6,8 @@ file only, so all loops live here.
 Shapes: B passages, R rows, L positions, W word slots, V vocabulary.
 """
 
+import math
+
 import numba
 import numpy as np
 
@@ -16,7 +18,6 @@ FIRST = np.uint64(0xBF58476D1CE4E5B9)
 SECOND = np.uint64(0x94D049BB133111EB)
 _12, _27, _30, _31, _46 = (np.uint64(count) for count in (12, 27, 30, 31, 46))
 SIGN, INFINITY = np.uint64(1 << 63), np.uint64(0x7FF << 52)
-GAPS = (57, 23, 10, 4, 1)
 
 inlined = numba.njit(inline="always")
 
@@ -64,7 +65,9 @@ def uniform(first, last, key_B, value_BRL):
                 value_BRL[b, r, l] = unit(mix(key + np.uint64(l + 1) * STRIDE))
 
 
-@compiled("void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[:, ::1], int64[:, ::1])")
+@compiled(
+    "void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
+)
 def group_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW):
     """size_BW comes as zeros."""
     for b in range(first, last):
@@ -81,29 +84,39 @@ def group_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, s
 
 
 @inlined
-def precedes(rank_W, one, other):
-    return rank_W[one] < rank_W[other] or (rank_W[one] == rank_W[other] and one < other)
-
-
-@inlined
-def sort_near(near_W, count, rank_W):
+def sort_near(near_W, rank_N, count):
     """Shell sort of word numbers by (rank, number)."""
-    for gap in GAPS:
+    gap = 1
+    while gap < count // 9:
+        gap = 3 * gap + 1
+    while gap > 0:
         for i in range(gap, count):
-            word = near_W[i]
+            word, rank = near_W[i], rank_N[i]
             j = i
-            while j >= gap and precedes(rank_W, word, near_W[j - gap]):
-                near_W[j] = near_W[j - gap]
+            while j >= gap and (rank < rank_N[j - gap] or (rank == rank_N[j - gap] and word < near_W[j - gap])):
+                near_W[j], rank_N[j] = near_W[j - gap], rank_N[j - gap]
                 j -= gap
-            near_W[j] = word
+            near_W[j], rank_N[j] = word, rank
+        gap //= 3
 
 
 @inlined
-def take(rank_W, bucket_W, size_W, count, room, fill, chosen_W, total, near_W):
+def falling(bits):
+    """Integers that rise as the 64-bit floats with these bits fall: NaN, then from the largest to the smallest."""
+    if bits == SIGN:  # -0.0 equals 0.0
+        bits = np.uint64(0)
+    if bits & ~SIGN > INFINITY:
+        return np.uint64(0)
+    return bits if bits >= SIGN else ~SIGN - bits
+
+
+@inlined
+def take(bits_W, given, bucket_W, size_W, count, room, fill, chosen_W, total, near_W, rank_N):
     """Whole words by rising rank until room is full; bucket_W is a coarse rank in 0 .. BUCKETS - 1.
 
     All words of a bucket are taken at once as long as they fit, and only the bucket that does not fit is sorted; the
     'exact' rule then goes on behind it with the words that fit what is left.
+    bits_W: ranks, or where they are given, floats to be ranked from the largest down. The last three are memory.
     """
     exact = fill != PREFIX and fill != OVERSHOOT
     for w in range(count):
@@ -128,8 +141,10 @@ def take(rank_W, bucket_W, size_W, count, room, fill, chosen_W, total, near_W):
         for w in range(count):
             if bucket_W[w] == edge and size_W[w] <= limit:
                 near_W[near] = w
+                rank_N[near] = falling(bits_W[w]) if given else bits_W[w]
                 near += 1
-        sort_near(near_W, near, rank_W)
+        if near > 1:
+            sort_near(near_W, rank_N, near)
         for i in range(near):
             word = near_W[i]
             if size_W[word] <= room or (fill == OVERSHOOT and room > 0):
@@ -159,7 +174,7 @@ def load_words(word_L, size_BW, b, place_L, size_W):
 def draw_words(first, last, key_B, word_BL, size_BW, room_B, fill, mask_BRL):
     """Words in falling order of `uniform`, which is rising order of its inverted bits."""
     slots, length = size_BW.shape[1], word_BL.shape[1]
-    rank_W, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
+    rank_W, rank_N, total = np.empty(slots, np.uint64), np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
     size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.int32)
     near_W, place_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
     chosen_W = np.zeros(slots + 1, np.uint8)
@@ -171,44 +186,41 @@ def draw_words(first, last, key_B, word_BL, size_BW, room_B, fill, mask_BRL):
             for w in range(count):
                 rank_W[w] = ~mix(key + np.uint64(w + 1) * STRIDE) >> _12
                 bucket_W[w] = np.int32(rank_W[w] >> _46)
-            take(rank_W, bucket_W, size_W, count, room_B[b], fill, chosen_W, total, near_W)
+            take(rank_W, False, bucket_W, size_W, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
             for l in range(length):
                 mask_BRL[b, r, l] = chosen_W[place_L[l]] != 0
 
 
+@numba.njit(fastmath={"reassoc", "nsz", "contract"})
+def mean_and_deviation(value_W, count):
+    total = square = 0.0
+    for w in range(count):
+        total += value_W[w]
+        square += value_W[w] * value_W[w]
+    mean = total / max(count, 1)
+    return mean, math.sqrt(max(square / max(count, 1) - mean * mean, 0.0))
+
+
 @inlined
-def rank_words(priority_W, count, rank_W, bucket_W):
-    """rank_W: integers that rise as the priorities fall.  bucket_W: equal slices of the finite priorities' range."""
-    bits_W = priority_W.view(np.uint64)
-    low, high = np.inf, -np.inf
-    for w in range(count):
-        bits = bits_W[w]
-        if bits == SIGN:  # -0.0 equals 0.0
-            bits = np.uint64(0)
-        magnitude = bits & ~SIGN
-        if magnitude > INFINITY:
-            rank_W[w] = np.uint64(0)
-        else:
-            rank_W[w] = bits if bits >= SIGN else ~SIGN - bits
-        if magnitude < INFINITY:
-            low, high = min(low, priority_W[w]), max(high, priority_W[w])
-    width = high - low
-    scale = (BUCKETS - 2.5) / width if 0 < width < np.inf else 0.0
-    for w in range(count):
-        value = priority_W[w]
-        if value == -np.inf:
-            bucket_W[w] = BUCKETS - 1
-        elif not value < np.inf:
-            bucket_W[w] = 0
-        else:
-            bucket_W[w] = 1 + (np.int32((high - value) * scale) if scale > 0 else 0)
+def fill_buckets(value_W, count, bucket_W):
+    """Slices of the values' range from the largest down, narrow around the mean: any division in order will do."""
+    mean, deviation = mean_and_deviation(value_W, count)
+    scale = BUCKETS / 6 / deviation if deviation > 0 else 0.0
+    if mean - mean == 0 and scale - scale == 0 and deviation - deviation == 0:
+        for w in range(count):
+            place = (mean - value_W[w]) * scale + BUCKETS / 2
+            bucket_W[w] = np.int32(min(max(place, 0.0), BUCKETS - 1.0))
+    else:  # infinite or no numbers among them
+        for w in range(count):
+            first = value_W[w] == np.inf or value_W[w] != value_W[w]
+            bucket_W[w] = 0 if first else 2 if value_W[w] == -np.inf else 1
 
 
 @compiled("void(int64, int64, float64[:, :, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64, boolean[:, :, ::1])")
 def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask_BRL):
     """Words in falling order of their priorities, NaN before all, equal ones from left to right."""
     slots, length = size_BW.shape[1], word_BL.shape[1]
-    rank_W, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
+    rank_N, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
     size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.int32)
     near_W, place_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
     chosen_W = np.zeros(slots + 1, np.uint8)
@@ -216,8 +228,8 @@ def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask
         count = load_words(word_BL[b], size_BW, b, place_L, size_W)
         chosen_W[count] = 0
         for r in range(mask_BRL.shape[1]):
-            rank_words(priority_BRW[b, r], count, rank_W, bucket_W)
-            take(rank_W, bucket_W, size_W, count, room_B[b], fill, chosen_W, total, near_W)
+            fill_buckets(priority_BRW[b, r], count, bucket_W)
+            take(priority_BRW[b, r].view(np.uint64), True, bucket_W, size_W, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
             for l in range(length):
                 mask_BRL[b, r, l] = chosen_W[place_L[l]] != 0
 
@@ -238,7 +250,18 @@ def first_positions(word_BL, start_BW):
     "int64[:, ::1], int64[:, ::1], boolean[:, ::1])"
 )
 def corrupt_pieces(
-    ids_BL, selected_BL, special_V, fate_key_B, random_key_B, hide, change, mask_id, ignored, new_BL, labels_BL, taken_BL
+    ids_BL,
+    selected_BL,
+    special_V,
+    fate_key_B,
+    random_key_B,
+    hide,
+    change,
+    mask_id,
+    ignored,
+    new_BL,
+    labels_BL,
+    taken_BL,
 ):
     """A selected piece becomes mask_id where its fate is below hide, a random id where it is below change."""
     for b in range(ids_BL.shape[0]):

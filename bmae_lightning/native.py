@@ -48,6 +48,8 @@ def _kernels() -> ModuleType | None:
 
 def array(tensor: Tensor, dtype: torch.dtype = torch.int64) -> np.ndarray:
     """The numbers of a CPU tensor in one block; not a copy if they are that already."""
+    if tensor.dtype == dtype and tensor.is_contiguous() and not tensor.requires_grad:
+        return tensor.numpy()
     return tensor.detach().to(dtype).contiguous().numpy()
 
 
