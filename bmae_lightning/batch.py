@@ -31,6 +31,11 @@ class Tokens:
         values = {name: function(value) for name, value in self.values.items()}
         return Tokens(function(self.ids_BL), function(self.real_BL), values)
 
+    def segments(self, sep_id: int) -> Tensor:
+        """Token types: 1 at real positions behind the first [SEP], 0 elsewhere, int64 [B, L]."""
+        separator_BL = self.ids_BL == sep_id
+        return ((separator_BL.cumsum(1) - separator_BL.long() > 0) & self.real_BL).long()
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Tokens:
         return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 

@@ -18,6 +18,7 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
+from bmae_lightning.generator.generator import Generator
 from bmae_lightning.lit.data import Item, TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
@@ -63,6 +64,7 @@ class Pretrain(Stage):
         epochs: float | None = None,
         loss_norm: str = "global_mean",
         decoders_from: str | None = None,
+        generator: Generator | None = None,
         workers: int = 0,
         log_every: int = 1,
         samples: int = 4,
@@ -72,8 +74,8 @@ class Pretrain(Stage):
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
         number_of_steps(steps, epochs, 1, 1)
-        check(view, decoders)
-        self.objective = objective
+        check(view, decoders, generator)
+        self.objective, self.generator = objective, generator
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
@@ -86,6 +88,8 @@ class Pretrain(Stage):
         depth, positions = self.encoder.dimensions()
         if self.length > positions:
             raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
+        if self.generator is not None:
+            self.generator.preflight(self.encoder.tokenizer)
         for name, decoder in self.decoders.items():
             try:
                 decoder.fit(depth)
@@ -101,9 +105,12 @@ class Pretrain(Stage):
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
             say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
+        if self.generator is not None:
+            self.generator.build(prepared.tokenizer(), context.inputs.get("generator"))
         model = BottleneckMAE(
-            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective
-        )
+            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective,
+            self.generator,
+        )  # fmt: skip
         self._load_decoders(model)
         store = prepared.passages()
         steps = number_of_steps(self.steps, self.epochs, len(store), self.batch_size)
