@@ -12,7 +12,7 @@ PACKAGE = ROOT / "bmae_lightning"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["errors", "rank", "progress"],
+    ["errors", "rank", "progress", "native", "kernels"],
     ["corpus"],
     ["noise", "batch", "function_words"],
     ["vocabulary"],
