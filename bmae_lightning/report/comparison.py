@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
+
+if TYPE_CHECKING:
+    from bmae_lightning.report.content import Diagnosis
 
 JUDGED = ("bm25", "evaluate")
 """Stages that measure an arm."""
@@ -42,7 +45,8 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
         {arm_name(*key.partition("@")[::2]): path for key, path in job["nodes"].items() if key.startswith(JUDGED)}
         for job in jobs
     ]
-    arms, curves, settings, seen, subtitle = [], [], {}, set(), ""
+    trained = {path for job in jobs for key, path in job["nodes"].items() if key.startswith("pretrain@")}
+    arms, curves, diagnoses, settings, seen, subtitle = [], [], [], {}, set(), ""
     for job, directories in zip(jobs, made, strict=True):
         if "report" not in job["nodes"]:
             continue
@@ -61,10 +65,26 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
             for curve in part.curves
             if curve.title.startswith("Pre-training")
         ]
+        for found in part.diagnoses:  # its figures are on the page of the job
+            mine = job["nodes"].get(f"pretrain@{found.arm}", job["nodes"]["report"])
+            if mine not in seen:
+                seen.add(mine)
+                name = found.arm if len(trained) == 1 else f"{found.arm} {differing}".strip()
+                diagnoses.append(dataclasses.replace(found, arm=name, curves=[]))
         settings[" ".join(item for item in job["overrides"] if item not in common)] = job["nodes"]["report"]
     if not arms:
         return
-    report = Report("comparison", subtitle, arms, curves, [], settings, [])
+    report = Report("comparison", subtitle, arms, curves, [], settings, [], [merge(diagnoses)] if diagnoses else [])
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
+
+
+def merge(diagnoses: list["Diagnosis"]) -> "Diagnosis":
+    """One table over several runs; what is true of the texts stands once."""
+    from bmae_lightning.report.content import Diagnosis
+
+    rows = [[f"{part.arm}: {name}", *cells] for part in diagnoses for name, *cells in part.rows]
+    texts = {tuple(row): None for part in diagnoses for row in part.texts}
+    steps = {part.when: None for part in diagnoses}
+    return Diagnosis("all jobs", ", ".join(steps), [], diagnoses[0].columns, rows, [list(row) for row in texts])
