@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.configuration import build, nearest
 from bmae_lightning.errors import BadInput
@@ -24,13 +24,10 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if missing := OmegaConf.missing_keys(cfg):
         key = min(missing)
         raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
+    for group in INSTANCES:
+        _drop_unselected(cfg, hydra_cfg, group)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
-    for group in INSTANCES:
-        for name, node in config[group].items():
-            if not isinstance(node, dict) or "_target_" not in node:
-                others = [other for other in config[group] if other != name]
-                raise BadInput(f"{group}.{name} is no known instance{nearest(name, others)}")
     corpus = build(config["corpus"], "corpus")
     nodes = plan(config, config["name"], {"prepare": corpus.identity()})
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
@@ -48,6 +45,26 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             show(nodes["report"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None:
+    """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
+
+    Raises:
+        BadInput: settings for something that the group does not offer, or that the command itself names.
+    """
+    sources = [Path(source.path) for source in hydra_cfg.runtime.config_sources if source.schema == "file"]
+    offered = {path.stem for source in sources for path in (source / group).glob("*.yaml")}
+    typed = {override.lstrip("+").split("=")[0] for override in hydra_cfg.overrides.task}
+    left = [name for name, node in cfg[group].items() if not isinstance(node, DictConfig) or "_target_" not in node]
+    for name in left:
+        if name not in offered:
+            known = {other for other in cfg[group] if other not in left} | offered
+            raise BadInput(f"{group}.{name} is no known instance{nearest(name, known)}")
+        if any(key.startswith(f"{group}.{name}.") for key in typed):
+            raise BadInput(f"{group}.{name} is set but not selected: add {name} to {group}=[…]")
+        with open_dict(cfg):
+            del cfg[group][name]
 
 
 def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:

@@ -157,7 +157,9 @@ class Pipeline:
             for key, value in node.config.items():
                 if isinstance(value, dict | list):
                     build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
-            build(node.config, node.stage).preflight(self.splits)
+            stage = build(node.config, node.stage)
+            stage.preflight(self.splits)
+            stage.check_inputs(node.inputs)
 
     def run(self) -> None:
         """Run every node that is not done, in order."""

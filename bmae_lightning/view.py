@@ -48,6 +48,7 @@ class View(nn.Module):
     """stream: name of the text in the batch.  span: 'whole', 'first_half' (n // 2 of n content tokens), 'second_half'.
 
     segments: give token type 1 to what follows an inner [SEP] (SimLM's title and text), else all are 0.
+    alone: the encoder's own objective learns from this view even where no decoder reads its bottleneck.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class View(nn.Module):
         stream: str = "passage",
         span: str = "whole",
         segments: bool = False,
+        alone: bool = True,
     ):
         super().__init__()
         self.mask = mask
@@ -64,6 +66,7 @@ class View(nn.Module):
         self.stream = stream
         self.span = check_span(span)
         self.segments = segments
+        self.alone = alone
 
     def forward(
         self, batch: TextBatch, vocabulary: Vocabulary, noise: Noise, salt: str, reference: MaskedText | None = None
@@ -73,16 +76,10 @@ class View(nn.Module):
         reference_BL = reference.selection_in(self.stream, self.span) if reference is not None else None
         selected_BL = self.mask.select(tokens, vocabulary, noise, f"{salt}/mask", reference_BL=reference_BL)
         text = self.corruption.corrupt(tokens.ids_BL, selected_BL, vocabulary, noise, f"{salt}/corruption")
-        types_BL = segment_types(tokens, vocabulary) if self.segments else None
+        types_BL = tokens.segments(vocabulary.sep_id) if self.segments else None
         return MaskedText(
             text.ids_BL, text.labels_BL, text.selected_BL, tokens, self.stream, self.span, types_BL, text.loss
         )
-
-
-def segment_types(tokens: Tokens, vocabulary: Vocabulary) -> Tensor:
-    """1 at real positions behind the first [SEP], 0 elsewhere: int64 [B, L]."""
-    separator_BL = tokens.ids_BL == vocabulary.sep_id
-    return ((separator_BL.cumsum(1) - separator_BL.long() > 0) & tokens.real_BL).long()
 
 
 def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> Tokens:

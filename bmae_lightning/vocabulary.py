@@ -6,7 +6,7 @@ Shapes: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,9 +66,15 @@ class Vocabulary(nn.Module):
         vocabulary._fill(list(tokens), SPECIAL_TOKENS, "the token list")
         return vocabulary
 
-    def pad(self, rows: Sequence[np.ndarray], max_length: int) -> Tokens:
-        """Rows of content ids as Tokens, see `pad_rows`."""
-        return pad_rows(rows, cls_id=self.cls_id, sep_id=self.sep_id, pad_id=self.pad_id, max_length=max_length)
+    def pad(
+        self,
+        rows: Sequence[np.ndarray],
+        max_length: int,
+        values: Mapping[str, Sequence[np.ndarray]] | None = None,
+    ) -> Tokens:
+        """Rows of content ids, and numbers at them, as Tokens, see `pad_rows`."""
+        special = {"cls_id": self.cls_id, "sep_id": self.sep_id, "pad_id": self.pad_id}
+        return pad_rows(rows, **special, max_length=max_length, values=values)
 
     def _fill(self, tokens: list[str], special: dict[str, str | None], source: str) -> None:
         super().__init__()

@@ -102,5 +102,6 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     for message in (".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",
                     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*checkpoint directory.*exists.*",
-                    ".*unexpected keyword argument.*", ".*Online softmax.*"):  # fmt: skip
+                    ".*unexpected keyword argument.*", ".*Online softmax.*",
+                    ".*in eval mode at the start of training.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message)

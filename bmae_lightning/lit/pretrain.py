@@ -16,7 +16,7 @@ class PretrainModule(pl.LightningModule):
         model: the core model.
         optim, schedule: makers of the optimiser and its schedule.
         lr, weight_decay, warmup: their settings; warm-up below 1 is a share of the steps.
-        steps: optimiser steps in all.
+        steps: of the schedule, at least as many as are trained.
         loss_norm: see `mean_loss`.
     """
 

@@ -3,6 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,16 @@ class Stage(ABC):
 
         Raises:
             BadInput: the stage could not run.
+        """
+
+    def check_inputs(self, inputs: Mapping[str, object]) -> None:  # noqa: B027  most need what their YAML names
+        """Look at the inputs before anything runs.
+
+        Args:
+            inputs: role -> what makes it, None where there is none.
+
+        Raises:
+            BadInput: the options ask for an input that is missing.
         """
 
     @abstractmethod
