@@ -24,8 +24,8 @@ class Trained(Exception):
 def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
     """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
     tools.command(
-        "+experiment=cdmae", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
-        "encoder=tiny", "stage=[prepare,statistics,masked_lm,pretrain]", "pretrain.steps=1",
+        "+experiment=master", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
+        "encoder=tiny", "stage=[prepare,statistics,generate,masked_lm,pretrain]", "pretrain.steps=1",
         "pretrain.batch_size=8", "masked_lm.steps=1", "logger=none", "baseline=false", cwd=directory,
     )  # fmt: skip
     return {path.name.rpartition("-")[0]: path for path in (directory / "outputs" / "store").iterdir()}
