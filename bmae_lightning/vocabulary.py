@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bmae_lightning.batch import Tokens, pad_rows
 from bmae_lightning.errors import BadInput
+from bmae_lightning.function_words import function_flags
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,12 +29,14 @@ class Vocabulary(nn.Module):
 
     special_V: [PAD] [UNK] [CLS] [SEP] [MASK], never labelled or replaced by a masked-language-model corruption.
     skip_V: [CLS] and [SEP], which belong to no word.  continuation_V: pieces that start with `##`.
+    function_V: English function words and punctuation.
     Raises BadInput for a tokenizer that is not a fast WordPiece tokenizer or that lacks one of the five special tokens.
     """
 
     special_V: Tensor
     skip_V: Tensor
     continuation_V: Tensor
+    function_V: Tensor
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -91,3 +94,4 @@ class Vocabulary(nn.Module):
         self.register_buffer("special_V", special_V, persistent=False)
         self.register_buffer("skip_V", skip_V, persistent=False)
         self.register_buffer("continuation_V", continuation_V, persistent=False)
+        self.register_buffer("function_V", function_flags(tokens), persistent=False)

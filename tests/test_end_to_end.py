@@ -105,6 +105,16 @@ def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
     for stage, arm in (("pretrain", "retromae"), ("retriever1", "none")):
         one, two = (losses(metrics(tmp_path / name, stage, arm)) for name in ("one", "two"))
         assert two == [(step, pytest.approx(loss, abs=1e-4)) for step, loss in one]
+    one, two = (metrics(tmp_path / name, "pretrain") for name in ("one", "two"))
+    looks = 0
+    for a, b in zip(one, two, strict=True):
+        assert set(a) == set(b)
+        for name in a:
+            if name.startswith(("bottleneck/", "gradient_share/", "function_words/")):
+                looks += 1
+                if not name.endswith("/shuffled"):  # its partner comes from each device's own batch
+                    assert b[name] == pytest.approx(a[name], rel=1e-3), name
+    assert looks == 2 * 8, "at the first and the last step"
 
 
 def test_a_broken_job_does_not_stop_a_sweep(cli):

@@ -14,7 +14,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["errors", "rank", "progress"],
     ["corpus"],
-    ["noise", "batch"],
+    ["noise", "batch", "function_words"],
     ["vocabulary"],
     ["loss"],
     ["generator.generator"],
@@ -27,6 +27,7 @@ LAYERS = [
     ["objective"],
     ["decoder"],
     ["bmae"],
+    ["diagnostics"],
     ["representation"],
     ["run"],
     ["negatives", "index", "measure"],

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ def fit(
     log_every: int,
     checkpoint: dict[str, float],
     unit: str,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> pl.Trainer:
     """Train for `data.steps` optimiser steps, from the newest checkpoint in `directory` if there is one.
+
+    callbacks: of the stage, beside those that write metrics and checkpoints.
 
     Raises:
         BadInput: devices that do not exist, a batch that cannot be shared out, a checkpoint of another architecture.
@@ -44,7 +48,7 @@ def fit(
         max_steps=data.steps,
         max_epochs=-1,
         logger=loggers,
-        callbacks=[metrics, resume],
+        callbacks=[metrics, resume, *callbacks],
         default_root_dir=directory,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -4,9 +4,12 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
+
+if TYPE_CHECKING:
+    from bmae_lightning.report.content import Diagnosis
 
 JUDGED = ("bm25", "evaluate")
 """Stages that measure an arm."""
@@ -69,7 +72,7 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     from bmae_lightning.report.table import print_report
 
     jobs = [job for job in jobs if "report" in job["nodes"]]
-    arms, curves, settings, subtitle = {}, {}, {}, ""
+    arms, curves, diagnoses, settings, subtitle = {}, {}, {}, {}, ""
     for job in jobs:
         part = read_json(Path(job["nodes"]["report"]) / "report.json")
         subtitle = part.subtitle
@@ -81,15 +84,19 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
             if place not in arms or (row.paper and not arms[place].paper):
                 arms[place] = row
         for key in (key for key in job["nodes"] if key.startswith("pretrain@")):
-            name = f"Pre-training ({key.partition('@')[2]})"
-            for curve in (curve for curve in part.curves if curve.title == name):
-                named = dataclasses.replace(curve, title=f"{name} {difference(jobs, job, key)}".strip())
-                curves.setdefault((name, job["nodes"][key]), named)
+            arm, more = key.partition("@")[2], difference(jobs, job, key)
+            for curve in (curve for curve in part.curves if curve.title == f"Pre-training ({arm})"):
+                named = dataclasses.replace(curve, title=f"{curve.title} {more}".strip())
+                curves.setdefault((arm, job["nodes"][key]), named)
+            for found in (found for found in part.diagnoses if found.arm == arm):  # its figures are on the job's page
+                named = dataclasses.replace(found, arm=f"{arm} {more}".strip(), curves=[])
+                diagnoses.setdefault((arm, job["nodes"][key]), named)
         common = set.intersection(*(set(other["overrides"]) for other in jobs))
         settings[" ".join(item for item in job["overrides"] if item not in common)] = job["nodes"]["report"]
     if not arms:
         return
-    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [])
+    looks = [merge(list(diagnoses.values()))] if diagnoses else []
+    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks)
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
@@ -105,3 +112,13 @@ def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str
     telling = set.intersection(*same) - set.intersection(*alike)
     telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
     return " ".join(item for item in job["overrides"] if item in telling)
+
+
+def merge(diagnoses: list["Diagnosis"]) -> "Diagnosis":
+    """One table over several runs; what is true of the texts stands once."""
+    from bmae_lightning.report.content import Diagnosis
+
+    rows = [[f"{part.arm}: {name}", *cells] for part in diagnoses for name, *cells in part.rows]
+    texts = {tuple(row): None for part in diagnoses for row in part.texts}
+    steps = {part.when: None for part in diagnoses}
+    return Diagnosis("all jobs", ", ".join(steps), [], diagnoses[0].columns, rows, [list(row) for row in texts])

@@ -18,6 +18,7 @@ from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.generator.generator import Generator
 from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.diagnostics import Diagnostics
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.pretrain import PretrainModule
@@ -69,20 +70,18 @@ class Pretrain(Stage):
         workers: int = 0,
         log_every: int = 1,
         samples: int = 4,
+        diagnostics: dict[str, Any] | None = None,
     ) -> None:
         if length < 4:
             raise ValueError(f"length={length} leaves no room for a text between [CLS] and [SEP]")
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
+        self.look_every = check_diagnostics({"every": 0} if diagnostics is None else diagnostics)
         number_of_steps(steps, epochs, 1, 1)
         check(view, decoders, generator)
         used_views(view, decoders, objective)
-        self.objective, self.generator, self.crop, self.decay_steps = (
-            objective,
-            generator,
-            check_crop(crop),
-            decay_steps,
-        )
+        self.objective, self.generator = objective, generator
+        self.crop, self.decay_steps = check_crop(crop), decay_steps
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
@@ -135,6 +134,7 @@ class Pretrain(Stage):
             fit(
                 self.trainer, module, data, loggers, context.directory, context.title,
                 self.log_every, self.checkpoint, "passages",
+                [Diagnostics(self.look_every, steps)] if self.look_every else [],
             )  # fmt: skip
             if rank() == 0:
                 self._finish(context, prepared, model, collate, loggers)
@@ -172,6 +172,14 @@ class Pretrain(Stage):
                 table = [[s["original"], s["masked"], *s["rebuilt"].values()] for s in samples]
                 logger.log_table(key="masked and rebuilt", columns=columns, data=table)
         write_json(directory / "metrics.json", read_metrics(directory / "metrics.jsonl")[-1])
+
+
+def check_diagnostics(options: Any) -> int:
+    """Steps between two diagnoses, 0 for none; ValueError for anything but {every: N}."""
+    every = options.get("every") if isinstance(options, dict) and len(options) == 1 else None
+    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        raise ValueError(f"diagnostics must be {{every: N}} with a number of steps, 0 for none, got {options}")
+    return every
 
 
 def _shorten(names: list[str], most: int = 3) -> str:
