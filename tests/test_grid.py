@@ -60,8 +60,8 @@ def test_every_point_takes_two_steps(mask, corruption, decoders, inputs, tmp_pat
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["mask@view.passage.mask=superset"], "mask of view 'passage' relates to an encoder's selection"),
-        (["mask@view.passage.mask=complement", "~view.passage.mask.rate"], "mask of view 'passage' relates to an encoder's"),
+        (["mask@view.passage.mask=superset"], "view.passage.mask relates to an encoder's selection"),
+        (["mask@view.passage.mask=complement", "~view.passage.mask.rate"], "view.passage.mask relates to an encoder's selection"),
         (["mask@view.passage.mask=complement"], "unknown option 'pretrain.view.passage.mask.rate'"),
         (["mask@decoders.enhanced.mask=superset", "decoders.enhanced.mask.rate=0.2"], "rate 0.2 is below encoder_rate 0.3"),
     ],

@@ -157,7 +157,7 @@ def test_a_table_starts_one_job_per_row_and_every_row_takes_two_steps(table, lau
     assert [job.name for job in jobs] == [row_name(folder, row) for row in rows]
     assert {job.group for job in jobs} == {table}
     for job in jobs:
-        assert set(job.report["paper_results"]) <= set(job.report["measures"])
+        assert set(job.report["paper_results"] or {}) <= set(job.report["measures"])
         assert (job.pretrain is None) == (job.name == "none")
         if job.pretrain:
             assert job.pretrain.config["seed"] == 1

@@ -1,6 +1,7 @@
 """Two optimiser steps of a composed pre-training, by the real stage on a small prepared collection; Lightning is left out."""
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 
@@ -23,10 +24,18 @@ class Trained(Exception):
 
 def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
     """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
+    generated = directory / "generated.jsonl"
+    with generated.open("w") as file:
+        for line in (collection / "corpus.jsonl").read_text().splitlines()[:-5]:  # five passages have neither
+            passage = json.loads(line)
+            words = passage["text"].split()
+            texts = {"queries": [" ".join(words[:4]), " ".join(words[-4:])], "continuation": " ".join(words[::2])}
+            file.write(json.dumps({"_id": passage["_id"]} | texts) + "\n")
     tools.command(
-        "+experiment=cdmae", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
-        "encoder=tiny", "stage=[prepare,statistics,masked_lm,pretrain]", "pretrain.steps=1",
-        "pretrain.batch_size=8", "masked_lm.steps=1", "logger=none", "baseline=false", cwd=directory,
+        "+experiment=master", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
+        "generate=file", f"generate.texts.path={generated}", "encoder=tiny", "pretrain.steps=1", "pretrain.batch_size=8",
+        "masked_lm.steps=1", "stage=[prepare,statistics,generate,masked_lm,pretrain]", "logger=none", "baseline=false",
+        cwd=directory,
     )  # fmt: skip
     return {path.name.rpartition("-")[0]: path for path in (directory / "outputs" / "store").iterdir()}
 
