@@ -229,7 +229,19 @@ def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask
         chosen_W[count] = 0
         for r in range(mask_BRL.shape[1]):
             fill_buckets(priority_BRW[b, r], count, bucket_W)
-            take(priority_BRW[b, r].view(np.uint64), True, bucket_W, size_W, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
+            take(
+                priority_BRW[b, r].view(np.uint64),
+                True,
+                bucket_W,
+                size_W,
+                count,
+                room_B[b],
+                fill,
+                chosen_W,
+                total,
+                near_W,
+                rank_N,
+            )
             for l in range(length):
                 mask_BRL[b, r, l] = chosen_W[place_L[l]] != 0
 

@@ -173,8 +173,6 @@ POLICIES = {
 }
 
 
-
-
 @pytest.mark.parametrize("name", POLICIES)
 def test_p10_policies_whatever_the_batch_size_and_path(monkeypatch, name):
     """One batch of 32 and four of 8 cut to their own longest text, with the loops and without."""
@@ -201,7 +199,10 @@ def test_p10_policies_whatever_the_batch_size_and_path(monkeypatch, name):
 def test_p10_visibility_whatever_the_batch_size_and_path(monkeypatch, name, rows):
     tokens, known = batch(6, 70, 40), vocabulary(0.16)
     reference_BL = tokens.real_BL & (tokens.ids_BL % 3 == 0) & ~known.is_special(tokens.ids_BL)
-    decoder, encoder = EnhancedDecoder((POLICIES | {"complement": ComplementMask()})[name], rows=rows), SimpleNamespace(vocabulary=known)
+    decoder, encoder = (
+        EnhancedDecoder((POLICIES | {"complement": ComplementMask()})[name], rows=rows),
+        SimpleNamespace(vocabulary=known),
+    )
 
     def visible(first, last):
         few = tokens.map(lambda tensor: tensor[first:last])
