@@ -4,7 +4,6 @@ Any sequence classifier of transformers with one output serves: BERT, ELECTRA, D
 order i·n + j, positive first, L positions.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ class CrossEncoder(nn.Module):
 
 
 def group_loss(
-    model: Callable[[Pairs], Tensor], pairs: Pairs, group: int, temperature: float = 1.0, forward_factor: int = 1,
+    model: nn.Module, pairs: Pairs, group: int, temperature: float = 1.0, forward_factor: int = 1,
     r_drop: bool = False,
 ) -> Listwise:  # fmt: skip
     """List-wise loss of B groups.

@@ -130,10 +130,11 @@ def test_contrast_in_four_blocks(case, dtype):
         queries, passages, GROUP, temperature, form=form, score=score,
         mask_hard_negatives=distillation.mask_hard_negatives,
     )  # fmt: skip
-    if not distillation.mask_hard_negatives:
-        logits_BC, absent_BC = contrastive_logits(queries, passages, GROUP, temperature, form=form, score=score)
-        # the recorded order of rows and columns is ours; at temperature .02 scores are 50 times cosines
-        close(logits_BC.masked_fill(absent_BC, -torch.inf), matrices[f"{case}.logits.{dtype}"], dtype, "state")
+    logits_BC, absent_BC = contrastive_logits(queries, passages, GROUP, temperature, form=form, score=score)
+    if distillation.mask_hard_negatives:
+        for row in range(4):
+            absent_BC[row, GROUP * row + 1 : GROUP * (row + 1)] = True
+    close(logits_BC.masked_fill(absent_BC, -torch.inf), matrices[f"{case}.logits.{dtype}"], dtype, "state")
     assert torch.equal(matrices[f"{case}.target"], targets(4, GROUP))
     losses = {"contrastive": contrast.loss, "total": contrast.loss}
     if settings["kd"]:

@@ -118,6 +118,24 @@ def test_forms_and_separate_encoders(form, kind, shared):
     assert largest_difference(whole, gradients(model, GradCache(4), one_by_one, form)) < 1e-12
 
 
+def test_mixed_precision_gives_the_gradient_of_one_pass():
+    model = build("hybrid").float()
+    found = []
+    for chunk in (None, 4):
+        with torch.autocast("cpu", dtype=torch.bfloat16):  # backward runs outside, as with Lightning
+            queries, passages, _ = texts(model)
+            model.zero_grad()
+            torch.manual_seed(1)
+            sides = [
+                GradCache(chunk)(partial(one_by_one, model, passages=bool(side)), tokens)
+                for side, tokens in enumerate((queries, passages))
+            ]
+            loss = contrastive_loss(*sides, GROUP, score=score).loss
+        loss.backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad})
+    assert largest_difference(*found) < 0.02 * max(gradient.abs().max().item() for gradient in found[0].values())
+
+
 def test_the_random_state_goes_on_as_if_nothing_had_been_replayed():
     model = build()
     after = []
