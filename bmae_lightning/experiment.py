@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bmae_lightning.configuration import build, nearest
+from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.errors import BadInput
 from bmae_lightning.pipeline import Pipeline, plan
 from bmae_lightning.rank import rank, say
@@ -27,12 +27,14 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     for group in INSTANCES:
         _drop_unselected(cfg, hydra_cfg, group)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
+    _check_groups(config, hydra_cfg)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     corpus = build(config["corpus"], "corpus")
     nodes = plan(config, config["name"], {"prepare": corpus.identity()})
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
-    Pipeline(nodes, selected, config["name"], output_dir, _origins(cfg), corpus.splits()).run()
+    group = config["group"] or config["name"]
+    Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
     if rank() == 0:
         run_dir = Path(hydra_cfg.runtime.output_dir)
         overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
@@ -45,6 +47,18 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             show(nodes["report"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
+    """Refuse `+group=option` where there is no such group: Hydra would take it for a new key, and nothing would read it."""
+    for item in hydra_cfg.overrides.task:
+        key = item[1:].partition("=")[0]
+        if item.startswith("+") and isinstance(config.get(key), str) and key not in hydra_cfg.runtime.choices:
+            groups = [path.name for path in config_directory().iterdir() if path.is_dir()]
+            raise BadInput(
+                f"{item}: there is no group {key!r} (tables of papers and their rows need -cd experiments)"
+                f"{nearest(key, groups)}"
+            )
 
 
 def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None:

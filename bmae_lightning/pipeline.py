@@ -127,7 +127,7 @@ class Pipeline:
     Args:
         nodes: from `plan`.
         selected: names of the stages that may run; the others must be done already.
-        group: name of the experiment.
+        group: name of the W&B group.
         output_dir: directory of all outputs.
         origins: stage -> {its option: dotted key where the user sets it}, for messages.
         splits: judged splits of the corpus.

@@ -20,7 +20,7 @@ class Context:
         arm: what is being compared, `retromae` or `none`; empty for stages that all arms share.
         directory: where the stage writes; kept while it is interrupted, complete once `done` is there.
         inputs: directories of finished stages by role; None where the arm leaves the role out.
-        group: name of the experiment, the W&B group.
+        group: the W&B group: the experiment, or the sweep.
         output_dir: directory of all outputs.
         settings: the stage's resolved configuration, for logging only.
     """
