@@ -225,3 +225,12 @@ def test_papers_settings():
         assert (pretrain["steps"], pretrain["decay_steps"], pretrain["length"]) == (steps, decay, length)
     other = composed("+experiment=cdmae", "scale=paper", "encoder=bert_base", "corpus=beir", "corpus.path=x")
     assert other["encoder"]["name"] == "google-bert/bert-base-uncased"
+
+
+def test_a_neighbour_may_be_a_view():
+    model = make("view=[passage,neighbour]", "decoders=[shallow]", "decoders.shallow.view=neighbour")
+    assert model.streams == {"passage", "neighbour"}
+    count, losses = passes(model)
+    assert count == 2
+    assert list(losses) == ["encoder/passage", "encoder/neighbour", "shallow"]
+    assert all(loss.total.isfinite() and loss.count > 0 for loss in losses.values())
