@@ -66,6 +66,10 @@ class Vocabulary(nn.Module):
         vocabulary._fill(list(tokens), SPECIAL_TOKENS, "the token list")
         return vocabulary
 
+    def is_special(self, ids_BL: Tensor) -> Tensor:
+        """Where ids are [PAD] [UNK] [CLS] [SEP] [MASK]: bool, the shape of ids_BL."""
+        return self.special_V.index_select(0, ids_BL.flatten()).view_as(ids_BL)
+
     def pad(
         self,
         rows: Sequence[np.ndarray],

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.batch import TextBatch
@@ -13,6 +12,7 @@ from bmae_lightning.bmae import BottleneckMAE
 from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.corruption.bert import BertCorruption
 from bmae_lightning.corruption.hide import HideCorruption
+from bmae_lightning.corruption.replace import ReplaceCorruption
 from bmae_lightning.decoder.bag_of_words import BagOfWordsDecoder
 from bmae_lightning.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.decoder.replaced_token_detection import ReplacedTokenDetectionDecoder
@@ -20,6 +20,7 @@ from bmae_lightning.decoder.shallow import ShallowDecoder
 from bmae_lightning.decoder.skip import SkipDecoder
 from bmae_lightning.diagnostics import diagnose, function_positions
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.generator.generator import Generator
 from bmae_lightning.loss.normalise import NORMS, mean_loss
 from bmae_lightning.mask.complement import ComplementMask
 from bmae_lightning.mask.policy import MaskPolicy
@@ -42,9 +43,16 @@ def decoders():
         "shared": ShallowDecoder(ComplementMask(), HideCorruption(), layers_of="shallow"),
         "second": ShallowDecoder(UniformMask(0.5), BertCorruption(), view="first", span="second_half"),
         "detect": ReplacedTokenDetectionDecoder(UniformMask(0.5), BertCorruption()),
+        "replaced": ShallowDecoder(UniformMask(0.5), ReplaceCorruption(), stream="neighbour"),
         "skip": SkipDecoder(skip_from=1),
         "bag": BagOfWordsDecoder(weight=3.0),
     }
+
+
+class SmallGenerator(Generator):
+    def network(self, tokenizer, directory):
+        torch.manual_seed(4)
+        return BertForMaskedLM(BertConfig(vocab_size=VOCABULARY.size, **SIZES, max_position_embeddings=64))
 
 
 def make(parts=None, bottleneck=None, dropout=0.0, vocabulary=VOCABULARY, views=None, **arguments):
@@ -57,7 +65,11 @@ def make(parts=None, bottleneck=None, dropout=0.0, vocabulary=VOCABULARY, views=
     }
     encoder = Encoder(BertForMaskedLM(config), vocabulary).double()
     parts = decoders() if parts is None else parts
-    return BottleneckMAE(encoder, bottleneck or MeanBottleneck(), views, parts, **arguments).double()
+    if any(
+        isinstance(getattr(part, "shown", None) and part.shown.corruption, ReplaceCorruption) for part in parts.values()
+    ):
+        arguments = {"generator": SmallGenerator(dropout=True).build(None)} | arguments
+    return BottleneckMAE(encoder, bottleneck or MeanBottleneck(), views, parts, **arguments).double().eval()
 
 
 def batch(lengths=(14, 4, 8, 2)):
@@ -237,19 +249,9 @@ def test_function_words_on_a_batch_made_by_hand():
     assert found["function_words/text/queries"] == pytest.approx(3 / 6)
 
 
-class Frozen(nn.Module):
-    weight = 1.0
-
-    def __init__(self):
-        super().__init__()
-        self.dropout = nn.Dropout(0.5)
-        self.eval()
-
-
 def test_nothing_is_left_behind():
-    model, texts = make(dropout=0.2, generator=Frozen()), batch()
+    model, texts = make(dropout=0.2, generator=SmallGenerator().build(None)), batch()
     model.train()
-    model.generator.eval()
     modes = [module.training for module in model.modules()]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(5)

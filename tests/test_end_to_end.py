@@ -123,13 +123,15 @@ def test_a_broken_job_does_not_stop_a_sweep(cli):
     assert "pretrain (retromae): done in" in output
 
 
-def test_shallow_decoders_and_other_choices_run(cli):
+def test_shallow_decoders_and_other_choices_run(cli, tmp_path):
     output = cli(
         "decoders=[shallow,enhanced]", "decoders.shallow.layers=2", "decoders.shallow.init=last_layers",
         "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean", "corruption@view.passage.corruption=hide",
         "negatives=random", "index=faiss", "logger=csv", "trainer.accumulate_grad_batches=2", "baseline=false",
+        "pretrain.crop=window", "pretrain.length=16", "pretrain.decay_steps=12", "pretrain.lr=0.011",
     )  # fmt: skip
     assert re.search(r"^retromae +\d", output, re.MULTILINE)
+    assert metrics(tmp_path / "outputs", "pretrain")[-1]["lr"] == pytest.approx(0.011 * (12 - 6) / (12 - 1))
 
 
 def test_masks_that_relate_to_the_encoders(cli):
@@ -167,7 +169,7 @@ def test_torchrun_runs_the_same_command(tmp_path, collection):
     assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "none"])
+@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "cdmae", "none"])
 def test_every_experiment_trains(experiment, tmp_path, collection):
     """`retromae` is what all other tests run."""
     arguments = [

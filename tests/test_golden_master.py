@@ -1,30 +1,22 @@
 """The training code path against the numbers of the published MASTER code (tests/golden/README.md §1, §5)."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
+from golden_sets import GoldenSet, close, key, tiny_encoder, tiny_vocabulary
 from safetensors.torch import load_file
-from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.bmae import BottleneckMAE
 from bmae_lightning.bottleneck import ClsBottleneck
 from bmae_lightning.corruption.corruption import Corrupted, Corruption
 from bmae_lightning.decoder.shallow import ShallowDecoder
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.mask.complement import ComplementMask
 from bmae_lightning.mask.policy import MaskPolicy
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import View, take
-from bmae_lightning.vocabulary import Vocabulary
 
-GOLDEN = Path(__file__).parent / "golden"
-SET = GOLDEN / "master"
-INPUTS = load_file(SET / "inputs.safetensors")
-VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
+VOCABULARY = tiny_vocabulary()
 
 VIEWS = {"passage": ("e1", "whole"), "first_half": ("e2", "first_half"), "half_hidden": ("e3", "whole")}
 DECODERS = {
@@ -46,19 +38,35 @@ def term_of(name):
 
 
 def original(recorded):
-    labels_BL = INPUTS[f"{recorded}.labels"]
-    return torch.where(labels_BL >= 0, labels_BL, INPUTS[f"{recorded}.ids"])
+    labels_BL = SET.inputs[f"{recorded}.labels"]
+    return torch.where(labels_BL >= 0, labels_BL, SET.inputs[f"{recorded}.ids"])
 
 
 def real(recorded):
-    return INPUTS[f"attn.{ATTENTION.get(recorded, 'passage')}"].bool()
+    return SET.inputs[f"attn.{ATTENTION.get(recorded, 'passage')}"].bool()
+
+
+class Recorded(GoldenSet):
+    """Five decoders and their names there."""
+
+    def __init__(self):
+        super().__init__("master", "")
+
+    def golden_name(self, name):
+        name = name.replace("encoder.masked_lm.", "encoder.", 1)
+        for decoder in DECODERS:
+            name = name.replace(f"decoders.{decoder}.", f"decoder.{term_of(decoder)}.", 1)
+        return name
+
+
+SET = Recorded()
 
 
 class Given(MaskPolicy, Corruption):
     """The recorded selection and ids of one stream, whatever the noise; a half has fewer columns than the record."""
 
     def __init__(self, recorded):
-        self.ids_BL, self.labels_BL = INPUTS[f"{recorded}.ids"], INPUTS[f"{recorded}.labels"]
+        self.ids_BL, self.labels_BL = SET.inputs[f"{recorded}.ids"], SET.inputs[f"{recorded}.labels"]
 
     def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
         return self.labels_BL[:, : tokens.ids_BL.shape[1]] >= 0
@@ -69,50 +77,19 @@ class Given(MaskPolicy, Corruption):
         return Corrupted(self.ids_BL[:, :width], self.labels_BL[:, :width], selected_BL)
 
 
-def golden_name(name):
-    name = name.replace("encoder.masked_lm.", "encoder.", 1)
-    for decoder in DECODERS:
-        name = name.replace(f"decoders.{decoder}.", f"decoder.{term_of(decoder)}.", 1)
-    return name
-
-
 def build(dtype, **layers_of):
-    bert = json.loads((GOLDEN / "config.json").read_text())["bert"]
-    keys = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    config = BertConfig(
-        **{key: bert[key] for key in (*keys, "max_position_embeddings", "layer_norm_eps", "type_vocab_size")},
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
     views = {name: View(Given(recorded), Given(recorded), span=span) for name, (recorded, span) in VIEWS.items()}
     decoders = {
         name: ShallowDecoder(Given(recorded), Given(recorded), view, stream, span, 2, layers_of=layers_of.get(name))
         for name, (recorded, view, stream, span) in DECODERS.items()
     }
-    model = BottleneckMAE(Encoder(BertForMaskedLM(config), VOCABULARY), ClsBottleneck(), views, decoders)
-    weights = load_file(SET / "weights.safetensors")
-    named = dict(model.named_parameters())
+    model = BottleneckMAE(tiny_encoder(), ClsBottleneck(), views, decoders)
     if not layers_of:
-        assert {golden_name(name) for name in named} == set(weights)
-    with torch.no_grad():
-        for name, parameter in named.items():
-            parameter.copy_(weights[golden_name(name)])
+        SET.fill(model)
     streams = {"passage": "e1", "queries": "d2_dor", "continuation": "d3_gor"}
     tokens = {name: Tokens(original(recorded), real(recorded)) for name, recorded in streams.items()}
     rows = torch.arange(5)
     return model.to(dtype), TextBatch(tokens, rows, rows * 0)
-
-
-def close(value, expected, dtype, kind):
-    value = value.detach().to(torch.float64)
-    expected = torch.as_tensor(expected, dtype=torch.float64)
-    if dtype == torch.float64:
-        bound = 1e-10 + (1e-9 * expected.abs() if kind == "gradient" else 0)
-    elif kind == "gradient":
-        bound = 1e-5 + 5e-5 * expected.abs()
-    else:
-        bound = 1e-5 * expected.abs() if kind == "loss" else 2e-5 * expected.abs().clamp(min=1)
-    assert ((value - expected).abs() <= bound).all(), (kind, (value - expected).abs().max())
 
 
 def passes(model, batch):
@@ -129,9 +106,8 @@ def passes(model, batch):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_p48_losses_logits_bottlenecks_and_gradients(dtype):
     model, batch = build(dtype)
-    key = str(dtype).removeprefix("torch.")
-    expected = json.loads((SET / "expected.json").read_text())
-    numbers = expected[key]
+    expected = SET.json("expected.json")
+    numbers = expected[key(dtype)]
 
     output = model(batch)
     losses = {term_of(name): mean_loss(loss, "micro_mean") for name, loss in output.losses.items()}
@@ -140,26 +116,20 @@ def test_p48_losses_logits_bottlenecks_and_gradients(dtype):
     losses["total"] = sum(losses.values())
     for term, value in losses.items():
         close(value, numbers["loss"][term], dtype, "loss")
-    counts = json.loads((SET / "records.json").read_text())["label_counts"]
+    counts = SET.json("records.json")["label_counts"]
     recorded = [*(name for name, _ in VIEWS.values()), *(name for name, *_ in DECODERS.values())]
     assert [int(loss.count) for loss in output.losses.values()] == [counts[name] for name in recorded]
 
     states, encoded = passes(model, batch)
-    vectors = load_file(SET / "expected.safetensors")
+    vectors = load_file(SET.directory / "expected.safetensors")
     for number, name in enumerate(VIEWS, 1):
-        close(encoded[name].bottleneck_BD, vectors[f"h{number}.{key}"], dtype, "state")
+        close(encoded[name].bottleneck_BD, vectors[f"h{number}.{key(dtype)}"], dtype, "state")
     for name in recorded:
         row, position, entry = torch.tensor(expected["where"][name]).T
         close(model.encoder.head(states[name])[row, position, entry], numbers["logits"][name], dtype, "state")
 
-    norms = json.loads((SET / "grad_norms.json").read_text())[key]
-    assert set(norms) == (set(losses) if dtype == torch.float64 else {"total"})
-    for term in norms:
-        model.zero_grad()
-        losses[term].backward(retain_graph=True)
-        for name, parameter in model.named_parameters():
-            norm = parameter.grad.norm() if parameter.grad is not None else torch.tensor(0.0)
-            close(norm, norms[term][golden_name(name)], dtype, "gradient")
+    names = losses if dtype == torch.float64 else {"total"}
+    SET.check_gradients(model, {term: losses[term] for term in names}, dtype)
 
 
 def test_p42_halves_are_those_of_the_original():
@@ -175,7 +145,7 @@ def test_p42_halves_are_those_of_the_original():
 def test_p40_the_complement_is_that_of_the_original():
     _, batch = build(torch.float64)
     tokens = batch.streams["passage"]
-    seen_BL, recorded_BL = INPUTS["e3.labels"] >= 0, INPUTS["d5_cmp.labels"] >= 0
+    seen_BL, recorded_BL = SET.inputs["e3.labels"] >= 0, SET.inputs["d5_cmp.labels"] >= 0
     mask_BL = ComplementMask().select(tokens, VOCABULARY, None, "x", reference_BL=seen_BL)
     assert torch.equal(mask_BL, recorded_BL)
 
@@ -205,6 +175,7 @@ def test_p46_shared_decoders_have_one_stack():
     layer = sum(parameter.numel() for parameter in own.encoder.masked_lm.bert.encoder.layer[0].parameters())
     assert sum(parameter.numel() for parameter in own.decoders.parameters()) == 10 * layer
     assert sum(parameter.numel() for parameter in shared.decoders.parameters()) == 2 * layer
+    shared.load_state_dict(own.state_dict(), strict=False)
     storages = [parameter.data_ptr() for parameter in own.decoders.parameters()]
     assert len(set(storages)) == len(storages)
     losses = {name: shared(batch).losses[name].total.item() for name in DECODERS}

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "bmae_lightning"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["errors", "rank", "progress"],
+    ["errors", "rank", "progress", "native", "kernels"],
     ["corpus"],
     ["noise", "batch", "function_words"],
     ["vocabulary"],
@@ -34,7 +34,7 @@ LAYERS = [
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
-    ["dual_encoder", "encoding"],
+    ["dual_encoder", "encoding", "grad_cache", "cross_encoder"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],

@@ -47,7 +47,7 @@ class Corruption(ABC):
 
 def unselect_special(ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary) -> Tensor:
     """The selection without [PAD] [UNK] [CLS] [SEP] [MASK]."""
-    return selected_BL & ~vocabulary.special_V[ids_BL]
+    return selected_BL & ~vocabulary.is_special(ids_BL)
 
 
 def label_selected(ids_BL: Tensor, selected_BL: Tensor) -> Tensor:

@@ -8,11 +8,14 @@ Shapes: B passages, L positions, W word slots (= L, so that no shape depends on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bmae_lightning import native
 from bmae_lightning.batch import Tokens
 from bmae_lightning.errors import BadInput
 from bmae_lightning.noise import Noise, widest_float
@@ -62,6 +65,14 @@ def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = 
     skip_V: ids that belong to no word, by default [CLS] and [SEP].
     """
     skip_V = vocabulary.skip_V if skip_V is None else skip_V
+    if loops := native.loops(tokens.ids_BL):
+        word_BL, size_BW = torch.empty_like(tokens.ids_BL), torch.zeros_like(tokens.ids_BL)
+        native.spread(
+            loops.group_words, len(word_BL), word_BL.numel(), native.array(tokens.ids_BL),
+            *(native.array(flags, torch.bool) for flags in (tokens.real_BL, skip_V, vocabulary.continuation_V)),
+            word_BL.numpy(), size_BW.numpy(),
+        )  # fmt: skip
+        return Words(word_BL, size_BW)
     piece_BL = tokens.real_BL & ~skip_V[tokens.ids_BL]
     joins_BL = vocabulary.continuation_V[tokens.ids_BL] & (piece_BL.cumsum(1) > 1)
     word_BL = (piece_BL & ~joins_BL).cumsum(1) - 1
@@ -76,6 +87,10 @@ def budget(base_B: Tensor, rate: float) -> Tensor:
 
 def first_pieces(words: Words, value_BL: Tensor) -> Tensor:
     """The value at the first piece of every word: [B, W] of value_BL [B, L]; unused slots hold anything."""
+    if loops := native.loops(words.word_BL):
+        start_BW = torch.zeros_like(words.size_BW)
+        loops.first_positions(native.array(words.word_BL), start_BW.numpy())
+        return value_BL.gather(1, start_BW)
     begun_BL = words.word_BL.cummax(1).values
     slot_BW = torch.arange(words.size_BW.shape[1], device=begun_BL.device).expand(words.size_BW.shape)
     start_BW = torch.searchsorted(begun_BL, slot_BW.contiguous())
@@ -104,15 +119,20 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     fill 'exact': a word longer than what is left is skipped and the next is tried; 'prefix': selection ends there;
     'overshoot': that word is taken whole and selection ends, so only here can more than budget_B be selected.
     """
+    check_fill(fill)
     rowless = priority.ndim == 2
     priority_BRW = priority[:, None] if rowless else priority
+    if loops := native.loops(priority):
+        priority_BRW = native.array(priority_BRW, torch.float64)
+        mask_BRL = _fill_words(loops.select_words, priority_BRW, words, priority_BRW.shape[1], budget_B, fill)
+        return mask_BRL[:, 0] if rowless else mask_BRL
     shape = priority_BRW.shape
     order_BRW = priority_BRW.masked_fill((words.size_BW == 0)[:, None], -torch.inf).argsort(
         dim=-1, descending=True, stable=True
     )
     size_BRW = words.size_BW.int()[:, None].expand(shape).gather(-1, order_BRW)
     room_BR1 = budget_B.int()[:, None, None].expand(*shape[:2], 1)
-    if check_fill(fill) == "prefix":
+    if fill == "prefix":
         taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) <= room_BR1)
     elif fill == "overshoot":
         taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) - size_BRW < room_BR1)
@@ -122,6 +142,29 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     word_BRL = words.word_BL[:, None].expand(*shape[:2], -1)
     mask_BRL = chosen_BRW.gather(-1, word_BRL.clamp(min=0)) & (word_BRL >= 0)
     return mask_BRL[:, 0] if rowless else mask_BRL
+
+
+def draw_words(
+    words: Words, noise: Noise, salt: str, budget_B: Tensor, fill: str = "exact", rows: int | None = None
+) -> Tensor:
+    """Whole words in random order, all orders equally likely: `select_words` by `noise.uniform(salt, W, rows)`."""
+    key_B = noise.keys(salt)
+    if loops := native.loops(key_B):
+        mask_BRL = _fill_words(loops.draw_words, native.bits(key_B), words, rows or 1, budget_B, check_fill(fill))
+        return mask_BRL[:, 0] if rows is None else mask_BRL
+    return select_words(words, noise.uniform(salt, words.size_BW.shape[1], rows), budget_B, fill)
+
+
+def _fill_words(
+    loop: Callable[..., None], order: np.ndarray, words: Words, rows: int, budget_B: Tensor, fill: str
+) -> Tensor:
+    """Run a compiled loop that takes words in the order given by its first array: bool [B, R, L]."""
+    mask_BRL = torch.empty((len(words.word_BL), rows, words.word_BL.shape[1]), dtype=torch.bool)
+    native.spread(
+        loop, len(mask_BRL), mask_BRL.numel(), order, native.array(words.word_BL), native.array(words.size_BW),
+        native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
+    )  # fmt: skip
+    return mask_BRL
 
 
 def _take_what_fits(size_BRW: Tensor, room_BR1: Tensor) -> Tensor:

@@ -28,7 +28,9 @@ def diagnosis(arm: str, lines: Sequence[Mapping[str, float]]) -> Diagnosis | Non
         return [(line["step"], line[name]) for line in looks if name in line]
 
     saved = {name: [(line["step"], gap(line, name)) for line in looks if gap(line, name) is not None] for name in read}
-    curves = [Curve("Is the bottleneck used? Loss it saves", saved, y="shuffled - true (nats)")] if read else []
+    curves = (
+        [Curve("Is the bottleneck used? Loss it saves", saved, y="shuffled - true (nats)", linear=True)] if read else []
+    )
     for name in read:
         kinds = {kind: series(f"bottleneck/{name}/{kind}") for kind in KINDS if f"bottleneck/{name}/{kind}" in last}
         curves.append(Curve(f"Bottleneck of {name}: true, shuffled, zero", kinds, dashed=list(KINDS[1:])))
