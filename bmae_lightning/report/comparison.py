@@ -84,31 +84,22 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
             if place not in arms or (row.paper and not arms[place].paper):
                 arms[place] = row
         for key in (key for key in job["nodes"] if key.startswith("pretrain@")):
-            arm, told = key.partition("@")[2], difference(jobs, job, key)
-            name, place = f"Pre-training ({arm})", (arm, job["nodes"][key])
-            for curve in (curve for curve in part.curves if curve.title == name):
-                curves.setdefault(place, dataclasses.replace(curve, title=f"{name} {told}".strip()))
+            arm, more = key.partition("@")[2], difference(jobs, job, key)
+            for curve in (curve for curve in part.curves if curve.title == f"Pre-training ({arm})"):
+                named = dataclasses.replace(curve, title=f"{curve.title} {more}".strip())
+                curves.setdefault((arm, job["nodes"][key]), named)
             for found in (found for found in part.diagnoses if found.arm == arm):  # its figures are on the job's page
-                diagnoses.setdefault(place, dataclasses.replace(found, arm=f"{arm} {told}".strip(), curves=[]))
+                named = dataclasses.replace(found, arm=f"{arm} {more}".strip(), curves=[])
+                diagnoses.setdefault((arm, job["nodes"][key]), named)
         common = set.intersection(*(set(other["overrides"]) for other in jobs))
         settings[" ".join(item for item in job["overrides"] if item not in common)] = job["nodes"]["report"]
     if not arms:
         return
-    seen = [merge(list(diagnoses.values()))] if diagnoses else []
-    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], seen)
+    looks = [merge(list(diagnoses.values()))] if diagnoses else []
+    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks)
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
-
-
-def merge(diagnoses: list["Diagnosis"]) -> "Diagnosis":
-    """One table over several runs; what is true of the texts stands once."""
-    from bmae_lightning.report.content import Diagnosis
-
-    rows = [[f"{part.arm}: {name}", *cells] for part in diagnoses for name, *cells in part.rows]
-    texts = {tuple(row): None for part in diagnoses for row in part.texts}
-    steps = {part.when: None for part in diagnoses}
-    return Diagnosis("all jobs", ", ".join(steps), [], diagnoses[0].columns, rows, [list(row) for row in texts])
 
 
 def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str:
@@ -121,3 +112,13 @@ def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str
     telling = set.intersection(*same) - set.intersection(*alike)
     telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
     return " ".join(item for item in job["overrides"] if item in telling)
+
+
+def merge(diagnoses: list["Diagnosis"]) -> "Diagnosis":
+    """One table over several runs; what is true of the texts stands once."""
+    from bmae_lightning.report.content import Diagnosis
+
+    rows = [[f"{part.arm}: {name}", *cells] for part in diagnoses for name, *cells in part.rows]
+    texts = {tuple(row): None for part in diagnoses for row in part.texts}
+    steps = {part.when: None for part in diagnoses}
+    return Diagnosis("all jobs", ", ".join(steps), [], diagnoses[0].columns, rows, [list(row) for row in texts])

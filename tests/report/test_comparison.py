@@ -47,6 +47,43 @@ def test_experiments_go_by_their_own_names(tmp_path):
     assert names(jobs, tmp_path) == ["bm25", "retromae", "other"]
 
 
+def test_names_are_followed_only_by_what_tells_namesakes_apart(tmp_path):
+    jobs = [
+        job(tmp_path, i, [f"+experiment={name}", f"lr={lr}"], {"bm25": "b", "none": f"n{lr}", name: f"{name}{lr}"})
+        for i, (name, lr) in enumerate([("retromae", 1), ("retromae", 2), ("other", 1)])
+    ]
+    assert names(jobs, tmp_path) == [
+        "bm25", "no pre-training lr=1", "retromae lr=1", "no pre-training lr=2", "retromae lr=2", "other"
+    ]  # fmt: skip
+
+
+def test_two_rows_that_are_one_computation_are_both_shown(tmp_path):
+    jobs = [job(tmp_path, i, [f"+retromae={n}"], {"bm25": "b", n: "same"}) for i, n in enumerate(["t6_a", "t6_b"])]
+    assert names(jobs, tmp_path) == ["bm25", "t6_a", "t6_b"]
+
+
+def test_a_shared_arm_keeps_its_published_values(tmp_path):
+    jobs = [
+        job(tmp_path, 0, ["+simlm=t7_simlm"], {"none": "n", "t7_simlm": "s"}, {"t7_simlm": {"RR@10": 0.380}}),
+        job(tmp_path, 1, ["+simlm=t7_bert_base"], {"none": "n"}, {"none": {"RR@10": 0.337}}),
+    ]
+    assert names(jobs, tmp_path) == ["no pre-training", "t7_simlm"]
+    arms = read_json(tmp_path / "report.json").arms
+    assert [arm.paper for arm in arms] == [{"RR@10": 0.337}, {"RR@10": 0.380}]
+
+
+def test_the_name_of_a_sweep_is_stable_short_and_without_slashes():
+    overrides = ["+experiment=retromae,dupmae", "pretrain.lr=1e-4,2e-4"]
+    assert sweep_group(overrides) == "experiment=retromae,dupmae pretrain.lr=1e-4,2e-4"
+    assert sweep_group(
+        [*overrides, "logger=csv", "output_dir=x", "trainer.devices=2", "stage=[prepare]"]
+    ) == sweep_group(overrides)
+    assert sweep_group([]) == "sweep"
+    long = [sweep_group([*overrides, f"corpus.path=/some/long/directory/of/many/names/number{i}"]) for i in (1, 2)]
+    assert all(len(name) == 80 and "/" not in name for name in long)
+    assert long[0] != long[1]
+
+
 def looked_at(job, saved):
     """The job with a diagnosis in its report."""
     path = Path(job["nodes"]["report"]) / "report.json"
@@ -90,40 +127,3 @@ def test_published_values_come_along(tmp_path, capsys):
     assert "0.355" in printed
     assert "retromae a=2: paper: Table 6" in printed
     assert [arm.paper for arm in read_json(tmp_path / "report.json").arms] == [None, None, {"RR@10": 0.3553}]
-
-
-def test_names_are_followed_only_by_what_tells_namesakes_apart(tmp_path):
-    jobs = [
-        job(tmp_path, i, [f"+experiment={name}", f"lr={lr}"], {"bm25": "b", "none": f"n{lr}", name: f"{name}{lr}"})
-        for i, (name, lr) in enumerate([("retromae", 1), ("retromae", 2), ("other", 1)])
-    ]
-    assert names(jobs, tmp_path) == [
-        "bm25", "no pre-training lr=1", "retromae lr=1", "no pre-training lr=2", "retromae lr=2", "other"
-    ]  # fmt: skip
-
-
-def test_two_rows_that_are_one_computation_are_both_shown(tmp_path):
-    jobs = [job(tmp_path, i, [f"+retromae={n}"], {"bm25": "b", n: "same"}) for i, n in enumerate(["t6_a", "t6_b"])]
-    assert names(jobs, tmp_path) == ["bm25", "t6_a", "t6_b"]
-
-
-def test_a_shared_arm_keeps_its_published_values(tmp_path):
-    jobs = [
-        job(tmp_path, 0, ["+simlm=t7_simlm"], {"none": "n", "t7_simlm": "s"}, {"t7_simlm": {"RR@10": 0.380}}),
-        job(tmp_path, 1, ["+simlm=t7_bert_base"], {"none": "n"}, {"none": {"RR@10": 0.337}}),
-    ]
-    assert names(jobs, tmp_path) == ["no pre-training", "t7_simlm"]
-    arms = read_json(tmp_path / "report.json").arms
-    assert [arm.paper for arm in arms] == [{"RR@10": 0.337}, {"RR@10": 0.380}]
-
-
-def test_the_name_of_a_sweep_is_stable_short_and_without_slashes():
-    overrides = ["+experiment=retromae,dupmae", "pretrain.lr=1e-4,2e-4"]
-    assert sweep_group(overrides) == "experiment=retromae,dupmae pretrain.lr=1e-4,2e-4"
-    assert sweep_group(
-        [*overrides, "logger=csv", "output_dir=x", "trainer.devices=2", "stage=[prepare]"]
-    ) == sweep_group(overrides)
-    assert sweep_group([]) == "sweep"
-    long = [sweep_group([*overrides, f"corpus.path=/some/long/directory/of/many/names/number{i}"]) for i in (1, 2)]
-    assert all(len(name) == 80 and "/" not in name for name in long)
-    assert long[0] != long[1]
