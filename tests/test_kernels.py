@@ -97,11 +97,14 @@ def test_drawn_words(monkeypatch, fill, continued):
     known, selected = vocabulary(continued), 0
     for seed in range(6):
         tokens = batch(seed)
-        words = group_words(tokens, known)
         room_B = torch.randint(0, 100, (40,), generator=torch.Generator().manual_seed(seed))
         for rows in ROWS:
-            mask = same(monkeypatch, lambda: draw_words(words, noise(40), "x", room_B, fill, rows))  # noqa: B023
-            selected += int(mask.sum())
+            for skip_V in (None, known.special_V):
+                mask = same(
+                    monkeypatch,
+                    lambda: draw_words(tokens, known, noise(40), "x", room_B, fill, rows, skip_V),  # noqa: B023
+                )
+                selected += int(mask.sum())
     assert selected > 0
 
 
@@ -173,8 +176,6 @@ POLICIES = {
 }
 
 
-
-
 @pytest.mark.parametrize("name", POLICIES)
 def test_p10_policies_whatever_the_batch_size_and_path(monkeypatch, name):
     """One batch of 32 and four of 8 cut to their own longest text, with the loops and without."""
@@ -201,7 +202,10 @@ def test_p10_policies_whatever_the_batch_size_and_path(monkeypatch, name):
 def test_p10_visibility_whatever_the_batch_size_and_path(monkeypatch, name, rows):
     tokens, known = batch(6, 70, 40), vocabulary(0.16)
     reference_BL = tokens.real_BL & (tokens.ids_BL % 3 == 0) & ~known.is_special(tokens.ids_BL)
-    decoder, encoder = EnhancedDecoder((POLICIES | {"complement": ComplementMask()})[name], rows=rows), SimpleNamespace(vocabulary=known)
+    decoder, encoder = (
+        EnhancedDecoder((POLICIES | {"complement": ComplementMask()})[name], rows=rows),
+        SimpleNamespace(vocabulary=known),
+    )
 
     def visible(first, last):
         few = tokens.map(lambda tensor: tensor[first:last])
