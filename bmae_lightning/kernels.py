@@ -65,22 +65,28 @@ def uniform(first, last, key_B, value_BRL):
                 value_BRL[b, r, l] = unit(mix(key + np.uint64(l + 1) * STRIDE))
 
 
+@inlined
+def group(ids_L, real_L, skip_V, continuation_V, word_L, size_W):
+    """The rule of `policy.group_words` for one text; size_W comes as zeros. Returns the number of words."""
+    count = 0
+    for l in range(ids_L.size):
+        token = ids_L[l]
+        if real_L[l] and not skip_V[token]:
+            if count == 0 or not continuation_V[token]:
+                count += 1
+            size_W[count - 1] += 1
+            word_L[l] = count - 1
+        else:
+            word_L[l] = -1
+    return count
+
+
 @compiled(
     "void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
 )
 def group_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW):
-    """size_BW comes as zeros."""
     for b in range(first, last):
-        word = -1
-        for l in range(ids_BL.shape[1]):
-            token = ids_BL[b, l]
-            if real_BL[b, l] and not skip_V[token]:
-                if word < 0 or not continuation_V[token]:
-                    word += 1
-                size_BW[b, word] += 1
-                word_BL[b, l] = word
-            else:
-                word_BL[b, l] = -1
+        group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_BL[b], size_BW[b])
 
 
 @inlined
@@ -111,7 +117,7 @@ def falling(bits):
 
 
 @inlined
-def take(bits_W, given, bucket_W, size_W, count, room, fill, chosen_W, total, near_W, rank_N):
+def take(bits_W, given, bucket_W, size_W, longest, count, room, fill, chosen_W, total, near_W, rank_N):
     """Whole words by rising rank until room is full; bucket_W is a coarse rank in 0 .. BUCKETS - 1.
 
     All words of a bucket are taken at once as long as they fit, and only the bucket that does not fit is sorted; the
@@ -121,21 +127,31 @@ def take(bits_W, given, bucket_W, size_W, count, room, fill, chosen_W, total, ne
     exact = fill != PREFIX and fill != OVERSHOOT
     for w in range(count):
         chosen_W[w] = 0
-    done = -1
+    settled = 0  # buckets before this one are
     while room > 0:
-        limit = room if exact else np.int64(1 << 62)
+        limit = np.int32(room) if exact else longest
         for i in range(BUCKETS):
             total[i] = 0
-        for w in range(count):
-            if bucket_W[w] > done and size_W[w] <= limit:
+        fresh = settled == 0 and longest <= limit
+        if fresh:
+            for w in range(count):
                 total[bucket_W[w]] += size_W[w]
-        edge = done + 1
-        while edge < BUCKETS and total[edge] <= room:
-            room -= total[edge]
-            edge += 1
-        for w in range(count):
-            chosen_W[w] |= (bucket_W[w] > done) & (bucket_W[w] < edge) & (size_W[w] <= limit)
-        if edge == BUCKETS or room <= 0:
+        else:
+            for w in range(count):
+                if bucket_W[w] >= settled and size_W[w] <= limit:
+                    total[bucket_W[w]] += size_W[w]
+        place = settled
+        while place < BUCKETS and total[place] <= room:
+            room -= total[place]
+            place += 1
+        start, edge = np.uint8(settled), np.uint8(place)
+        if fresh:
+            for w in range(count):
+                chosen_W[w] = bucket_W[w] < edge
+        else:
+            for w in range(count):
+                chosen_W[w] |= (bucket_W[w] >= start) & (bucket_W[w] < edge) & (size_W[w] <= limit)
+        if place == BUCKETS or room <= 0:
             break
         near = 0
         for w in range(count):
@@ -154,41 +170,47 @@ def take(bits_W, given, bucket_W, size_W, count, room, fill, chosen_W, total, ne
                 break
         if not exact:
             break
-        done = edge
+        settled = place + 1
 
 
 @inlined
-def load_words(word_L, size_BW, b, place_L, size_W):
-    """The words of a passage as small numbers: place_L points to the slot behind the last word for none."""
-    count = 0
-    for w in range(size_BW.shape[1]):
-        size_W[w] = size_BW[b, w]
-        if size_W[w] > 0:
-            count = w + 1
+def longest_word(size_W, count):
+    longest = np.int32(0)
+    for w in range(count):
+        longest = max(longest, size_W[w])
+    return longest
+
+
+@inlined
+def write_mask(chosen_W, word_L, mask_L):
+    """chosen_W has a slot behind the last word, False, for word -1."""
+    last = chosen_W.size - 1
     for l in range(word_L.size):
-        place_L[l] = word_L[l] if word_L[l] >= 0 else count
-    return count
+        mask_L[l] = chosen_W[word_L[l] if word_L[l] >= 0 else last] != 0
 
 
-@compiled("void(int64, int64, uint64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64, boolean[:, :, ::1])")
-def draw_words(first, last, key_B, word_BL, size_BW, room_B, fill, mask_BRL):
+@compiled(
+    "void(int64, int64, uint64[::1], int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[::1], int64,"
+    "boolean[:, :, ::1])"
+)
+def draw_words(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room_B, fill, mask_BRL):
     """Words in falling order of `uniform`, which is rising order of its inverted bits."""
-    slots, length = size_BW.shape[1], word_BL.shape[1]
-    rank_W, rank_N, total = np.empty(slots, np.uint64), np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
-    size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.int32)
-    near_W, place_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
-    chosen_W = np.zeros(slots + 1, np.uint8)
+    length = ids_BL.shape[1]
+    rank_W, rank_N, total = np.empty(length, np.uint64), np.empty(length, np.uint64), np.empty(BUCKETS, np.int32)
+    size_W, bucket_W = np.empty(length, np.int32), np.empty(length, np.uint8)
+    near_W, word_L = np.empty(length, np.uint32), np.empty(length, np.int32)
+    chosen_W = np.zeros(length + 1, np.uint8)
     for b in range(first, last):
-        count = load_words(word_BL[b], size_BW, b, place_L, size_W)
-        chosen_W[count] = 0
+        size_W[:] = 0
+        count = group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_L, size_W)
+        longest = longest_word(size_W, count)
         for r in range(mask_BRL.shape[1]):
             key = mix(key_B[b] + np.uint64(r + 1) * STRIDE)
             for w in range(count):
                 rank_W[w] = ~mix(key + np.uint64(w + 1) * STRIDE) >> _12
-                bucket_W[w] = np.int32(rank_W[w] >> _46)
-            take(rank_W, False, bucket_W, size_W, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
-            for l in range(length):
-                mask_BRL[b, r, l] = chosen_W[place_L[l]] != 0
+                bucket_W[w] = np.uint8(rank_W[w] >> _46)
+            take(rank_W, False, bucket_W, size_W, longest, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
+            write_mask(chosen_W, word_L, mask_BRL[b, r])
 
 
 @numba.njit(fastmath={"reassoc", "nsz", "contract"})
@@ -209,7 +231,7 @@ def fill_buckets(value_W, count, bucket_W):
     if mean - mean == 0 and scale - scale == 0 and deviation - deviation == 0:
         for w in range(count):
             place = (mean - value_W[w]) * scale + BUCKETS / 2
-            bucket_W[w] = np.int32(min(max(place, 0.0), BUCKETS - 1.0))
+            bucket_W[w] = np.uint8(min(max(place, 0.0), BUCKETS - 1.0))
     else:  # infinite or no numbers among them
         for w in range(count):
             first = value_W[w] == np.inf or value_W[w] != value_W[w]
@@ -221,29 +243,23 @@ def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask
     """Words in falling order of their priorities, NaN before all, equal ones from left to right."""
     slots, length = size_BW.shape[1], word_BL.shape[1]
     rank_N, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
-    size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.int32)
-    near_W, place_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
+    size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.uint8)
+    near_W, word_L = np.empty(slots, np.uint32), np.empty(length, np.int32)
     chosen_W = np.zeros(slots + 1, np.uint8)
     for b in range(first, last):
-        count = load_words(word_BL[b], size_BW, b, place_L, size_W)
-        chosen_W[count] = 0
+        count = 0
+        for l in range(length):
+            word_L[l] = word_BL[b, l]
+            count = max(count, word_L[l] + 1)
+        for w in range(count):
+            size_W[w] = size_BW[b, w]
+        longest = longest_word(size_W, count)
         for r in range(mask_BRL.shape[1]):
-            fill_buckets(priority_BRW[b, r], count, bucket_W)
-            take(
-                priority_BRW[b, r].view(np.uint64),
-                True,
-                bucket_W,
-                size_W,
-                count,
-                room_B[b],
-                fill,
-                chosen_W,
-                total,
-                near_W,
-                rank_N,
-            )
-            for l in range(length):
-                mask_BRL[b, r, l] = chosen_W[place_L[l]] != 0
+            value_W = priority_BRW[b, r]
+            fill_buckets(value_W, count, bucket_W)
+            bits_W = value_W.view(np.uint64)
+            take(bits_W, True, bucket_W, size_W, longest, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
+            write_mask(chosen_W, word_L, mask_BRL[b, r])
 
 
 @compiled("void(int64[:, ::1], int64[:, ::1])")
@@ -312,3 +328,20 @@ def visible_keys(first, last, index_G, hidden_GRK, pick_GK, real_GK, visible_BLL
             else:
                 for j in range(length):
                     visible_BLL[b, i, j] = False
+
+
+@compiled("void(int64[:, ::1], boolean[:, ::1], boolean, int64, int64[:, ::1], int64[:, ::1], boolean[:, ::1])")
+def halve(ids_BL, real_BL, second, pad_id, source_BH, half_BH, kept_BH):
+    """One half of each text between its [CLS] and [SEP], see `view.half`; source_BH: the place that each id comes from."""
+    for b in range(ids_BL.shape[0]):
+        content = 0
+        for l in range(real_BL.shape[1]):
+            content += real_BL[b, l]
+        content = max(0, content - 2)
+        start = content // 2 if second else 0
+        size = content - content // 2 if second else content // 2
+        for h in range(half_BH.shape[1]):
+            source = 0 if h == 0 else start + h if h <= size else content + 1
+            source_BH[b, h] = source
+            kept_BH[b, h] = h < size + 2
+            half_BH[b, h] = ids_BL[b, source] if h < size + 2 else pad_id

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
+from bmae_lightning import native
 from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.corruption.corruption import Corruption
 from bmae_lightning.loss.vocabulary import TokenLoss
@@ -92,6 +93,15 @@ def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> To
 
 def half(tokens: Tokens, span: str, vocabulary: Vocabulary) -> Tokens:
     """The first n // 2 of n content tokens, or the others, between [CLS] and [SEP] of their own (MASTER)."""
+    if loops := native.loops(tokens.ids_BL):
+        shape = (len(tokens.ids_BL), (tokens.ids_BL.shape[1] - 1) // 2 + 2)
+        source_BL, ids_BL = torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
+        real_BL = torch.empty(shape, dtype=torch.bool)
+        loops.halve(
+            native.array(tokens.ids_BL), native.array(tokens.real_BL, torch.bool), span == "second_half",
+            vocabulary.pad_id, source_BL.numpy(), ids_BL.numpy(), real_BL.numpy(),
+        )  # fmt: skip
+        return Tokens(ids_BL, real_BL, {name: value.gather(1, source_BL) for name, value in tokens.values.items()})
     content_B1 = (tokens.real_BL.sum(1) - 2).clamp(min=0)[:, None]
     first_B1 = content_B1 // 2
     start_B1, size_B1 = (first_B1, content_B1 - first_B1) if span == "second_half" else (first_B1 * 0, first_B1)

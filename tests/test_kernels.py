@@ -97,11 +97,14 @@ def test_drawn_words(monkeypatch, fill, continued):
     known, selected = vocabulary(continued), 0
     for seed in range(6):
         tokens = batch(seed)
-        words = group_words(tokens, known)
         room_B = torch.randint(0, 100, (40,), generator=torch.Generator().manual_seed(seed))
         for rows in ROWS:
-            mask = same(monkeypatch, lambda: draw_words(words, noise(40), "x", room_B, fill, rows))  # noqa: B023
-            selected += int(mask.sum())
+            for skip_V in (None, known.special_V):
+                mask = same(
+                    monkeypatch,
+                    lambda: draw_words(tokens, known, noise(40), "x", room_B, fill, rows, skip_V),  # noqa: B023
+                )
+                selected += int(mask.sum())
     assert selected > 0
 
 

@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from bmae_lightning import native
-from bmae_lightning.mask.policy import Words, draw_words
+from bmae_lightning.batch import Tokens
+from bmae_lightning.mask.policy import draw_words
 from bmae_lightning.noise import Noise
+from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 ROOT = Path(__file__).parents[1]
 COUNT, LENGTH = 64, 48
@@ -23,12 +25,14 @@ import hashlib, sys, warnings
 warnings.simplefilter("error")
 {before}
 import torch
-from bmae_lightning.mask.policy import Words, draw_words
+from bmae_lightning.batch import Tokens
+from bmae_lightning.mask.policy import draw_words
 from bmae_lightning.noise import Noise
-word_BL = torch.arange(9).expand(4, 9)
-words = Words(word_BL, torch.ones(4, 9).long())
+from bmae_lightning.vocabulary import Vocabulary
+known = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"w{{i}}" for i in range(9)])
+tokens = Tokens(torch.arange(5, 14).expand(4, 9), torch.ones(4, 9).bool())
 source = Noise(0, torch.zeros(4).long(), torch.arange(4))
-mask_BRL = draw_words(words, source, "x", torch.full((4,), 4), rows=6)
+mask_BRL = draw_words(tokens, known, source, "x", torch.full((4,), 4), rows=6)
 print(hashlib.sha256(mask_BRL.numpy().tobytes()).hexdigest(), "numba" in sys.modules and bool(sys.modules["numba"]))
 """
 
@@ -52,10 +56,10 @@ def threads(monkeypatch):
 
 
 def masks(rows=LENGTH):
-    word_BL = torch.arange(LENGTH).expand(COUNT, LENGTH)
+    known = Vocabulary.from_tokens([*SPECIAL_TOKENS.values(), *(f"w{index}" for index in range(LENGTH))])
+    tokens = Tokens(torch.arange(5, LENGTH + 5).expand(COUNT, LENGTH), torch.ones(COUNT, LENGTH).bool())
     source = Noise(0, torch.zeros(COUNT).long(), torch.arange(COUNT))
-    words = Words(word_BL, torch.ones(COUNT, LENGTH).long())
-    return draw_words(words, source, "x", torch.full((COUNT,), LENGTH // 2), rows=rows)
+    return draw_words(tokens, known, source, "x", torch.full((COUNT,), LENGTH // 2), rows=rows)
 
 
 def test_loops_are_for_the_cpu():

@@ -63,7 +63,7 @@ class ImportanceMask(MaskPolicy):
                 f"the importance mask found no {self.value!r} values with its text; they come from the statistics "
                 "stage, add it to the stages before pre-training"
             )
-        content_BL = tokens.real_BL & ~vocabulary.special_V[tokens.ids_BL]
+        content_BL = tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL)
         if self.unit == "word":
             words = group_words(tokens, vocabulary, vocabulary.special_V)
         else:

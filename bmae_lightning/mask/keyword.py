@@ -47,5 +47,4 @@ class KeywordMask(MaskPolicy):
         log_weight = first_pieces(words, tokens.values[self.value].to(uniform.dtype))
         log_weight = log_weight if rows is None else log_weight[:, None]
         priority = log_weight - uniform.log_().neg_().log_()  # minus the logarithm of the arrival time
-        base_B = (tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL)).sum(1)
-        return select_words(words, priority, budget(base_B, self.rate), "overshoot")
+        return select_words(words, priority, budget(words.size_BW.sum(1), self.rate), "overshoot")

@@ -8,7 +8,6 @@ Shapes: B passages, L positions, W word slots (= L, so that no shape depends on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +67,7 @@ def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = 
     if loops := native.loops(tokens.ids_BL):
         word_BL, size_BW = torch.empty_like(tokens.ids_BL), torch.zeros_like(tokens.ids_BL)
         native.spread(
-            loops.group_words, len(word_BL), word_BL.numel(), native.array(tokens.ids_BL),
-            *(native.array(flags, torch.bool) for flags in (tokens.real_BL, skip_V, vocabulary.continuation_V)),
+            loops.group_words, len(word_BL), word_BL.numel(), *_arrays(tokens, skip_V, vocabulary),
             word_BL.numpy(), size_BW.numpy(),
         )  # fmt: skip
         return Words(word_BL, size_BW)
@@ -123,8 +121,12 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     rowless = priority.ndim == 2
     priority_BRW = priority[:, None] if rowless else priority
     if loops := native.loops(priority):
-        priority_BRW = native.array(priority_BRW, torch.float64)
-        mask_BRL = _fill_words(loops.select_words, priority_BRW, words, priority_BRW.shape[1], budget_B, fill)
+        mask_BRL = torch.empty((*priority_BRW.shape[:2], words.word_BL.shape[1]), dtype=torch.bool)
+        native.spread(
+            loops.select_words, len(mask_BRL), mask_BRL.numel(), native.array(priority_BRW, torch.float64),
+            native.array(words.word_BL), native.array(words.size_BW), native.array(budget_B), FILLS.index(fill),
+            mask_BRL.numpy(),
+        )  # fmt: skip
         return mask_BRL[:, 0] if rowless else mask_BRL
     shape = priority_BRW.shape
     order_BRW = priority_BRW.masked_fill((words.size_BW == 0)[:, None], -torch.inf).argsort(
@@ -145,26 +147,36 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
 
 
 def draw_words(
-    words: Words, noise: Noise, salt: str, budget_B: Tensor, fill: str = "exact", rows: int | None = None
+    tokens: Tokens,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    salt: str,
+    budget_B: Tensor,
+    fill: str = "exact",
+    rows: int | None = None,
+    skip_V: Tensor | None = None,
 ) -> Tensor:
-    """Whole words in random order, all orders equally likely: `select_words` by `noise.uniform(salt, W, rows)`."""
-    key_B = noise.keys(salt)
-    if loops := native.loops(key_B):
-        mask_BRL = _fill_words(loops.draw_words, native.bits(key_B), words, rows or 1, budget_B, check_fill(fill))
+    """Whole words in random order, all orders equally likely, up to budget_B pieces: bool [B, (R,) L].
+
+    This is `select_words` on `group_words` by `noise.uniform(salt, L, rows)`, in one pass on the CPU.
+    """
+    check_fill(fill)
+    skip_V = vocabulary.skip_V if skip_V is None else skip_V
+    if loops := native.loops(tokens.ids_BL):
+        mask_BRL = torch.empty((len(tokens.ids_BL), rows or 1, tokens.ids_BL.shape[1]), dtype=torch.bool)
+        native.spread(
+            loops.draw_words, len(mask_BRL), mask_BRL.numel(), native.bits(noise.keys(salt)),
+            *_arrays(tokens, skip_V, vocabulary), native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
+        )  # fmt: skip
         return mask_BRL[:, 0] if rows is None else mask_BRL
+    words = group_words(tokens, vocabulary, skip_V)
     return select_words(words, noise.uniform(salt, words.size_BW.shape[1], rows), budget_B, fill)
 
 
-def _fill_words(
-    loop: Callable[..., None], order: np.ndarray, words: Words, rows: int, budget_B: Tensor, fill: str
-) -> Tensor:
-    """Run a compiled loop that takes words in the order given by its first array: bool [B, R, L]."""
-    mask_BRL = torch.empty((len(words.word_BL), rows, words.word_BL.shape[1]), dtype=torch.bool)
-    native.spread(
-        loop, len(mask_BRL), mask_BRL.numel(), order, native.array(words.word_BL), native.array(words.size_BW),
-        native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
-    )  # fmt: skip
-    return mask_BRL
+def _arrays(tokens: Tokens, skip_V: Tensor, vocabulary: Vocabulary) -> list[np.ndarray]:
+    """What the compiled loops read to find words."""
+    flags = (tokens.real_BL, skip_V, vocabulary.continuation_V)
+    return [native.array(tokens.ids_BL), *(native.array(flag, torch.bool) for flag in flags)]
 
 
 def _take_what_fits(size_BRW: Tensor, room_BR1: Tensor) -> Tensor:
