@@ -32,7 +32,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
                 others = [other for other in config[group] if other != name]
                 raise BadInput(f"{group}.{name} is no known instance{nearest(name, others)}")
     corpus = build(config["corpus"], "corpus")
-    nodes = plan(config, config["name"], {"prepare": corpus.identity()})
+    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _generated(config))
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
     Pipeline(nodes, selected, config["name"], output_dir, _origins(cfg), corpus.splits()).run()
@@ -48,6 +48,12 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             show(nodes["report"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def _generated(config: dict[str, Any]) -> dict[str, str]:
+    """What the generate stage depends on apart from its options: the content of the user's own file."""
+    texts = build(config.get("generate", {}).get("texts"), "generate.texts")
+    return {"generate": texts.identity()} if texts else {}
 
 
 def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:

@@ -27,7 +27,7 @@ LAYERS = [
     ["bmae"],
     ["representation"],
     ["run"],
-    ["negatives", "index", "measure"],
+    ["negatives", "index", "measure", "generate"],
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
