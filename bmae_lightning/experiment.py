@@ -30,7 +30,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     _check_groups(config, hydra_cfg)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     corpus = build(config["corpus"], "corpus")
-    nodes = plan(config, config["name"], {"prepare": corpus.identity()})
+    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _generated(config))
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
@@ -79,6 +79,12 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None
             raise BadInput(f"{group}.{name} is set but not selected: add {name} to {group}=[…]")
         with open_dict(cfg):
             del cfg[group][name]
+
+
+def _generated(config: dict[str, Any]) -> dict[str, str]:
+    """What the generate stage depends on apart from its options: the content of the user's own file."""
+    texts = build(config.get("generate", {}).get("texts"), "generate.texts")
+    return {"generate": texts.identity()} if texts else {}
 
 
 def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:

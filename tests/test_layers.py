@@ -30,7 +30,7 @@ LAYERS = [
     ["diagnostics"],
     ["representation"],
     ["run"],
-    ["negatives", "index", "measure"],
+    ["negatives", "index", "measure", "generate"],
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],

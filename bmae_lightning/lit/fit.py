@@ -1,8 +1,11 @@
 """Fit a LightningModule with the trainer of the configuration: callbacks, loggers, resuming, clean ends."""
 
 import logging
+import signal
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,8 +66,20 @@ def fit(
     )
     path = newest_checkpoint(directory / "checkpoints", module)
     module.train()
-    built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    with sigterm_restored():
+        built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     return built
+
+
+@contextmanager
+def sigterm_restored() -> Iterator[None]:
+    """Afterwards SIGTERM does what it did before: Lightning leaves handlers behind, which would swallow it."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
@@ -102,6 +117,6 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     for message in (".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",
                     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*checkpoint directory.*exists.*",
-                    ".*unexpected keyword argument.*", ".*Online softmax.*",
+                    ".*unexpected keyword argument.*", ".*Online softmax.*", ".*predict returned None.*",
                     ".*in eval mode at the start of training.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message)

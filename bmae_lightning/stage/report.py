@@ -103,6 +103,10 @@ def make_report(
         config = read_json(directory / "manifest.json")["config"]
         if stage == "prepare":
             settings["corpus"] = _corpus(directory, config)
+        if stage == "generate":
+            settings |= _generated(directory)
+            if teachers := _teacher_losses(directory):
+                curves.append(Curve("Teachers of queries and continuations", teachers))
         if (directory / "metrics.jsonl").is_file():
             lines = read_metrics(directory / "metrics.jsonl")
             if stage == "pretrain":
@@ -138,6 +142,24 @@ def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
         return "bm25s"
     rate = results.get("passages_per_second")
     return f"encodes {rate:,.0f} passages/s" if rate else ""
+
+
+def _generated(directory: Path) -> dict[str, str]:
+    """Who wrote the generated texts, how many there are, and a few of them."""
+    results = read_json(directory / "metrics.json")
+    writers = "; ".join(f"{role} by {source}" for role, source in results["teachers"].items())
+    counts = f"{results['queries']:,} queries, {results['passages_with_continuation']:,} continuations"
+    shown = {"generate": f"{writers} ({counts})"}
+    for example in read_json(directory / "examples.json"):
+        text = " | ".join([*example["queries"], f"… {example['continuation'] or ''}"])
+        shown[f"generated for {example['_id']}"] = f"{example['passage'][:160]} -> {text}"
+    return shown
+
+
+def _teacher_losses(directory: Path) -> dict[str, list[tuple[float, float]]]:
+    """What the generate stage's own teachers were trained to."""
+    paths = {path.parent.name: path for path in sorted(directory.glob("teachers/*/metrics.jsonl"))}
+    return {role: [(line["step"], line["loss"]) for line in read_metrics(path)] for role, path in paths.items()}
 
 
 def _corpus(directory: Path, config: dict[str, Any]) -> str:
