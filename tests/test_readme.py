@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +49,7 @@ def test_commands(line, tmp_path, collection):
     """What needs a hub, eight GPUs or the whole built-in collection is composed, the rest is run on something small."""
     arguments = shlex.split(line.removeprefix("python -m bmae_lightning").replace("DIR", str(collection)))
     if "-cd" in arguments:
+        (tmp_path / "experiments").symlink_to(ROOT / "experiments")
         for group, name, target in (
             ("mask", "longest", "longest.LongestWords"), ("decoders", "positional", "positional.PositionalDecoder")
         ):  # fmt: skip
@@ -60,18 +63,21 @@ def test_commands(line, tmp_path, collection):
             [] if any(item.startswith("corpus") for item in arguments) else ["corpus=beir", f"corpus.path={collection}"]
         )
         arguments += [*corpus, *SMALL]
+        if "+table=" in line or "+experiment=retromae,dupmae" in line:  # to the report: test_tables, test_end_to_end
+            arguments += ["stage=[prepare,statistics,masked_lm,generate,pretrain]", "masked_lm.steps=2"]
+            arguments += ["generate.queries.steps=2", "generate.continuation.steps=2"]
     output = tools.command(*arguments, cwd=tmp_path)
     assert "error" not in output.lower().replace("error_", "")
 
 
 @pytest.mark.parametrize("overrides", ABLATIONS)
-def test_ablations_compose(overrides, tmp_path):
-    arguments = shlex.split(overrides.replace("DIR", "somewhere"))
-    words = [item for item in arguments if item != "-m"]
-    decoders = [] if any(item.startswith("decoders=") for item in words) else ["decoders=[enhanced]"]
-    for choice in range(2 if "-m" in arguments else 1):
-        chosen = [re.sub(r"=(\S+),(\S+)$", rf"=\{choice + 1}", item) if "-m" in arguments else item for item in words]
-        tools.command("--cfg", "job", "--resolve", *decoders, *chosen, cwd=tmp_path)
+def test_ablations_compose(overrides):
+    """As on the command line, after the experiment that the ablation belongs to; of a sweep, both of its jobs."""
+    words = [item for item in shlex.split(overrides.replace("DIR", "somewhere")) if item != "-m"]
+    for choice in range(2 if "-m" in overrides else 1):
+        chosen = [re.sub(r"=(\S+),(\S+)$", rf"=\{choice + 1}", item) if "-m" in overrides else item for item in words]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            OmegaConf.to_container(compose("config", overrides=chosen), resolve=True, throw_on_missing=True)
 
 
 def test_the_raw_training_loop(tmp_path):
