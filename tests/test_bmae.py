@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
+from bmae_lightning.bmae import BottleneckMAE, used_views
 from bmae_lightning.bottleneck import ClsBottleneck
 from bmae_lightning.corruption.bert import BertCorruption
 from bmae_lightning.corruption.hide import HideCorruption
@@ -16,6 +16,7 @@ from bmae_lightning.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.decoder.shallow import ShallowDecoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
+from bmae_lightning.mask.complement import ComplementMask
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
 from bmae_lightning.objective.masked import MaskedObjective
@@ -46,7 +47,9 @@ def make(bottleneck=None, views=None, parts=None, dropout=0.0, **arguments):
     config = BertConfig(**sizes, **rates, intermediate_size=64, max_position_embeddings=64)
     encoder = Encoder(BertForMaskedLM(config), VOCABULARY).double()
     views = views or {"passage": View(UniformMask(0.3), BertCorruption())}
-    return BottleneckMAE(encoder, bottleneck or ClsBottleneck(), views, parts or decoders(), **arguments).double()
+    return BottleneckMAE(
+        encoder, bottleneck or ClsBottleneck(), views, decoders() if parts is None else parts, **arguments
+    ).double()
 
 
 def batch(lengths=(14, 3, 8, 1), pad=0):
@@ -266,8 +269,29 @@ def test_only_views_in_use_are_encoded():
 
 
 def test_unknown_view():
-    with pytest.raises(ValueError, match="decoder 'd' names the unknown view 'pasage'; did you mean 'passage'"):
+    with pytest.raises(ValueError, match="decoders.d.view: there is no view 'pasage'; did you mean 'passage'"):
         make(parts={"d": EnhancedDecoder(UniformMask(0.5), view="pasage")})
+
+
+@pytest.mark.parametrize("name", ["half", "values", "training", "a.b"])
+def test_names_that_torch_needs_itself(name):
+    with pytest.raises(ValueError, match=f"another use for the name '{name}'"):
+        make(parts={name: EnhancedDecoder(UniformMask(0.5))})
+
+
+def test_p47_a_view_without_its_decoder_goes_unless_it_stands_alone():
+    views = {
+        "passage": View(UniformMask(0.3), BertCorruption()),
+        "wide": View(UniformMask(0.8), HideCorruption(), alone=False),
+    }
+    both = {"a": EnhancedDecoder(UniformMask(0.5)), "b": EnhancedDecoder(UniformMask(0.5), view="wide")}
+    assert set(make(views=views, parts=both)(batch()).losses) == {"encoder/passage", "encoder/wide", "a", "b"}
+    one = {"a": EnhancedDecoder(UniformMask(0.5))}
+    assert set(make(views=views, parts=one)(batch()).losses) == {"encoder/passage", "a"}
+    with pytest.raises(ValueError, match="nothing would be learned"):
+        used_views({"wide": views["wide"]}, {}, MaskedObjective())
+    with pytest.raises(ValueError, match="nothing would be learned"):
+        used_views(views, {}, MaskedObjective(0.0))
 
 
 def test_rebuild_shows_what_was_seen_and_made():
@@ -290,3 +314,13 @@ def test_rebuild_shows_what_was_seen_and_made():
             expected = best[position].item() if labelled else row.original[position]
             assert row.rebuilt["encoder/passage"][position] == expected
         assert (row.rebuilt["enhanced"][0], row.rebuilt["enhanced"][-1]) == (101, 102)
+
+
+def test_masks_that_relate_to_the_view_need_its_text():
+    for parts, views, message in (
+        ({"d": ShallowDecoder(ComplementMask(), BertCorruption(), span="second_half")}, None, r"decoders\.d\.mask"),
+        ({"d": EnhancedDecoder(ComplementMask(), stream="queries")}, None, r"decoders\.d\.mask"),
+        ({}, {"passage": View(ComplementMask(), BertCorruption())}, r"view\.passage\.mask"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(views=views, parts=parts)

@@ -105,6 +105,16 @@ def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
     for stage, arm in (("pretrain", "retromae"), ("retriever1", "none")):
         one, two = (losses(metrics(tmp_path / name, stage, arm)) for name in ("one", "two"))
         assert two == [(step, pytest.approx(loss, abs=1e-4)) for step, loss in one]
+    one, two = (metrics(tmp_path / name, "pretrain") for name in ("one", "two"))
+    looks = 0
+    for a, b in zip(one, two, strict=True):
+        assert set(a) == set(b)
+        for name in a:
+            if name.startswith(("bottleneck/", "gradient_share/", "function_words/")):
+                looks += 1
+                if not name.endswith("/shuffled"):  # its partner comes from each device's own batch
+                    assert b[name] == pytest.approx(a[name], rel=1e-3), name
+    assert looks == 2 * 8, "at the first and the last step"
 
 
 def test_a_broken_job_does_not_stop_a_sweep(cli):
@@ -113,13 +123,15 @@ def test_a_broken_job_does_not_stop_a_sweep(cli):
     assert "pretrain (retromae): done in" in output
 
 
-def test_shallow_decoders_and_other_choices_run(cli):
+def test_shallow_decoders_and_other_choices_run(cli, tmp_path):
     output = cli(
         "decoders=[shallow,enhanced]", "decoders.shallow.layers=2", "decoders.shallow.init=last_layers",
         "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean", "corruption@view.passage.corruption=hide",
         "negatives=random", "index=faiss", "logger=csv", "trainer.accumulate_grad_batches=2", "baseline=false",
+        "pretrain.crop=window", "pretrain.length=16", "pretrain.decay_steps=12", "pretrain.lr=0.011",
     )  # fmt: skip
     assert re.search(r"^retromae +\d", output, re.MULTILINE)
+    assert metrics(tmp_path / "outputs", "pretrain")[-1]["lr"] == pytest.approx(0.011 * (12 - 6) / (12 - 1))
 
 
 def test_masks_that_relate_to_the_encoders(cli):
@@ -157,7 +169,7 @@ def test_torchrun_runs_the_same_command(tmp_path, collection):
     assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "none"])
+@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "cdmae", "none"])
 def test_every_experiment_trains(experiment, tmp_path, collection):
     """`retromae` is what all other tests run."""
     arguments = [

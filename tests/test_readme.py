@@ -47,9 +47,12 @@ def test_commands(line, tmp_path, collection):
     """What needs a hub, eight GPUs or the whole built-in collection is composed, the rest is run on something small."""
     arguments = shlex.split(line.removeprefix("python -m bmae_lightning").replace("DIR", str(collection)))
     if "-cd" in arguments:
-        (tmp_path / "myconf" / "mask").mkdir(parents=True)
-        (tmp_path / "longest.py").write_text(block("python", "class LongestWords"))
-        (tmp_path / "myconf" / "mask" / "longest.yaml").write_text(block("yaml", "longest.LongestWords"))
+        for group, name, target in (
+            ("mask", "longest", "longest.LongestWords"), ("decoders", "positional", "positional.PositionalDecoder")
+        ):  # fmt: skip
+            (tmp_path / "myconf" / group).mkdir(parents=True)
+            (tmp_path / f"{name}.py").write_text(block("python", f"class {target.split('.')[1]}"))
+            (tmp_path / "myconf" / group / f"{name}.yaml").write_text(block("yaml", target))
     if "scale=paper" in arguments:
         arguments = ["--cfg", "job", "--resolve", *arguments]
     elif not {"--help", "--cfg"} & set(arguments):

@@ -1,5 +1,6 @@
 """View: its parts in order, its reference, its errors."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,7 +9,7 @@ from bmae_lightning.corruption.hide import HideCorruption
 from bmae_lightning.mask.policy import MaskPolicy
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
-from bmae_lightning.view import View
+from bmae_lightning.view import View, take
 from bmae_lightning.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"])
@@ -60,3 +61,32 @@ def test_unknown_names():
         View(UniformMask(0.5), HideCorruption(), "query")(batch(), VOCABULARY, noise(), "x")
     with pytest.raises(ValueError, match="there are: passage, queries"):
         View(UniformMask(0.5), HideCorruption(), "zzz")(batch(), VOCABULARY, noise(), "x")
+
+
+def test_p42_the_halves_make_up_the_text():
+    rows = [list(range(5, 12)), [9], [], [5, 6]]
+    tokens = VOCABULARY.pad([np.array(row, dtype=int) for row in rows], 32)
+    tokens = Tokens(tokens.ids_BL, tokens.real_BL, {"value": tokens.ids_BL.double()})
+    texts = TextBatch({"passage": tokens}, torch.arange(4), torch.zeros(4).long())
+    halves = [take(texts, "passage", span, VOCABULARY) for span in ("first_half", "second_half")]
+    for b, row in enumerate(rows):
+        found = []
+        for part in halves:
+            ids = part.ids_BL[b][part.real_BL[b]].tolist()
+            assert (ids[0], ids[-1]) == (VOCABULARY.cls_id, VOCABULARY.sep_id)
+            assert (part.ids_BL[b][~part.real_BL[b]] == VOCABULARY.pad_id).all()
+            assert part.values["value"][b][part.real_BL[b]].tolist() == ids
+            found.append(ids[1:-1])
+        assert found == [row[: len(row) // 2], row[len(row) // 2 :]]
+
+
+def test_segments_begin_behind_the_first_inner_separator():
+    ids_BL = torch.tensor([[2, 5, 3, 6, 7, 3, 0], [2, 5, 6, 3, 0, 0, 0], [2, 5, 3, 6, 3, 7, 3]])
+    texts = TextBatch({"passage": Tokens(ids_BL, ids_BL != 0)}, torch.arange(3), torch.zeros(3).long())
+    text = View(UniformMask(0.5), HideCorruption(), segments=True)(texts, VOCABULARY, noise_of(texts), "x")
+    assert text.types_BL.tolist() == [[0, 0, 0, 1, 1, 1, 0], [0] * 7, [0, 0, 0, 1, 1, 1, 1]]
+    assert View(UniformMask(0.5), HideCorruption())(texts, VOCABULARY, noise_of(texts), "x").types_BL is None
+
+
+def noise_of(texts):
+    return Noise(0, texts.epoch_B, texts.passage_B)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bmae_lightning.batch import TextBatch
 from bmae_lightning.corruption.corruption import Corruption
 from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
-from bmae_lightning.encoder.model import INITS, Encoder, key_mask
+from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
 from bmae_lightning.mask.policy import MaskPolicy
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import MaskedText, View, nearest
@@ -50,6 +50,9 @@ class ShallowDecoder(Decoder):
         self.init = init
         self.layers_of = layers_of
         self.projection = projection
+
+    def fit(self, depth: int) -> None:
+        check_copies(self.init, self.layers, depth)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         """Raises ValueError where layers_of names no earlier decoder with layers of its own."""

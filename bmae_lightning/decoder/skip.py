@@ -11,8 +11,7 @@ from torch import nn
 
 from bmae_lightning.batch import TextBatch
 from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
-from bmae_lightning.encoder.model import INITS, Encoder, key_mask
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
 from bmae_lightning.noise import Noise
 
 
@@ -42,16 +41,18 @@ class SkipDecoder(Decoder):
         self.skip_from = skip_from
         self.init = init
 
-    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
-        """Raises BadInput where skip_from is not below the encoder's depth: there would be no layer to skip."""
-        depth = encoder.config.num_hidden_layers
-        skip_from = depth // 2 if self.skip_from is None else self.skip_from
-        if skip_from >= depth:
-            raise BadInput(
-                f"skip_from={skip_from} must be below the encoder's depth of {depth} layers; "
+    def fit(self, depth: int) -> None:
+        check_copies(self.init, self.layers, depth)
+        if self.skip_from is not None and self.skip_from >= depth:
+            raise ValueError(
+                f"skip_from={self.skip_from} must be below the encoder's depth of {depth} layers; "
                 f"use skip_from={depth // 2}, or null for half of the depth"
             )
-        self.early_layers = (skip_from,)
+
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        depth = encoder.config.num_hidden_layers
+        self.fit(depth)
+        self.early_layers = (depth // 2 if self.skip_from is None else self.skip_from,)
         self.layer: nn.ModuleList = encoder.new_layers(self.layers, self.init)
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:

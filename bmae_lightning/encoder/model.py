@@ -84,6 +84,13 @@ class Encoder(nn.Module):
         """Vocabulary logits [..., V] of hidden states [..., D]; the output projection is the word embedding."""
         return self.masked_lm.cls(hidden)
 
+    def freeze_head(self) -> None:
+        """Leave the vocabulary head as it is, for objectives that name no tokens; the embedding it shares goes on learning."""
+        embedding_VD = self.masked_lm.get_input_embeddings().weight
+        for parameter in self.masked_lm.cls.parameters():
+            if parameter is not embedding_VD:
+                parameter.requires_grad_(False)
+
     def detector(self) -> nn.Module:
         """The head that tells replaced tokens from original ones, logits [..., 1]; made at the first call, then shared."""
         if self.detection is None:
@@ -91,12 +98,13 @@ class Encoder(nn.Module):
             self.detection = nn.Sequential(first, nn.GELU(), last)
         return self.detection
 
-    def new_linear(self, inputs: int, outputs: int) -> nn.Linear:
-        """A linear map with N(0, initializer_range) weights and no bias to begin with."""
+    def new_linear(self, inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+        """A linear map with N(0, initializer_range) weights and a bias, if any, of 0 to begin with."""
         like = next(self.masked_lm.parameters())
-        linear = nn.Linear(inputs, outputs, device=like.device, dtype=like.dtype)
+        linear = nn.Linear(inputs, outputs, bias=bias, device=like.device, dtype=like.dtype)
         nn.init.normal_(linear.weight, std=self.config.initializer_range)
-        nn.init.zeros_(linear.bias)
+        if bias:
+            nn.init.zeros_(linear.bias)
         return linear
 
     def new_layers(self, count: int, init: str = "random") -> nn.ModuleList:
@@ -105,10 +113,7 @@ class Encoder(nn.Module):
             raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
         own = self.masked_lm.bert.encoder.layer
         if init == "last_layers":
-            if count > len(own):
-                raise ValueError(
-                    f"init: last_layers copies {count} layers but the encoder has {len(own)}; lower layers"
-                )
+            check_copies(init, count, len(own))
             return nn.ModuleList(copy.deepcopy(layer) for layer in own[-count:])
         layers = nn.ModuleList(BertLayer(self.config) for _ in range(count))
         for module in layers.modules():
@@ -117,6 +122,12 @@ class Encoder(nn.Module):
                 nn.init.zeros_(module.bias)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
+
+
+def check_copies(init: str, count: int, depth: int) -> None:
+    """Raise ValueError where `count` layers cannot be copied from an encoder of `depth` layers."""
+    if init == "last_layers" and count > depth:
+        raise ValueError(f"init: last_layers copies {count} layers but the encoder has {depth}; lower layers")
 
 
 def key_mask(real_BL: Tensor) -> Tensor:

@@ -31,6 +31,16 @@ class PretrainedEncoder:
     ) -> None:
         self.name, self.tokenizer, self.package, self.sha256, self.dropout = name, tokenizer, package, sha256, dropout
 
+    def dimensions(self) -> tuple[int, int]:
+        """Number of layers and of positions, without loading any weights.
+
+        Raises:
+            BadInput: not found, or not of type BERT.
+        """
+        directory = str(find_checkpoint(self.name, self.package, self.sha256))
+        config = load_config(directory, f"encoder.name={self.name}")
+        return config.num_hidden_layers, config.max_position_embeddings
+
     def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
         """The model, and the parameters that the checkpoint lacks and that are new (an LM head, for example).
 
@@ -45,16 +55,10 @@ class PretrainedEncoder:
         )
 
 
-def load_masked_lm(
-    directory: str, vocabulary_size: int, dropout: float | None, label: str
-) -> tuple["BertForMaskedLM", list[str]]:
-    """Load BertForMaskedLM from `directory` in float32; returns the names of parameters that were not in the checkpoint."""
-    import torch
-    from transformers import AutoConfig, BertForMaskedLM
-    from transformers.utils import logging
+def load_config(directory: str, label: str) -> Any:
+    """The transformers configuration of a BERT-type model; BadInput for none or for another type."""
+    from transformers import AutoConfig
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     try:
         config = AutoConfig.from_pretrained(directory)
     except (OSError, ValueError) as error:
@@ -63,6 +67,20 @@ def load_masked_lm(
         raise BadInput(
             f"{label}: the model is of type {config.model_type!r}; only BERT-type masked language models work"
         )
+    return config
+
+
+def load_masked_lm(
+    directory: str, vocabulary_size: int, dropout: float | None, label: str
+) -> tuple["BertForMaskedLM", list[str]]:
+    """Load BertForMaskedLM from `directory` in float32; returns the names of parameters that were not in the checkpoint."""
+    import torch
+    from transformers import BertForMaskedLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    config = load_config(directory, label)
     if config.vocab_size != vocabulary_size:
         raise BadInput(
             f"{label}: the model has {config.vocab_size} word pieces, the tokenizer of the prepared corpus has "

@@ -34,6 +34,10 @@ class ScratchEncoder:
         self.tokenizer, self.layers, self.width, self.heads = tokenizer, layers, width, heads
         self.positions, self.dropout, self.seed = positions, dropout, seed
 
+    def dimensions(self) -> tuple[int, int]:
+        """Number of layers and of positions."""
+        return self.layers, self.positions
+
     def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
         """The model; the second value, parameters that a checkpoint lacks, is empty: all of them are new by intention."""
         import torch

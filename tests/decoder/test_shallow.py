@@ -97,3 +97,50 @@ def test_refuses_bad_arguments():
         make(init="lastlayers")
     with pytest.raises(ValueError, match="copies 4 layers but the encoder has 3"):
         make(layers=4, init="last_layers")
+
+
+def test_p46_shared_layers_have_one_owner():
+    torch.manual_seed(0)
+    parts = {
+        "first": ShallowDecoder(UniformMask(0.5), BertCorruption(), layers=2),
+        "second": ShallowDecoder(UniformMask(0.5), BertCorruption(), layers_of="first"),
+        "own": ShallowDecoder(UniformMask(0.5), BertCorruption(), layers=2),
+    }
+    encoder = make().encoder
+    model = BottleneckMAE(
+        encoder, ClsBottleneck(), {"passage": View(UniformMask(0.3), BertCorruption())}, parts
+    ).double()
+    names = [name for name in model.decoders.state_dict() if "second" in name]
+    assert names == []
+    assert model.decoders["second"].stack[0] is model.decoders["first"].layer
+    model(batch()).losses["second"].total.backward()
+    assert model.decoders["first"].layer[1].output.dense.weight.grad.norm() > 0
+    assert model.decoders["own"].layer[1].output.dense.weight.grad is None
+
+
+def test_shared_layers_must_stand_before():
+    for name in ("later", "d"):
+        with pytest.raises(
+            ValueError, match=f"layers_of='{name}' is no earlier shallow decoder with layers of its own"
+        ):
+            make(layers_of=name)
+
+
+def test_p57_projection():
+    plain, projected = make(), make(projection=True)
+    torch.manual_seed(3)
+    project = projected.decoders["d"].project
+    rest = {name: value for name, value in projected.state_dict().items() if ".project." not in name}
+    assert len(projected.state_dict()) == len(rest) + 2
+    assert project.bias.abs().sum() == 0
+    assert 0 < project.weight.std() < 0.5
+    plain.load_state_dict(rest)
+    with torch.no_grad():
+        project.weight.copy_(torch.eye(32))
+    one, other = plain(batch()), projected(batch())
+    torch.testing.assert_close(one.losses["d"].total, other.losses["d"].total)
+    other.losses["encoder/passage"].total.backward(retain_graph=True)
+    assert project.weight.grad is None
+    other.losses["d"].total.backward()
+    assert project.weight.grad.norm() > 0
+    assert project.bias.grad.norm() > 0

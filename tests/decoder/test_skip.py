@@ -12,7 +12,6 @@ from bmae_lightning.bottleneck import ClsBottleneck
 from bmae_lightning.corruption.bert import BertCorruption
 from bmae_lightning.decoder.skip import SkipDecoder
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.errors import BadInput
 from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
@@ -133,7 +132,7 @@ def test_half_of_the_depth():
 
 @pytest.mark.parametrize("skip_from", [4, 6])
 def test_skip_from_beyond_the_encoder(skip_from):
-    with pytest.raises(BadInput, match=f"skip_from={skip_from} must be below the encoder's depth of 4 layers; use"):
+    with pytest.raises(ValueError, match=f"skip_from={skip_from} must be below the encoder's depth of 4 layers; use"):
         make(skip_from=skip_from)
 
 

@@ -69,3 +69,10 @@ def test_two_processes_give_the_single_process_gradient(tmp_path):
         }
         torch.testing.assert_close(found["global_mean"], found["single"])
         assert not torch.allclose(found["micro_mean"], found["single"])
+
+
+def test_seq_mean_is_the_mean_of_the_passages_means():
+    loss = TokenLoss(torch.tensor([6.0, 0.0, 5.0]), torch.tensor([4, 0, 1]))
+    assert mean_loss(loss, "seq_mean") == (6 / 4 + 5) / 2
+    assert mean_loss(loss, "micro_mean") == 11 / 5
+    assert mean_loss(TokenLoss(torch.zeros(2), torch.zeros(2).long()), "seq_mean") == 0
