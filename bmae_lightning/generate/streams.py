@@ -5,6 +5,7 @@ one that is absent stays an empty row (MASTER, streams of DOR and GOR).
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -45,6 +46,8 @@ def write_streams(
     digest, separator = tokenizer_digest(tokenizer), tokenizer.sep_token_id
     counts = dict.fromkeys(("passages_with_queries", "queries", "passages_with_continuation", "empty_continuations"), 0)
     temporary = directory / "generated.jsonl.tmp"
+    for left in directory.glob("*.partial-*"):  # of a process that was killed
+        shutil.rmtree(left)
     with ExitStack() as stack:
         queries = stack.enter_context(TokenStoreWriter(directory / "queries", size, digest))
         continuation = stack.enter_context(TokenStoreWriter(directory / "continuation", size, digest))

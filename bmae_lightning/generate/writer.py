@@ -56,8 +56,8 @@ class Writer:
             rows: their numbers in the corpus, which with `seed` and `salt` fix what is drawn.
         """
         device = self.model.device
-        prompts = self.tokenizer([self.prefix + text for text in texts], truncation=True, max_length=self.length)
-        ids_BL, real_BL = self._pad([row or [self._end()] for row in prompts["input_ids"]])
+        given = self.tokenizer([self.prefix + text for text in texts], truncation=True, max_length=self.length)
+        ids_BL, real_BL = self._pad([row or [self._end()] for row in given["input_ids"]])
         row_B = torch.tensor(rows, dtype=torch.int64, device=device)
         noise = Noise(seed, torch.zeros_like(row_B), row_B)
         uniform_BRS = noise.uniform(salt, self.sampling.tokens, rows=self.sampling.count)
@@ -68,9 +68,14 @@ class Writer:
                 generation_config=self.settings,
                 logits_processor=[Draws(self.sampling, uniform_BRS.flatten(0, 1))],
             )
+        answers = self.tokenizer.batch_decode(written_NL, skip_special_tokens=True)
         if not self.reads_beginning:
-            written_NL = written_NL[:, ids_BL.shape[1] :]
-        answers = [text.strip() for text in self.tokenizer.batch_decode(written_NL, skip_special_tokens=True)]
+            # the prompt is cut from the text, not from the ids: a first token may continue the prompt's last word
+            prompts = self.tokenizer.batch_decode(written_NL[:, : ids_BL.shape[1]], skip_special_tokens=True)
+            alone = self.tokenizer.batch_decode(written_NL[:, ids_BL.shape[1] :], skip_special_tokens=True)
+            parts = zip(answers, prompts, alone, strict=True)
+            answers = [text.removeprefix(start) if text.startswith(start) else rest for text, start, rest in parts]
+        answers = [text.strip() for text in answers]
         count = self.sampling.count
         return [answers[i * count : (i + 1) * count] for i in range(len(texts))]
 

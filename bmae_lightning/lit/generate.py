@@ -97,10 +97,11 @@ class GenerationModule(pl.LightningModule):
                 self.advance(len(chosen))
         queries = written.get("queries", [[]] * len(passages))
         continuations = written.get("continuation", [[None]] * len(passages))
-        self.shards.write(
-            number,
-            (Generated(id, queries[i], continuations[i][0]) for i, (id, _) in enumerate(passages)),
-        )
+        records = [
+            Generated(id, [query for query in queries[i] if query], continuations[i][0])
+            for i, (id, _) in enumerate(passages)
+        ]
+        self.shards.write(number, records)
 
 
 class Watch(pl.Callback):

@@ -114,8 +114,10 @@ def test_trained_teachers_write_about_every_passage(trained, prepared):
     store = Prepared(prepared).passages()
     rows = lines(trained)
     assert [row["_id"] for row in rows] == list(store.external_ids)
-    assert all(len(row["queries"]) == 2 for row in rows)
-    assert all(isinstance(row["continuation"], str) for row in rows)
+    assert {len(row["queries"]) for row in rows} <= {0, 1, 2}, "an empty query is none"
+    assert sum(len(row["queries"]) for row in rows) > 90
+    assert all(all(row["queries"]) for row in rows)
+    assert all(isinstance(row["continuation"], str) and "##" not in row["continuation"] for row in rows)
     assert len({query for row in rows for query in row["queries"]}) > 30
     for name in ("queries", "continuation"):
         made = TokenStore(trained / name, store.tokenizer_digest)
@@ -124,7 +126,7 @@ def test_trained_teachers_write_about_every_passage(trained, prepared):
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["teachers"]["queries"] == "BART 1 x 16, trained here: 3 steps on the pairs of 'train'"
     assert metrics["teachers"]["continuation"] == "GPT-2 1 x 16, trained here: 3 steps on the passages"
-    assert metrics["queries"] == sum(bool(query) for row in rows for query in row["queries"])
+    assert metrics["queries"] == sum(len(row["queries"]) for row in rows)
     assert metrics["passages_with_continuation"] == 60
     examples = json.loads((trained / "examples.json").read_text())
     assert [example["_id"] for example in examples] == ["p0", "p1"]
@@ -159,7 +161,7 @@ def test_pretrained_teachers_and_one_left_out(tmp_path, prepared, models):
     change = {"shard": 25, "queries": models["queries"] | {"sampling": {"count": 4, "tokens": 5}}}
     run_stage(manifest(tmp_path / "both", prepared, composed("hf", change, {"continuation": models["continuation"]})))
     rows = lines(tmp_path / "both")
-    assert {len(row["queries"]) for row in rows} == {4}
+    assert max(len(row["queries"]) for row in rows) == 4
     assert json.loads((tmp_path / "both" / "metrics.json").read_text())["teachers"] == {
         role: model["name"] for role, model in models.items()
     }
