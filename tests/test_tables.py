@@ -126,6 +126,17 @@ def test_every_table_about_pretraining_has_its_yaml_and_rows():
     assert used == set(ROWS)
 
 
+def test_the_readme_lists_what_there_is():
+    text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
+    listed = {name: int(rows) for name, rows in re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)}
+    assert listed == {table: len(swept(table)[1]) for table in TABLES}
+    assert set(re.findall(r"\+table=(\w+)|NAME=(\w+_\d+)", text)) <= {(table, "") for table in TABLES} | {
+        ("", t) for t in TABLES
+    }
+    for folder, rows in re.findall(r"\+(\w+)=(t\w[\w,]*)", text):
+        assert all((EXPERIMENTS / folder / f"{row}.yaml").is_file() for row in rows.split(","))
+
+
 @pytest.mark.parametrize("path", ROWS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_row_says_what_it_repeats(path):
     text = path.read_text(encoding="utf-8")
