@@ -169,20 +169,27 @@ def test_torchrun_runs_the_same_command(tmp_path, collection):
     assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "cdmae", "none"])
-def test_every_experiment_trains(experiment, tmp_path, collection):
-    """`retromae` is what all other tests run."""
-    arguments = [
-        f"+experiment={experiment}",
-        *tools.TINY[1:],
-        f"corpus.path={collection}",
-        "baseline=false",
-        "logger=none",
-    ]
-    output = tools.command(*arguments, cwd=tmp_path)
-    row = "no pre-training" if experiment == "none" else experiment
-    assert re.search(rf"^{row} +\d\.\d", output, re.MULTILINE), output
-    if experiment != "none":
-        lines = metrics(tmp_path / "outputs", "pretrain", experiment)
-        assert len(lines) == 6
-        assert all(0 < line["loss"] < 100 for line in lines)
+EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))
+
+
+def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection):
+    """One comparison table, one group; what the experiments share (statistics, generated texts, BM25) is made once."""
+    output = tools.command(
+        "-m", f"+experiment={','.join(EXPERIMENTS)}", *tools.TINY[1:], f"corpus.path={collection}", "pretrain.steps=3",
+        "retriever1.steps=2", "masked_lm.steps=3", "generate.queries.steps=3", "generate.continuation.steps=3",
+        "baseline=false", "logger=none", cwd=tmp_path,
+    )  # fmt: skip
+    assert len(EXPERIMENTS) >= 12
+    store = tmp_path / "outputs" / "store"
+    for experiment in EXPERIMENTS:
+        row = "no pre-training" if experiment == "none" else experiment
+        table = output[output.rindex("comparison: ") :]
+        assert re.search(rf"^{row} +\d\.\d", table, re.MULTILINE), experiment
+        if experiment != "none":
+            lines = metrics(tmp_path / "outputs", "pretrain", experiment)
+            assert len(lines) == 3
+            assert all(0 < line["loss"] < 100 for line in lines)
+    for stage in ("prepare", "statistics", "masked_lm", "generate", "bm25"):
+        assert len(list(store.glob(f"{stage}-*/done"))) == 1, stage
+    groups = {json.loads(path.read_text())["context"]["group"] for path in store.glob("*/manifest.json")}
+    assert len(groups) == 1
