@@ -126,6 +126,17 @@ def test_every_table_about_pretraining_has_its_yaml_and_rows():
     assert used == set(ROWS)
 
 
+def test_the_readme_lists_what_there_is():
+    text = (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
+    listed = {name: int(rows) for name, rows in re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE)}
+    assert listed == {table: len(swept(table)[1]) for table in TABLES}
+    assert set(re.findall(r"\+table=(\w+)|NAME=(\w+_\d+)", text)) <= {(table, "") for table in TABLES} | {
+        ("", t) for t in TABLES
+    }
+    for folder, rows in re.findall(r"\+(\w+)=(t\w[\w,]*)", text):
+        assert all((EXPERIMENTS / folder / f"{row}.yaml").is_file() for row in rows.split(","))
+
+
 @pytest.mark.parametrize("path", ROWS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_row_says_what_it_repeats(path):
     text = path.read_text(encoding="utf-8")
@@ -221,6 +232,28 @@ def test_some_rows_of_a_table_run_for_real(tmp_path, collection):
     assert all(b"retromae_6" in run.read_bytes() for run in runs)
     manifests = (tmp_path / "outputs" / "store").glob("*/manifest.json")
     assert {json.loads(path.read_text())["context"]["group"] for path in manifests} == {"retromae_6"}
+
+
+def test_the_five_papers_in_one_sweep(tmp_path, collection):
+    """One comparison table and one W&B group; what several arms need is made once."""
+    papers = ["retromae", "dupmae", "simlm", "master", "cdmae"]
+    generated = steps.write_generated(tmp_path / "generated.jsonl", collection)
+    output = steps.tools.command(
+        "-m", f"+experiment={','.join(papers)}", *steps.tools.TINY[1:], f"corpus.path={collection}", "generate=file",
+        f"generate.texts.path={generated}", "pretrain.steps=2", "retriever1.steps=2", "masked_lm.steps=1", cwd=tmp_path,
+    )  # fmt: skip
+    assert output.count("comparison: experiment=retromae,dupmae,simlm,master,cdmae") == 1
+    table = output[output.index("comparison: ") :]
+    arms = re.findall(r"^(bm25|no pre-training|\w+) +\d\.\d", table, re.MULTILINE)
+    assert arms == ["bm25", "no pre-training", *papers]
+    for stage in ("prepare", "statistics", "generate", "masked_lm", "bm25"):
+        assert len(re.findall(rf"\] {stage}: done in", output)) == 1, stage
+    manifests = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "store").glob("*/manifest.json")]
+    (group,) = {manifest["context"]["group"] for manifest in manifests}
+    assert group.startswith("experiment=retromae,dupmae,simlm,master,cdmae ")
+    runs = list((tmp_path / "outputs" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(runs) > 15
+    assert all(group.encode() in run.read_bytes() for run in runs)
 
 
 def test_a_table_without_its_directory_is_refused(tmp_path):

@@ -22,15 +22,20 @@ class Trained(Exception):
     """Ends the stage after two steps."""
 
 
-def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
-    """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
-    generated = directory / "generated.jsonl"
-    with generated.open("w") as file:
-        for line in (collection / "corpus.jsonl").read_text().splitlines()[:-5]:  # five passages have neither
+def write_generated(file: Path, collection: Path) -> Path:
+    """Queries and a continuation for all passages of the collection but five, made of their own words."""
+    with file.open("w") as lines:
+        for line in (collection / "corpus.jsonl").read_text().splitlines()[:-5]:
             passage = json.loads(line)
             words = passage["text"].split()
             texts = {"queries": [" ".join(words[:4]), " ".join(words[-4:])], "continuation": " ".join(words[::2])}
-            file.write(json.dumps({"_id": passage["_id"]} | texts) + "\n")
+            lines.write(json.dumps({"_id": passage["_id"]} | texts) + "\n")
+    return file
+
+
+def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
+    """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
+    generated = write_generated(directory / "generated.jsonl", collection)
     tools.command(
         "+experiment=master", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
         "generate=file", f"generate.texts.path={generated}", "encoder=tiny", "pretrain.steps=1", "pretrain.batch_size=8",

@@ -1,5 +1,6 @@
 """Tracking by Weights & Biases: one run per stage, one group per experiment or sweep, offline without an account."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -74,8 +75,13 @@ class WandbTracking(Tracking):
 
 
 def _run_id(context: Context) -> str:
-    """The stage's fingerprint and the group: a continued stage continues its run."""
-    return re.sub(r"[^\w.-]+", "-", f"{context.directory.name}-{context.group}")[:120]
+    """The stage's fingerprint and the group: a continued stage continues its run.
+
+    At most 64 characters: W&B names a logged table run-<id>-<key>, and refuses names of more than 128.
+    """
+    name = f"{context.directory.name}-{context.group}"
+    short = re.sub(r"[^\w.-]+", "-", name)
+    return short if len(short) <= 64 else f"{short[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _has_account() -> bool:
