@@ -67,26 +67,44 @@ def uniform(first, last, key_B, value_BRL):
 
 @inlined
 def group(ids_L, real_L, skip_V, continuation_V, word_L, size_W):
-    """The rule of `policy.group_words` for one text; size_W comes as zeros. Returns the number of words."""
-    count = 0
-    for l in range(ids_L.size):
-        token = ids_L[l]
-        if real_L[l] and not skip_V[token]:
-            if count == 0 or not continuation_V[token]:
-                count += 1
-            size_W[count - 1] += 1
-            word_L[l] = count - 1
-        else:
-            word_L[l] = -1
-    return count
+    """The rule of `policy.group_words` for one text, without branches; returns the number of words.
+
+    size_W comes as zeros and ends with a slot for pieces of no word, to which word_L points there.
+    """
+    none, end, first = np.uint32(size_W.size - 1), ids_L.size, 0
+    while end > 0 and not real_L[end - 1]:
+        end -= 1
+        word_L[end] = none
+    while first < end and not (real_L[first] and not skip_V[ids_L[first]]):
+        word_L[first] = none
+        first += 1
+    if first == end:
+        return 0
+    count = np.uint32(0)
+    word_L[first] = 0
+    size_W[0] = 1
+    for l in range(first + 1, end):
+        token = np.uint64(ids_L[l])
+        piece = real_L[l] & (not skip_V[token])
+        count += np.uint32(piece & (not continuation_V[token]))
+        word = count if piece else none
+        word_L[l] = word
+        size_W[word] += 1
+    return count + 1
 
 
 @compiled(
     "void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
 )
 def group_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW):
+    length = ids_BL.shape[1]
+    word_L, size_W = np.empty(length, np.uint32), np.empty(length + 1, np.int32)
     for b in range(first, last):
-        group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_BL[b], size_BW[b])
+        size_W[:] = 0
+        group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_L, size_W)
+        for l in range(length):
+            word_BL[b, l] = word_L[l] if word_L[l] < length else -1
+            size_BW[b, l] = size_W[l]
 
 
 @inlined
@@ -183,10 +201,9 @@ def longest_word(size_W, count):
 
 @inlined
 def write_mask(chosen_W, word_L, mask_L):
-    """chosen_W has a slot behind the last word, False, for word -1."""
-    last = chosen_W.size - 1
+    """chosen_W ends with the slot for no word, 0."""
     for l in range(word_L.size):
-        mask_L[l] = chosen_W[word_L[l] if word_L[l] >= 0 else last] != 0
+        mask_L[l] = chosen_W[word_L[l]] != 0
 
 
 @compiled(
@@ -197,8 +214,8 @@ def draw_words(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room
     """Words in falling order of `uniform`, which is rising order of its inverted bits."""
     length = ids_BL.shape[1]
     rank_W, rank_N, total = np.empty(length, np.uint64), np.empty(length, np.uint64), np.empty(BUCKETS, np.int32)
-    size_W, bucket_W = np.empty(length, np.int32), np.empty(length, np.uint8)
-    near_W, word_L = np.empty(length, np.uint32), np.empty(length, np.int32)
+    size_W, bucket_W = np.empty(length + 1, np.int32), np.empty(length, np.uint8)
+    near_W, word_L = np.empty(length, np.uint32), np.empty(length, np.uint32)
     chosen_W = np.zeros(length + 1, np.uint8)
     for b in range(first, last):
         size_W[:] = 0
@@ -244,13 +261,13 @@ def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask
     slots, length = size_BW.shape[1], word_BL.shape[1]
     rank_N, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
     size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.uint8)
-    near_W, word_L = np.empty(slots, np.uint32), np.empty(length, np.int32)
+    near_W, word_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
     chosen_W = np.zeros(slots + 1, np.uint8)
     for b in range(first, last):
         count = 0
         for l in range(length):
-            word_L[l] = word_BL[b, l]
-            count = max(count, word_L[l] + 1)
+            word_L[l] = word_BL[b, l] if word_BL[b, l] >= 0 else slots
+            count = max(count, word_BL[b, l] + 1)
         for w in range(count):
             size_W[w] = size_BW[b, w]
         longest = longest_word(size_W, count)
@@ -295,17 +312,13 @@ def corrupt_pieces(
     for b in range(ids_BL.shape[0]):
         fate_key, random_key = mix(fate_key_B[b] + STRIDE), mix(random_key_B[b] + STRIDE)
         for l in range(ids_BL.shape[1]):
-            token = ids_BL[b, l]
-            taken = selected_BL[b, l] and not special_V[token]
-            taken_BL[b, l] = taken
-            labels_BL[b, l] = token if taken else ignored
-            if taken:
-                fate = unit(mix(fate_key + np.uint64(l + 1) * STRIDE))
-                if fate < hide:
-                    token = mask_id
-                elif fate < change:
-                    token = np.int64(unit(mix(random_key + np.uint64(l + 1) * STRIDE)) * special_V.size)
-            new_BL[b, l] = token
+            taken_BL[b, l] = selected_BL[b, l] & (not special_V[np.uint64(ids_BL[b, l])])
+        for l in range(ids_BL.shape[1]):
+            fate = unit(mix(fate_key + np.uint64(l + 1) * STRIDE))
+            other = np.int64(unit(mix(random_key + np.uint64(l + 1) * STRIDE)) * special_V.size)
+            token = mask_id if fate < hide else other if fate < change else ids_BL[b, l]
+            new_BL[b, l] = token if taken_BL[b, l] else ids_BL[b, l]
+            labels_BL[b, l] = ids_BL[b, l] if taken_BL[b, l] else ignored
 
 
 @compiled("void(int64, int64, int64[::1], boolean[:, :, ::1], int64[:, ::1], boolean[:, ::1], boolean[:, :, ::1])")

@@ -53,11 +53,6 @@ def array(tensor: Tensor, dtype: torch.dtype = torch.int64) -> np.ndarray:
     return tensor.detach().to(dtype).contiguous().numpy()
 
 
-def bits(tensor: Tensor) -> np.ndarray:
-    """The same of an int64 tensor, read as unsigned."""
-    return array(tensor).view(np.uint64)
-
-
 _threads: ThreadPoolExecutor | None = None
 
 

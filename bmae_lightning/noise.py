@@ -8,7 +8,9 @@ Shapes: B passages, R rows (several masks of one passage), L positions.
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,13 +64,24 @@ class Noise:
 
     def keys(self, salt: str) -> Tensor:
         """64 random bits for every passage, from which its numbers under a salt are made: int64 [B]."""
+        if native.loops(self.passage_B):
+            return torch.from_numpy(self.key_bits(salt).view(np.int64))
+        return mix(mix(self.epoch_B * STRIDE + self._start(salt)) + self.passage_B * STRIDE)
+
+    def key_bits(self, salt: str) -> np.ndarray:
+        """The same for compiled loops: uint64 [B]."""
+        key_B = np.empty(len(self.passage_B), np.uint64)
+        loops, epoch_B, passage_B = self._arrays
+        loops.passage_keys(self._start(salt), epoch_B, passage_B, key_B)
+        return key_B
+
+    @cached_property
+    def _arrays(self) -> tuple:
+        return native.loops(self.passage_B), native.array(self.epoch_B), native.array(self.passage_B)
+
+    def _start(self, salt: str) -> int:
         digest = hashlib.blake2b(f"{self.seed}\0{salt}".encode(), digest_size=8).digest()
-        start = _signed(int.from_bytes(digest, "little"))
-        if loops := native.loops(self.passage_B):
-            key_B = torch.empty_like(self.passage_B)
-            loops.passage_keys(start, native.array(self.epoch_B), native.array(self.passage_B), native.bits(key_B))
-            return key_B
-        return mix(mix(self.epoch_B * STRIDE + start) + self.passage_B * STRIDE)
+        return int.from_bytes(digest, "little", signed=True)
 
     def uniform(self, salt: str, length: int, rows: int | None = None) -> Tensor:
         """Numbers in the open interval (0, 1): [B, L], or [B, R, L] when rows = R is given; row 0 is the rowless draw.
@@ -76,12 +89,11 @@ class Noise:
         salt names the use, for instance 'decoders.enhanced/mask'; other salts give independent numbers.
         """
         device = self.passage_B.device
-        key_B = self.keys(salt)
-        if loops := native.loops(key_B):
-            shape = (len(key_B), rows or 1, length)
-            value_BRL = torch.empty(shape, dtype=torch.float64)
-            native.spread(loops.uniform, shape[0], value_BRL.numel(), native.bits(key_B), value_BRL.numpy())
+        if loops := native.loops(self.passage_B):
+            value_BRL = torch.empty((len(self.passage_B), rows or 1, length), dtype=torch.float64)
+            native.spread(loops.uniform, len(value_BRL), value_BRL.numel(), self.key_bits(salt), value_BRL.numpy())
             return value_BRL[:, 0] if rows is None else value_BRL
+        key_B = self.keys(salt)
         row_R = torch.arange(1, (rows or 1) + 1, device=device)
         position_L = torch.arange(1, length + 1, device=device)
         key_BR = mix(key_B[:, None] + row_R * STRIDE)

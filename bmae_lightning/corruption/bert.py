@@ -31,7 +31,7 @@ class BertCorruption(Corruption):
             loops.corrupt_pieces(
                 native.array(ids_BL), native.array(selected_BL, torch.bool),
                 native.array(vocabulary.special_V, torch.bool),
-                native.bits(noise.keys(f"{salt}/fate")), native.bits(noise.keys(f"{salt}/random")),
+                noise.key_bits(f"{salt}/fate"), noise.key_bits(f"{salt}/random"),
                 self.mask, self.mask + self.random, vocabulary.mask_id, IGNORED,
                 new_BL.numpy(), labels_BL.numpy(), taken_BL.numpy(),
             )  # fmt: skip

@@ -165,7 +165,7 @@ def draw_words(
     if loops := native.loops(tokens.ids_BL):
         mask_BRL = torch.empty((len(tokens.ids_BL), rows or 1, tokens.ids_BL.shape[1]), dtype=torch.bool)
         native.spread(
-            loops.draw_words, len(mask_BRL), mask_BRL.numel(), native.bits(noise.keys(salt)),
+            loops.draw_words, len(mask_BRL), mask_BRL.numel(), noise.key_bits(salt),
             *_arrays(tokens, skip_V, vocabulary), native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
         )  # fmt: skip
         return mask_BRL[:, 0] if rows is None else mask_BRL
