@@ -25,7 +25,7 @@ class BertCorruption(Corruption):
     def corrupt(
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
-        if loops := native.loops(ids_BL):
+        if loops := native.loops("texts", ids_BL):
             new_BL, labels_BL = torch.empty_like(ids_BL), torch.empty_like(ids_BL)
             taken_BL = torch.empty_like(selected_BL)
             loops.corrupt_pieces(
