@@ -67,10 +67,19 @@ class TextBatch:
         return self.map(lambda tensor: tensor[:count])
 
 
-def pad_rows(rows: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: int, max_length: int) -> Tokens:
+def pad_rows(
+    rows: Sequence[np.ndarray],
+    *,
+    cls_id: int,
+    sep_id: int,
+    pad_id: int,
+    max_length: int,
+    values: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> Tokens:
     """Rows of content ids as Tokens: cut from the right to max_length - 2, [CLS] and [SEP] added, padded alike.
 
-    rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.
+    rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.  values: name -> one array
+    [N_b] per row, cut and padded (by 0) as the ids are, in float32.
     """
     if max_length < 3:
         raise ValueError(f"max_length must leave room for [CLS], a token and [SEP] (at least 3), got {max_length}")
@@ -79,9 +88,96 @@ def pad_rows(rows: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: in
     cut = [row[: max_length - 2] for row in rows]
     size_B = np.fromiter(map(len, cut), dtype=np.int64, count=len(cut))
     position_L = np.arange(int(size_B.max()) + 2)
-    ids_BL = np.full((len(cut), len(position_L)), pad_id, dtype=np.int64)
-    ids_BL[(position_L >= 1) & (position_L <= size_B[:, None])] = np.concatenate(cut)
+    content_BL = (position_L >= 1) & (position_L <= size_B[:, None])
+    ids_BL = np.full(content_BL.shape, pad_id, dtype=np.int64)
+    ids_BL[content_BL] = np.concatenate(cut)
     ids_BL[:, 0] = cls_id
     ids_BL[np.arange(len(cut)), size_B + 1] = sep_id
     real_BL = position_L < size_B[:, None] + 2
-    return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(real_BL))
+    padded = {}
+    for name, numbers in (values or {}).items():
+        value_BL = np.zeros(content_BL.shape, dtype=np.float32)
+        value_BL[content_BL] = np.concatenate([row[: max_length - 2] for row in numbers])
+        padded[name] = torch.from_numpy(value_BL)
+    return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(real_BL), padded)
+
+
+@dataclass(frozen=True)
+class RetrievalBatch:
+    """B queries with n passages each, in the order i·n + j, the positive of query i at i·n.
+
+    passage_N: int64 numbers of the passages and positives_BP: of all positives of each query, filled with -1; both None
+    where nobody asks.  teacher_Bn: a teacher's raw scores of each query's own passages, None without a teacher.
+    """
+
+    queries: Tokens
+    passages: Tokens
+    passage_N: Tensor | None = None
+    positives_BP: Tensor | None = None
+    teacher_Bn: Tensor | None = None
+
+    def map(self, function) -> RetrievalBatch:
+        """The same with function applied to every tensor."""
+        rest = (self.passage_N, self.positives_BP, self.teacher_Bn)
+        rest = [None if tensor is None else function(tensor) for tensor in rest]
+        return RetrievalBatch(self.queries.map(function), self.passages.map(function), *rest)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> RetrievalBatch:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> RetrievalBatch:
+        return self.map(lambda tensor: tensor.pin_memory())
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """`[CLS] query [SEP] passage [SEP] [PAD] ..` of P pairs: ids, real positions (bool), token types (0 up to the first
+    [SEP], 1 for the passage and its [SEP]), each [P, L]."""
+
+    ids_PL: Tensor
+    real_PL: Tensor
+    types_PL: Tensor
+
+    def map(self, function) -> Pairs:
+        """The same with function applied to every tensor."""
+        return Pairs(function(self.ids_PL), function(self.real_PL), function(self.types_PL))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Pairs:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Pairs:
+        return self.map(lambda tensor: tensor.pin_memory())
+
+    def __len__(self) -> int:
+        return len(self.ids_PL)
+
+
+def pad_pairs(
+    queries: Sequence[np.ndarray], passages: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: int,
+    max_length: int,
+) -> Pairs:  # fmt: skip
+    """Pairs of rows of content ids as `Pairs`, at most max_length ids with [CLS] and both [SEP].
+
+    The passage is cut from the right; the query only where it would leave the passage no id at all.
+
+    Raises:
+        ValueError: no rows, as many of one as not of the other, or no room for an id of each.
+    """
+    if max_length < 5:
+        raise ValueError(
+            f"max_length must leave room for [CLS], [SEP], [SEP] and two ids (at least 5), got {max_length}"
+        )
+    if not queries or len(queries) != len(passages):
+        raise ValueError(f"pad_pairs needs pairs, got {len(queries)} queries and {len(passages)} passages")
+    room = max_length - 3
+    rows, breaks = [], []
+    for query, passage in zip(queries, passages, strict=True):
+        query = query[: room - min(1, len(passage))]
+        rows.append(np.concatenate([[cls_id], query, [sep_id], passage[: room - len(query)], [sep_id]]))
+        breaks.append(len(query) + 2)
+    size_P = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))[:, None]
+    position_L = np.arange(int(size_P.max()))
+    ids_PL = np.full((len(rows), len(position_L)), pad_id, dtype=np.int64)
+    ids_PL[position_L < size_P] = np.concatenate(rows)
+    types_PL = (position_L >= np.array(breaks)[:, None]) & (position_L < size_P)
+    return Pairs(*map(torch.from_numpy, (ids_PL, position_L < size_P, types_PL.astype(np.int64))))

@@ -66,10 +66,9 @@ class BottleneckMAE(nn.Module):
             objective.build(encoder)
         for name, decoder in decoders.items():
             decoder.build(encoder, {other: decoders[other] for other in list(decoders)[: list(decoders).index(name)]})
-        used = views if objective.weight else {decoder.view for decoder in decoders.values()}
         self.encoder = encoder
         self.bottleneck = bottleneck
-        self.views = nn.ModuleDict({name: view for name, view in views.items() if name in used})
+        self.views = nn.ModuleDict(used_views(views, decoders, objective))
         self.decoders = nn.ModuleDict(decoders)
         self.objective = objective
         self.seed = seed
@@ -156,13 +155,32 @@ class BottleneckMAE(nn.Module):
         ]
 
 
+def used_views(views: Mapping[str, View], decoders: Mapping[str, Decoder], objective: Objective) -> dict[str, View]:
+    """The views that are encoded: those that a decoder reads, and with an objective those that stand `alone`.
+
+    Raises ValueError if there is none, so that nothing would be learned.
+    """
+    read = {decoder.view for decoder in decoders.values()}
+    used = {name: view for name, view in views.items() if name in read or (view.alone and objective.weight)}
+    if not used:
+        raise ValueError(
+            "nothing would be learned: there is no decoder, and no view on which the encoder has an objective of its own; "
+            "add a decoder, the view `passage`, or objective=masked"
+        )
+    return used
+
+
 def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator: Generator | None = None) -> None:
     """Whether the parts fit each other, before anything is built.
 
     Raises ValueError for a decoder with an unknown view, and for a mask that relates to the encoder's selection where
     there is none: in a view, or in a decoder whose text is not that of its view. Also for a corruption without the
-    generator that it asks for, and for a generator that would learn from no view.
+    generator that it asks for, for a generator that would learn from no view, and for a name that torch's modules cannot
+    have.
     """
+    for name in (*views, *decoders):
+        if "." in name or hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"torch has another use for the name {name!r}; give the view or decoder another one")
     corruptions = {f"view.{name}.corruption": view.corruption for name, view in views.items()}
     taught = any(corruption.generates for corruption in corruptions.values())
     shown = {name: getattr(decoder, "shown", None) for name, decoder in decoders.items()}

@@ -16,6 +16,8 @@ def gather_with_grad(tensor: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return tensor
+    if tensor.numel() == 0:  # nothing to send, as the dense part of a purely lexical representation
+        return tensor.new_empty(len(tensor) * dist.get_world_size(), *tensor.shape[1:])
     return _Gather.apply(tensor)
 
 

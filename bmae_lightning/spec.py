@@ -13,7 +13,7 @@ FILE = "retriever_spec.json"
 
 @dataclass(frozen=True)
 class RetrieverSpec:
-    """Pooling, similarity, lengths and prefixes of an encoder.
+    """Representation, similarity, lengths and prefixes of an encoder.
 
     Attributes:
         pooling: `cls` or `mean`.
@@ -21,6 +21,10 @@ class RetrieverSpec:
         similarity: `dot` or `cos`; None where the checkpoint has not been trained to retrieve.
         query_length, passage_length: word pieces with [CLS] and [SEP]; None as above.
         query_prefix, passage_prefix: put before every text.
+        shared: one encoder for queries and passages; otherwise that of passages lies in `passage/`.
+        dense: dimensions of a projected dense part (0: there is none), None for the pooled state itself.
+        lexical: vocabulary entries kept per passage, 0 without a lexical part.
+        activation, separator: of the lexical part, see `HybridRepresentation`.
     """
 
     pooling: str
@@ -30,6 +34,11 @@ class RetrieverSpec:
     passage_length: int | None = None
     query_prefix: str = ""
     passage_prefix: str = ""
+    shared: bool = True
+    dense: int | None = None
+    lexical: int = 0
+    activation: str = "none"
+    separator: str = "include"
 
     def save(self, directory: Path) -> None:
         write_json(directory / FILE, dataclasses.asdict(self))

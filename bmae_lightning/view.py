@@ -49,6 +49,7 @@ class View(nn.Module):
     """stream: name of the text in the batch.  span: 'whole', 'first_half' (n // 2 of n content tokens), 'second_half'.
 
     segments: give token type 1 to what follows an inner [SEP] (SimLM's title and text), else all are 0.
+    alone: the encoder's own objective learns from this view even where no decoder reads its bottleneck.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class View(nn.Module):
         stream: str = "passage",
         span: str = "whole",
         segments: bool = False,
+        alone: bool = True,
     ):
         super().__init__()
         self.mask = mask
@@ -65,6 +67,7 @@ class View(nn.Module):
         self.stream = stream
         self.span = check_span(span)
         self.segments = segments
+        self.alone = alone
 
     def forward(
         self, batch: TextBatch, vocabulary: Vocabulary, noise: Noise, salt: str, reference: MaskedText | None = None

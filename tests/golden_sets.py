@@ -19,13 +19,14 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 class GivenMask(MaskPolicy):
-    """The recorded selection, whatever the noise."""
+    """The recorded selection of the passages and positions that are asked for."""
 
     def __init__(self, mask):
         self.mask = mask
 
     def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
-        return self.mask
+        part = self.mask[noise.passage_B][..., : tokens.ids_BL.shape[1]]
+        return part if rows is None else part[:, :rows]
 
 
 class GivenCorruption(Corruption):

@@ -9,20 +9,26 @@ from bmae_lightning import encoding
 from bmae_lightning.corpus.token_store import TokenStoreWriter
 from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.representation.hybrid import HybridRepresentation
 from bmae_lightning.representation.pooled import PooledRepresentation
+from bmae_lightning.representation.vectors import Vectors
 from bmae_lightning.vocabulary import Vocabulary
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]
 
 
-@pytest.fixture
-def model():
+def build(representation, similarity="dot", shared=True):
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
     )
     encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
-    return DualEncoder(encoder, PooledRepresentation("mean"), "cos").eval()
+    return DualEncoder(encoder, representation, similarity, shared).eval()
+
+
+@pytest.fixture
+def model():
+    return build(PooledRepresentation("mean"), "cos")
 
 
 @pytest.fixture
@@ -34,16 +40,17 @@ def store(tmp_path):
         return writer.commit()
 
 
-def one_by_one(model, store, length):
+def one_by_one(model, store, length, passages=True):
     with torch.inference_mode():
-        return np.concatenate([model(model.encoder.vocabulary.pad([store[row]], length)) for row in range(len(store))])
+        pad = model.encoder.vocabulary.pad
+        return Vectors.cat([model(pad([store[row]], length), passages=passages) for row in range(len(store))])
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
 def test_f26_batches_and_padding_change_nothing(model, store, batch_tokens):
     done = []
     vectors = encoding.encode(model, store, np.arange(len(store)), 20, batch_tokens, "cpu", done.append)
-    assert np.allclose(vectors, one_by_one(model, store, 20), atol=1e-6)
+    assert np.allclose(vectors, one_by_one(model, store, 20).dense_BD, atol=1e-6)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert sum(done) == len(store)
     chosen = np.array([7, 3])
@@ -74,7 +81,78 @@ def test_an_interrupted_encoding_keeps_its_whole_shards(model, store, tmp_path, 
 def test_the_head_is_neither_used_nor_trained(model):
     tokens = model.encoder.vocabulary.pad([np.array([6, 7, 8])], 20)
     model.train()
-    model(tokens).sum().backward()
+    model(tokens, passages=True).dense_BD.sum().backward()
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert unused == []
     assert not model.encoder.masked_lm.cls.predictions.transform.dense.weight.requires_grad
+
+
+@pytest.mark.parametrize("dense", [6, 0])
+def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense, monkeypatch):
+    monkeypatch.setattr(encoding, "SHARD", 10)
+    model = build(HybridRepresentation("cls", dense, 9))
+    done = []
+    found = encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append)
+    assert sum(done) == 25
+    assert sorted(path.name for path in tmp_path.glob("*.npy*")) == [
+        "passages.indices.npy", "passages.npy", "passages.values.npy",
+    ]  # fmt: skip
+    assert (found.dense.shape, found.indices.shape, found.values.shape) == ((25, dense), (25, 9), (25, 9))
+    assert (found.dense.dtype, found.indices.dtype, found.values.dtype) == (np.float32, np.uint16, np.float32)
+    assert (np.diff(found.indices.astype(int), axis=1) > 0).all()
+    expected = one_by_one(model, store, 20)
+    assert np.allclose(found.dense, expected.dense_BD, atol=1e-6)
+    full_NV = np.zeros((25, len(TOKENS)), dtype=np.float32)
+    np.put_along_axis(full_NV, found.indices.astype(int), found.values, axis=1)
+    assert np.allclose(full_NV, expected.lexical.full(), atol=1e-5)
+
+
+def test_an_interrupted_hybrid_encoding_continues_at_a_common_shard(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "SHARD", 10)
+    model = build(HybridRepresentation("cls", 6, 9))
+
+    def encode(name, advance=lambda n: None):
+        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance)
+
+    whole = encode("whole.npy")
+    calls = []
+
+    def stop_in_the_third(n):
+        calls.append(n)
+        if sum(calls) > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode("part.npy", stop_in_the_third)
+    with (tmp_path / "part.values.npy.partial").open("r+b") as file:  # killed while the second shard was written
+        file.truncate(128 + 15 * 9 * 4)
+    done = []
+    parts = encode("part.npy", done.append)
+    assert done[0] == 10
+    assert all(np.array_equal(one, two) for one, two in zip(whole, parts, strict=True))
+    (tmp_path / "part.values.npy").rename(tmp_path / "part.values.npy.partial")  # killed between two renames
+    again = encode("part.npy", done.append)
+    assert all(np.array_equal(one, two) for one, two in zip(whole, again, strict=True))
+
+
+def test_hybrid_queries_keep_all_entries_and_dense_functions_refuse(store, tmp_path):
+    model = build(HybridRepresentation("cls", 6, 9))
+    rows = np.array([4, 2, 9])
+    found = encoding.encode_vectors(model, store, rows, 20, 64, "cpu", lambda n: None, passages=False)
+    expected = one_by_one(model, store, 20, passages=False)
+    for one, two in zip(found.tensors(), expected.tensors(), strict=True):
+        torch.testing.assert_close(one, two[rows], rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="lexical part"):
+        encoding.encode(model, store, rows, 20, 64, "cpu", lambda n: None)
+    with pytest.raises(ValueError, match="encode_to_files"):
+        encoding.encode_to_file(model, store, 20, 64, "cpu", tmp_path / "x.npy", lambda n: None)
+
+
+def test_separate_encoders_encode_their_own_side(store):
+    model = build(PooledRepresentation("cls"), shared=False)
+    with torch.no_grad():
+        for parameter in model.passage_encoder.parameters():
+            parameter.add_(0.1)
+    for passages in (False, True):
+        vectors = encoding.encode(model, store, np.arange(25), 20, 64, "cpu", lambda n: None, passages)
+        assert np.allclose(vectors, one_by_one(model, store, 20, passages).dense_BD, atol=1e-5)

@@ -30,3 +30,15 @@ def test_a_damaged_or_newer_record_is_named(tmp_path):
     (tmp_path / FILE).write_text('{"pooling": "cls", "tokenizer": "a", "new": 1}')
     with pytest.raises(BadInput, match="not written by this version"):
         RetrieverSpec.load(tmp_path)
+
+
+def test_a_record_of_an_older_version_describes_a_shared_pooled_encoder(tmp_path):
+    (tmp_path / FILE).write_text('{"pooling": "cls", "tokenizer": "a", "similarity": "dot"}')
+    spec = RetrieverSpec.load(tmp_path)
+    assert (spec.shared, spec.dense, spec.lexical, spec.activation, spec.separator) == (
+        True,
+        None,
+        0,
+        "none",
+        "include",
+    )

@@ -98,12 +98,13 @@ class Encoder(nn.Module):
             self.detection = nn.Sequential(first, nn.GELU(), last)
         return self.detection
 
-    def new_linear(self, inputs: int, outputs: int) -> nn.Linear:
-        """A linear map with N(0, initializer_range) weights and no bias to begin with."""
+    def new_linear(self, inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+        """A linear map with N(0, initializer_range) weights and a bias, if any, of 0 to begin with."""
         like = next(self.masked_lm.parameters())
-        linear = nn.Linear(inputs, outputs, device=like.device, dtype=like.dtype)
+        linear = nn.Linear(inputs, outputs, bias=bias, device=like.device, dtype=like.dtype)
         nn.init.normal_(linear.weight, std=self.config.initializer_range)
-        nn.init.zeros_(linear.bias)
+        if bias:
+            nn.init.zeros_(linear.bias)
         return linear
 
     def new_layers(self, count: int, init: str = "random") -> nn.ModuleList:

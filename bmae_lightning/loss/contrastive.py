@@ -1,29 +1,38 @@
 """In-batch contrastive loss over a dual encoder's vectors: the soft-max cross-entropy of every query's positive.
 
-L_i = -s(q_i, p_i0) + log sum_jk exp s(q_i, p_jk), s = dot product / temperature, over all passages of the global batch.
-Shapes: b queries of this process, N = B·n passages of all processes (row i·n is the positive of query i), D width.
+L_i = -s(q_i, p_i0) + log sum_jk exp s(q_i, p_jk) over all passages of the global batch, and SimLM's extensions (its Eq. 3
+and the form of its released code), where the positive passage, too, is pushed away from negatives.
+Shapes: b queries of this process, B of all, N = B·n passages of all (row i·n is the positive of query i), n group size,
+D width, C columns of the soft-max, P positives of a query.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+FORMS = ("plain", "simlm_code", "eq3_literal")
+
 
 class Contrast(NamedTuple):
-    """loss: mean over the given queries.  first: share of them whose positive scores highest (RR@1), detached."""
+    """loss: mean over the given queries.  first: share of them whose positive scores highest (RR@1), detached.
+
+    group_bn: scores / temperature of every query with its own passages, nothing masked, for distillation.
+    """
 
     loss: Tensor
     first: Tensor
+    group_bn: Tensor
 
 
-def scores(queries_bD: Tensor, passages_ND: Tensor, temperature: float) -> Tensor:
-    """Dot products / temperature: [b, N]; at least in float32, under autocast as well."""
-    with torch.autocast(queries_bD.device.type, enabled=False):
-        if queries_bD.dtype in (torch.float16, torch.bfloat16):
-            queries_bD = queries_bD.float()
-        return queries_bD @ passages_ND.to(queries_bD.dtype).T / temperature
+def dot(left_AD: Tensor, right_CD: Tensor) -> Tensor:
+    """Inner products [A, C]; at least in float32, under autocast as well."""
+    with torch.autocast(left_AD.device.type, enabled=False):
+        if left_AD.dtype in (torch.float16, torch.bfloat16):
+            left_AD = left_AD.float()
+        return left_AD @ right_CD.to(left_AD.dtype).T
 
 
 def targets(queries: int, group: int, offset: int = 0, device: torch.device | None = None) -> Tensor:
@@ -31,25 +40,108 @@ def targets(queries: int, group: int, offset: int = 0, device: torch.device | No
     return (offset + torch.arange(queries, device=device)) * group
 
 
-def contrastive_loss(
-    queries_bD: Tensor, passages_ND: Tensor, group: int, temperature: float = 1.0, offset: int = 0
-) -> Contrast:
-    """Contrastive loss of some queries against all passages of the batch.
+def temperature_at(temperature: float, step: int, warmup: int) -> float:
+    """The temperature at an optimiser step: 1 / max(1, min(1, step / warmup) / temperature), without warm-up as given.
 
-    queries_bD: vectors, unit length where the similarity is the cosine.  passages_ND: vectors in the order i·n + j.
-    group: n, passages per query.  offset: number of the first given query within the global batch.
-
-    Raises:
-        ValueError: temperature not positive, or passages that do not belong to the queries.
+    Scores are thus multiplied by 1 at step 0 and by 1 / temperature from step `warmup` on (SimLM's NQ recipe).
     """
+    return 1 / max(1.0, min(1.0, step / warmup) / temperature) if warmup > 0 else temperature
+
+
+def check_contrastive(form: str, temperature: float, temperature_warmup: float = 0) -> None:
+    """Raise ValueError for options that no loss can be made of."""
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    if group < 1 or len(passages_ND) % group or (offset + len(queries_bD)) * group > len(passages_ND):
+    if temperature_warmup < 0 or (temperature_warmup > 0 and temperature > 1):
         raise ValueError(
-            f"group {group}: {len(passages_ND)} passages cannot serve {len(queries_bD)} queries from {offset} on; "
+            f"temperature_warmup={temperature_warmup} lowers the temperature from 1 to temperature={temperature}: "
+            "give 0 for no warm-up, or a temperature of at most 1"
+        )
+
+
+def contrastive_logits(
+    queries: Any, passages: Any, group: int, temperature: float = 1.0, offset: int = 0, form: str = "plain",
+    all_queries: Any = None, known_bN: Tensor | None = None, score: Callable[[Any, Any], Tensor] = dot,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Scores / temperature [b, C], and which of them take no part in the soft-max (True) [b, C].
+
+    The first N columns are query → passages, the target of row i is (offset + i)·n. Arguments as for
+    `contrastive_loss`. By form there are
+    plain: N columns.
+    simlm_code: N + 3B: query → passages, own positive → queries, query → queries, own positive → positives, where the
+        last three leave out the row's own query and positive (finetuning §1.4).
+    eq3_literal: 2N: query → passages, own positive → passages but itself, so that every negative passage stands
+        against the query and against the positive; queries are no negatives.
+    """
+    check_contrastive(form, temperature)
+    if group < 1 or len(passages) % group or (offset + len(queries)) * group > len(passages):
+        raise ValueError(
+            f"group {group}: {len(passages)} passages cannot serve {len(queries)} queries from {offset} on; "
             "every query needs `group` passages"
         )
-    scores_bN = scores(queries_bD, passages_ND, temperature)
-    target_b = targets(len(queries_bD), group, offset, queries_bD.device)
-    first_b = scores_bN.detach().argmax(dim=1) == target_b
-    return Contrast(F.cross_entropy(scores_bN, target_b), first_b.to(scores_bN.dtype).mean())
+    blocks = [score(queries, passages)]
+    target_b = targets(len(queries), group, offset, blocks[0].device)
+    target_bN = torch.arange(len(passages), device=blocks[0].device) == target_b[:, None]
+    known_bN = torch.zeros_like(target_bN) if known_bN is None else known_bN & ~target_bN
+    absent = [known_bN]
+    if form != "plain":
+        positives = passages[::group]
+        own = positives[offset : offset + len(queries)]
+    if form == "simlm_code":
+        everybody = queries if all_queries is None else all_queries
+        if len(everybody) != len(positives):
+            raise ValueError(
+                f"all_queries: {len(everybody)} queries, but {len(positives)} groups of passages; "
+                "gather the queries of all processes as well"
+            )
+        blocks += [score(own, everybody), score(queries, everybody), score(own, positives)]
+        absent += 3 * [(known_bN | target_bN)[:, ::group]]
+    elif form == "eq3_literal":
+        blocks.append(score(own, passages))
+        absent.append(known_bN | target_bN)
+    return torch.cat(blocks, dim=1) / temperature, torch.cat(absent, dim=1)
+
+
+def contrastive_loss(
+    queries: Any, passages: Any, group: int, temperature: float = 1.0, offset: int = 0, form: str = "plain",
+    all_queries: Any = None, known_bN: Tensor | None = None, mask_hard_negatives: bool = False,
+    score: Callable[[Any, Any], Tensor] = dot,
+) -> Contrast:  # fmt: skip
+    """Contrastive loss of some queries against all passages of the batch.
+
+    queries, passages: vectors [b, D] and [N, D] (unit length where the similarity is the cosine), or anything else
+    that can be counted, sliced and scored; passages in the order i·n + j.  group: n, passages per query.
+    offset: number of the first given query within the global batch.  form: see `contrastive_logits`.
+    all_queries: of all processes, needed by `simlm_code` where there are several.
+    known_bN: columns that are positives of the row's query and so no negatives of it; the target itself always counts.
+    mask_hard_negatives: leave the query's own hard negatives out.  score: [A, C] from two sets of vectors.
+
+    Raises:
+        ValueError: temperature not positive, an unknown form, or passages that do not belong to the queries.
+    """
+    logits_bC, absent_bC = contrastive_logits(
+        queries, passages, group, temperature, offset, form, all_queries, known_bN, score
+    )
+    target_b = targets(len(queries), group, offset, logits_bC.device)
+    own_bn = target_b[:, None] + torch.arange(group, device=logits_bC.device)
+    group_bn = logits_bC.gather(1, own_bn)
+    if mask_hard_negatives:
+        absent_bC = absent_bC.scatter(1, own_bn[:, 1:], True)
+    logits_bC = logits_bC.masked_fill(absent_bC, float("-inf"))
+    first_b = logits_bC[:, : len(passages)].detach().argmax(dim=1) == target_b
+    return Contrast(F.cross_entropy(logits_bC, target_b), first_b.to(logits_bC.dtype).mean(), group_bn)
+
+
+def known_positives(passage_N: Tensor, positives_bP: Tensor) -> Tensor:
+    """Which columns are labelled positives of the row's query [b, N]: in-batch passages that would be false negatives.
+
+    passage_N: number of the passage in each column.  positives_bP: numbers of each query's positives, filled with -1.
+    """
+    return (positives_bP[:, :, None] == passage_N).any(1)
+
+
+def scale_gradient(loss: Tensor, scale: float) -> Tensor:
+    """The same value with `scale` times the gradient: 1 / W imitates codes that forget the number of devices W."""
+    return loss if scale == 1 else scale * loss + (1 - scale) * loss.detach()

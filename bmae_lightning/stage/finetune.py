@@ -5,16 +5,19 @@ from typing import Any
 
 import torch
 
-from bmae_lightning.dual_encoder import SIMILARITIES, DualEncoder, save_dual_encoder
+from bmae_lightning.dual_encoder import DualEncoder, check_similarity, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
+from bmae_lightning.grad_cache import GradCache
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
+from bmae_lightning.loss.contrastive import check_contrastive
+from bmae_lightning.loss.distillation import Distillation
 from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
 from bmae_lightning.rank import rank, say
 from bmae_lightning.representation.pooled import PooledRepresentation
@@ -57,11 +60,16 @@ class Finetune(Stage):
         epochs: float | None = None,
         workers: int = 0,
         log_every: int = 1,
+        shared: bool = True,
+        form: str = "plain",
+        temperature_warmup: float = 0.0,
+        contrastive_grad_scale: float = 1.0,
+        mask_known_positives: bool = False,
+        grad_cache: GradCache | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
-        if similarity not in SIMILARITIES:
-            raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        check_similarity(similarity, representation)
+        check_contrastive(form, temperature, temperature_warmup)
         if group < 1:
             raise ValueError(f"group counts the positive, so it is at least 1, got {group}")
         number_of_steps(steps, epochs, 1, 1)
@@ -71,7 +79,16 @@ class Finetune(Stage):
         self.query_length, self.passage_length = query_length, passage_length
         self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
-        self.workers, self.log_every = workers, log_every
+        self.workers, self.log_every, self.shared = workers, log_every, shared
+        self.mask_known_positives = mask_known_positives
+        self.loss_options = {
+            "form": form,
+            "temperature_warmup": temperature_warmup,
+            "contrastive_grad_scale": contrastive_grad_scale,
+            "mask_known_positives": mask_known_positives,
+            "grad_cache": grad_cache,
+            "distillation": distillation,
+        }
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, "retriever1")
@@ -83,11 +100,12 @@ class Finetune(Stage):
         torch.manual_seed(self.seed)
         passages, queries = prepared.passages(), prepared.queries()
         spec = RetrieverSpec(
-            self.representation.pooling,
-            passages.tokenizer_digest,
-            self.similarity,
-            self.query_length,
-            self.passage_length,
+            tokenizer=passages.tokenizer_digest,
+            similarity=self.similarity,
+            query_length=self.query_length,
+            passage_length=self.passage_length,
+            shared=self.shared,
+            **self.representation.record(),
         )
         encoder = self._encoder(context, vocabulary, spec)
         ranking = context.inputs.get("ranking")
@@ -98,9 +116,11 @@ class Finetune(Stage):
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
             f"hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query in a step"
         )
-        collate = RetrieverBatches(groups, queries, passages, vocabulary, self.query_length, self.passage_length)
+        collate = RetrieverBatches(
+            groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives
+        )
         data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
-        model = DualEncoder(encoder, self.representation, self.similarity)
+        model = DualEncoder(encoder, self.representation, self.similarity, self.shared)
         module = RetrieverModule(
             model,
             self.group,
@@ -111,6 +131,7 @@ class Finetune(Stage):
             self.weight_decay,
             self.warmup,
             steps,
+            **self.loss_options,
         )
         with self.logger.of(context) as loggers:
             fit(

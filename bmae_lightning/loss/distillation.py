@@ -1,0 +1,72 @@
+"""Distillation of a teacher's scores over each query's own passages (finetuning §1.7), added to the contrastive loss.
+
+KL(teacher ‖ student), the soft-label cross-entropy (DupMAE, Eq. 15: KL plus the teacher's entropy) or the squared
+difference of the margins positive - negative (MarginMSE). Shapes: B queries, n passages of a query, positive first.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+KINDS = ("kl", "soft_cross_entropy", "margin_mse")
+REDUCTIONS = ("queries", "elements")
+
+
+def distillation_loss(student_Bn: Tensor, teacher_Bn: Tensor, kind: str = "kl", reduction: str = "queries") -> Tensor:
+    """Loss of the student's scores against the teacher's, in float32 or wider (scalar).
+
+    student_Bn: scores / temperature.  teacher_Bn: raw scores, no temperature.
+    reduction: `queries`: the sum over a query's terms, averaged over queries; `elements`: the mean over all terms.
+    A query has n terms, for `margin_mse` n - 1.
+
+    Raises:
+        ValueError: an unknown kind or reduction, other shapes, or margins of groups of one.
+    """
+    check_distillation(kind, reduction)
+    if student_Bn.shape != teacher_Bn.shape:
+        raise ValueError(
+            f"teacher scores have shape {tuple(teacher_Bn.shape)}, the student's {tuple(student_Bn.shape)}; "
+            "one score per passage of a query's own group is needed"
+        )
+    wide = torch.float64 if student_Bn.dtype == torch.float64 else torch.float32
+    student_Bn, teacher_Bn = student_Bn.to(wide), teacher_Bn.to(wide)
+    if kind == "margin_mse":
+        if student_Bn.shape[1] < 2:
+            raise ValueError("kind: margin_mse compares a positive with negatives; a group needs at least 2 passages")
+        terms = ((student_Bn[:, :1] - student_Bn[:, 1:]) - (teacher_Bn[:, :1] - teacher_Bn[:, 1:])).square()
+    elif kind == "kl":
+        terms = F.kl_div(student_Bn.log_softmax(1), teacher_Bn.log_softmax(1), reduction="none", log_target=True)
+    else:
+        terms = -teacher_Bn.softmax(1) * student_Bn.log_softmax(1)
+    return terms.sum(1).mean() if reduction == "queries" else terms.mean()
+
+
+def check_distillation(kind: str, reduction: str) -> None:
+    """Raise ValueError for an unknown kind or reduction."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+
+
+class Distillation:
+    """What a distilled retriever optimises: distillation + alpha · contrastive.
+
+    Args:
+        kind: `kl` | `soft_cross_entropy` | `margin_mse`.
+        reduction: `queries` | `elements`, see `distillation_loss`.
+        alpha: weight of the contrastive loss.
+        mask_hard_negatives: leave a query's own hard negatives out of the contrastive loss.
+    """
+
+    def __init__(
+        self, kind: str = "kl", reduction: str = "queries", alpha: float = 0.2, mask_hard_negatives: bool = False
+    ) -> None:
+        check_distillation(kind, reduction)
+        if alpha < 0:
+            raise ValueError(f"alpha weighs the contrastive loss, so it is at least 0, got {alpha}")
+        self.kind, self.reduction, self.alpha, self.mask_hard_negatives = kind, reduction, alpha, mask_hard_negatives
+
+    def __call__(self, student_Bn: Tensor, teacher_Bn: Tensor) -> Tensor:
+        """`distillation_loss` with these options."""
+        return distillation_loss(student_Bn, teacher_Bn, self.kind, self.reduction)

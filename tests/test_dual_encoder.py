@@ -1,0 +1,150 @@
+"""Shared and separate encoders (f19), and what is saved of them."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+
+from bmae_lightning.dual_encoder import DualEncoder, load_dual_encoder, save_dual_encoder
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.loss.contrastive import contrastive_loss
+from bmae_lightning.representation.hybrid import HybridRepresentation
+from bmae_lightning.representation.pooled import PooledRepresentation
+from bmae_lightning.representation.projected import ProjectedRepresentation
+from bmae_lightning.representation.vectors import Vectors, score
+from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.vocabulary import Vocabulary
+
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
+REPRESENTATIONS = {
+    "cls": lambda: PooledRepresentation("cls"),
+    "projected": lambda: ProjectedRepresentation("mean", 5),
+    "hybrid": lambda: HybridRepresentation("cls", 5, 7, "relu", "exclude"),
+    "lexical": lambda: HybridRepresentation("cls", 0, 7),
+}
+
+
+def build(representation="cls", similarity="dot", shared=True):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
+    return DualEncoder(encoder, REPRESENTATIONS[representation](), similarity, shared)
+
+
+def texts(model, count, seed):
+    draw = np.random.default_rng(seed)
+    return model.encoder.vocabulary.pad([draw.integers(5, 45, int(draw.integers(1, 9))) for _ in range(count)], 10)
+
+
+def loss(model, detached=None):
+    """A contrastive loss in which the vectors of one side may be constants."""
+    sides = [model(texts(model, 3, 1), passages=False), model(texts(model, 6, 2), passages=True)]
+    if detached is not None:
+        sides[detached] = Vectors(*(tensor.detach() for tensor in sides[detached].tensors()))
+    return contrastive_loss(*sides, 2, score=score).loss
+
+
+def gradients(model, encoder, **options):
+    model.zero_grad()
+    loss(model, **options).backward()
+    return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+
+def test_f19_a_shared_encoder_receives_both_sides_and_separate_ones_their_own():
+    model = build().double()
+    whole = gradients(model, model.encoder)
+    query_side, passage_side = gradients(model, model.encoder, detached=1), gradients(model, model.encoder, detached=0)
+    assert set(whole) == set(query_side)
+    for name in whole:
+        torch.testing.assert_close(whole[name], query_side[name] + passage_side[name], rtol=0, atol=1e-12)
+
+    model = build(shared=False).double()
+    pairs = list(zip(model.encoder.parameters(), model.passage_encoder.parameters(), strict=True))
+    assert all(torch.equal(one, two) and one is not two for one, two in pairs)
+    assert loss(model).item() == pytest.approx(loss(build().double()).item(), abs=1e-12)
+    for encoder, side in ((model.encoder, query_side), (model.passage_encoder, passage_side)):
+        found = gradients(model, encoder)
+        assert all(torch.allclose(found[name], side[name], rtol=0, atol=1e-12) for name in side)
+    torch.optim.SGD(model.parameters(), 0.1).step()
+    assert any(not torch.equal(one, two) for one, two in pairs)
+
+
+def test_f19_a_shared_encoder_is_saved_once(tmp_path):
+    names = list(build().state_dict())
+    assert not [name for name in names if name.startswith("passage_encoder")]
+    assert len(list(build(shared=False).state_dict())) == 2 * len(names)
+    for shared in (True, False):
+        save(build(shared=shared), tmp_path / str(shared))
+        weights = list((tmp_path / str(shared)).rglob("model.safetensors"))
+        assert len(weights) == (1 if shared else 2)
+
+
+def save(model, directory):
+    (directory / "tokenizer").mkdir(parents=True)
+    BertTokenizerFast(vocab={token: i for i, token in enumerate(TOKENS)}).save_pretrained(directory / "tokenizer")
+    spec = RetrieverSpec(
+        tokenizer="digest", similarity=model.similarity, query_length=8, passage_length=10, shared=model.shared,
+        **model.representation.record(),
+    )  # fmt: skip
+    save_dual_encoder(model, spec, directory / "tokenizer", directory)
+    return spec
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("representation", list(REPRESENTATIONS))
+def test_a_loaded_retriever_makes_the_same_vectors(representation, shared, tmp_path):
+    model = build(representation, shared=shared).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # so that the two encoders differ
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    spec = save(model, tmp_path / "retriever")
+    loaded, found = load_dual_encoder(tmp_path / "retriever", dropout=0.3)
+    assert found == spec
+    assert not loaded.training
+    assert loaded.encoder.config.hidden_dropout_prob == 0.3
+    assert loaded.shared == shared
+    for passages in (False, True):
+        one, two = model(texts(model, 4, 3), passages=passages), loaded(texts(model, 4, 3), passages=passages)
+        assert all(torch.equal(a, b) for a, b in zip(one.tensors(), two.tensors(), strict=True))
+    if not shared:
+        assert (
+            not torch.equal(loaded(texts(model, 4, 3), passages=False).dense_BD, two.dense_BD)
+            or not two.dense_BD.numel()
+        )
+
+
+def test_records_of_older_versions_load(tmp_path):
+    save(build(), tmp_path)
+    (tmp_path / "retriever_spec.json").write_text(
+        '{"pooling": "cls", "tokenizer": "d", "similarity": "cos", "query_length": 8, "passage_length": 9, '
+        '"query_prefix": "", "passage_prefix": ""}'
+    )
+    model, spec = load_dual_encoder(tmp_path)
+    assert (spec.shared, spec.dense, spec.lexical) == (True, None, 0)
+    norms_B = model(texts(model, 3, 0), passages=True).dense_BD.norm(dim=1)
+    torch.testing.assert_close(norms_B, torch.ones(3))
+
+
+def test_the_head_is_trained_only_where_it_is_used():
+    for name in REPRESENTATIONS:
+        model = build(name).train()
+        loss(model).backward()
+        assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+        assert model.encoder.masked_lm.cls.predictions.bias.requires_grad == (name in ("hybrid", "lexical"))
+
+
+def test_mistakes(tmp_path):
+    with pytest.raises(ValueError, match="similarity: cos is for dense"):
+        build("hybrid", "cos")
+    with pytest.raises(ValueError, match="similarity must be one of dot, cos"):
+        build("cls", "euclid")
+    save(build("projected"), tmp_path)
+    (tmp_path / "representation.safetensors").unlink()
+    with pytest.raises(BadInput, match="representation.safetensors"):
+        load_dual_encoder(tmp_path)
+    with pytest.raises(BadInput, match="no retriever"):
+        load_dual_encoder(tmp_path / "nowhere")
