@@ -118,18 +118,20 @@ class Texts:
         batch = {}
         for name in streams:
             store = self.streams[name]
-            tokens = self.vocabulary.pad([store[row] for row in rows], self.length)
+            start, end = store.offsets[rows], store.offsets[rows + 1]
+            places = [slice(*place) for place in zip(start.tolist(), end.tolist(), strict=True)]
+            tokens = self.vocabulary.pad([store.tokens[place] for place in places], self.length)
             wanted = values if name == "passage" else ()
-            numbers = {value: self.pad(value, rows, tokens) for value in wanted}
+            numbers = {value: self.pad(self.values[value], places, tokens) for value in wanted}
             batch[name] = Tokens(tokens.ids_BL, tokens.real_BL, numbers)
         return TextBatch(batch, torch.from_numpy(rows), torch.zeros(len(rows)).long())
 
-    def pad(self, value: str, rows: np.ndarray, tokens: Tokens) -> torch.Tensor:
+    def pad(self, flat: np.ndarray, places: list[slice], tokens: Tokens) -> torch.Tensor:
+        """Numbers of the passages' tokens at the places of these tokens."""
         value_BL = np.zeros(tokens.ids_BL.shape, np.float32)
-        flat, offsets = self.values[value], self.passages.offsets
-        for index, row in enumerate(rows):
-            cut = flat[offsets[row] : offsets[row + 1]][: self.length - 2]
-            value_BL[index, 1 : 1 + len(cut)] = cut
+        for value_L, place in zip(value_BL, places, strict=True):
+            cut = flat[place][: self.length - 2]
+            value_L[1 : 1 + len(cut)] = cut
         return torch.from_numpy(value_BL)
 
     def ids(self, row: int, stream: str = "passage") -> list[int]:
@@ -360,7 +362,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
     chosen = parser.parse_args()
     started = time.perf_counter()
-    compiled = native.loops(torch.empty(0)) is not None
+    compiled = native.loops("words", torch.empty(0)) is not None
     print(
         f"batch {chosen.batch}, length {chosen.length}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}, loops {'compiled' if compiled else 'absent: no numba'}"

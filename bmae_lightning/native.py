@@ -1,4 +1,4 @@
-"""The compiled loops for CPU tensors: whether there are any, and how a batch is shared among threads.
+"""The compiled loops of `kernels` for CPU tensors: whether there are any, and how threads share a batch.
 
 Masks cost a CPU 20 to 40 times less in loops than in tensor operations (measured by benchmarks/masking.py); every loop
 has a twin in tensor operations with the same result, which serves GPUs and installations without numba.
@@ -26,20 +26,21 @@ PARTS = 4
 """Parts per thread, for passages of unequal lengths and busy cores."""
 
 
-def loops(tensor: Tensor) -> ModuleType | None:
-    """The module `kernels` if the tensor lies on the CPU and numba works, else None.
+def loops(name: str, tensor: Tensor) -> ModuleType | None:
+    """The compiled loops `kernels.<name>` if the tensor lies on the CPU and numba works, else None.
 
-    The first call of a process loads numba (about a second), the first one of an installation also compiles (seconds).
+    The first call in a process loads numba (about half a second), the first in an installation compiles (seconds).
     """
     if tensor.device.type != "cpu" or torch.compiler.is_compiling():
         return None
-    return _kernels()
+    return kernels(name)
 
 
 @cache
-def _kernels() -> ModuleType | None:
+def kernels(name: str) -> ModuleType | None:
+    """The loops, or None and a warning if numba is there but does not work."""
     try:
-        return import_module("bmae_lightning.kernels")
+        return import_module(f"bmae_lightning.kernels.{name}")
     except ImportError as error:
         if getattr(error, "name", None) != "numba":
             warnings.warn(f"numba does not work here, so masks are made 20 to 40 times slower: {error}", stacklevel=3)
@@ -51,11 +52,6 @@ def array(tensor: Tensor, dtype: torch.dtype = torch.int64) -> np.ndarray:
     if tensor.dtype == dtype and tensor.is_contiguous() and not tensor.requires_grad:
         return tensor.numpy()
     return tensor.detach().to(dtype).contiguous().numpy()
-
-
-def bits(tensor: Tensor) -> np.ndarray:
-    """The same of an int64 tensor, read as unsigned."""
-    return array(tensor).view(np.uint64)
 
 
 _threads: ThreadPoolExecutor | None = None

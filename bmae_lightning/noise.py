@@ -8,7 +8,10 @@ Shapes: B passages, R rows (several masks of one passage), L positions.
 from __future__ import annotations
 
 import hashlib
+import math
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +41,29 @@ def mix(bits: Tensor) -> Tensor:
     return bits ^ _shift(bits, 31)
 
 
+LOG_2, ROOT_HALF = math.log(2), 0x3FE6A09E667F3BCD  # the latter: the bits of the square root of 1/2
+LOG_SERIES = tuple(2 / odd for odd in range(21, 0, -2))
+
+
+def log(value: Tensor) -> Tensor:
+    """Natural logarithm of positive float64 numbers, the same to the last bit on every device and in compiled loops.
+
+    x = m 2^e with m around 1; log m = 2 artanh((m - 1) / (m + 1)) by its series. Only operations that IEEE 754 rounds
+    exactly are used; the relative error is below 1e-15. Other types go to torch.log.
+    """
+    if value.dtype != torch.float64:
+        return value.log()
+    bits = value.view(torch.int64)
+    exponent = (bits - ROOT_HALF) >> 52
+    part = (bits - (exponent << 52)).view(torch.float64)
+    ratio = (part - 1) / (part + 1)
+    square = ratio * ratio
+    series = torch.full_like(ratio, LOG_SERIES[0])
+    for term in LOG_SERIES[1:]:
+        series = series * square + term
+    return exponent.double() * LOG_2 + ratio * series
+
+
 def widest_float(device: torch.device) -> torch.dtype:
     """float64, or float32 on Apple's GPU, which has nothing wider."""
     return torch.float32 if device.type == "mps" else torch.float64
@@ -62,13 +88,24 @@ class Noise:
 
     def keys(self, salt: str) -> Tensor:
         """64 random bits for every passage, from which its numbers under a salt are made: int64 [B]."""
+        if native.loops("texts", self.passage_B):
+            return torch.from_numpy(self.key_bits(salt).view(np.int64))
+        return mix(mix(self.epoch_B * STRIDE + self._start(salt)) + self.passage_B * STRIDE)
+
+    def key_bits(self, salt: str) -> np.ndarray:
+        """The same for compiled loops: uint64 [B]."""
+        key_B = np.empty(len(self.passage_B), np.uint64)
+        loops, epoch_B, passage_B = self._arrays
+        loops.passage_keys(self._start(salt), epoch_B, passage_B, key_B)
+        return key_B
+
+    @cached_property
+    def _arrays(self) -> tuple:
+        return native.loops("texts", self.passage_B), native.array(self.epoch_B), native.array(self.passage_B)
+
+    def _start(self, salt: str) -> int:
         digest = hashlib.blake2b(f"{self.seed}\0{salt}".encode(), digest_size=8).digest()
-        start = _signed(int.from_bytes(digest, "little"))
-        if loops := native.loops(self.passage_B):
-            key_B = torch.empty_like(self.passage_B)
-            loops.passage_keys(start, native.array(self.epoch_B), native.array(self.passage_B), native.bits(key_B))
-            return key_B
-        return mix(mix(self.epoch_B * STRIDE + start) + self.passage_B * STRIDE)
+        return int.from_bytes(digest, "little", signed=True)
 
     def uniform(self, salt: str, length: int, rows: int | None = None) -> Tensor:
         """Numbers in the open interval (0, 1): [B, L], or [B, R, L] when rows = R is given; row 0 is the rowless draw.
@@ -76,12 +113,11 @@ class Noise:
         salt names the use, for instance 'decoders.enhanced/mask'; other salts give independent numbers.
         """
         device = self.passage_B.device
-        key_B = self.keys(salt)
-        if loops := native.loops(key_B):
-            shape = (len(key_B), rows or 1, length)
-            value_BRL = torch.empty(shape, dtype=torch.float64)
-            native.spread(loops.uniform, shape[0], value_BRL.numel(), native.bits(key_B), value_BRL.numpy())
+        if loops := native.loops("texts", self.passage_B):
+            value_BRL = torch.empty((len(self.passage_B), rows or 1, length), dtype=torch.float64)
+            native.spread(loops.uniform, len(value_BRL), value_BRL.numel(), self.key_bits(salt), value_BRL.numpy())
             return value_BRL[:, 0] if rows is None else value_BRL
+        key_B = self.keys(salt)
         row_R = torch.arange(1, (rows or 1) + 1, device=device)
         position_L = torch.arange(1, length + 1, device=device)
         key_BR = mix(key_B[:, None] + row_R * STRIDE)

@@ -93,7 +93,7 @@ def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> To
 
 def half(tokens: Tokens, span: str, vocabulary: Vocabulary) -> Tokens:
     """The first n // 2 of n content tokens, or the others, between [CLS] and [SEP] of their own (MASTER)."""
-    if loops := native.loops(tokens.ids_BL):
+    if loops := native.loops("texts", tokens.ids_BL):
         shape = (len(tokens.ids_BL), (tokens.ids_BL.shape[1] - 1) // 2 + 2)
         source_BL, ids_BL = torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
         real_BL = torch.empty(shape, dtype=torch.bool)

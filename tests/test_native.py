@@ -63,7 +63,7 @@ def masks(rows=LENGTH):
 
 
 def test_loops_are_for_the_cpu():
-    assert native.loops(torch.ones(2, device="meta")) is None
+    assert native.loops("words", torch.ones(2, device="meta")) is None
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 64, 1000])
@@ -109,7 +109,7 @@ def _child(queue):
 def test_forked_processes_draw_the_same(threads):
     """A child of a process whose threads run has none of them and must start its own."""
     expected = masks().numpy().tobytes()
-    assert native._threads is not None or native._kernels() is None
+    assert native._threads is not None or native.kernels("words") is None
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     process = context.Process(target=_child, args=(queue,))
@@ -146,7 +146,7 @@ def test_numba_that_does_not_work_is_named(monkeypatch):
 
     monkeypatch.setattr(native, "import_module", fail)
     with pytest.warns(UserWarning, match="masks are made .* times slower: Numba needs another NumPy"):
-        assert native._kernels.__wrapped__() is None
+        assert native.kernels.__wrapped__("words") is None
 
 
 def test_the_core_is_imported_without_numba():

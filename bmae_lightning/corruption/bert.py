@@ -25,13 +25,13 @@ class BertCorruption(Corruption):
     def corrupt(
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
-        if loops := native.loops(ids_BL):
+        if loops := native.loops("texts", ids_BL):
             new_BL, labels_BL = torch.empty_like(ids_BL), torch.empty_like(ids_BL)
             taken_BL = torch.empty_like(selected_BL)
             loops.corrupt_pieces(
                 native.array(ids_BL), native.array(selected_BL, torch.bool),
                 native.array(vocabulary.special_V, torch.bool),
-                native.bits(noise.keys(f"{salt}/fate")), native.bits(noise.keys(f"{salt}/random")),
+                noise.key_bits(f"{salt}/fate"), noise.key_bits(f"{salt}/random"),
                 self.mask, self.mask + self.random, vocabulary.mask_id, IGNORED,
                 new_BL.numpy(), labels_BL.numpy(), taken_BL.numpy(),
             )  # fmt: skip

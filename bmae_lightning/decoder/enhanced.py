@@ -79,7 +79,7 @@ class EnhancedDecoder(Decoder):
         self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None = None
     ) -> Tensor:
         """Which key (last axis) each row may see, bool [B, L, L]: never itself or padding; padding rows see nothing."""
-        if loops := native.loops(tokens.ids_BL):
+        if loops := native.loops("texts", tokens.ids_BL):
             visible_BLL = torch.empty(*tokens.ids_BL.shape, tokens.ids_BL.shape[1], dtype=torch.bool)
             for index_G, length in length_groups(tokens.real_BL):
                 part, of_part = tokens.map(partial(crop, index_G, length)), noise.of(index_G)

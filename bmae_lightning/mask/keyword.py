@@ -8,8 +8,8 @@ from torch import Tensor
 
 from bmae_lightning.batch import Tokens
 from bmae_lightning.errors import BadInput
-from bmae_lightning.mask.policy import MaskPolicy, budget, first_pieces, group_words, select_words
-from bmae_lightning.noise import Noise
+from bmae_lightning.mask.policy import MaskPolicy, budget, first_pieces, group_words, race_words
+from bmae_lightning.noise import Noise, widest_float
 from bmae_lightning.vocabulary import Vocabulary
 
 
@@ -43,8 +43,6 @@ class KeywordMask(MaskPolicy):
                 "add it to the stages before pre-training"
             )
         words = group_words(tokens, vocabulary, vocabulary.special_V)
-        uniform = noise.uniform(salt, words.size_BW.shape[1], rows)
-        log_weight = first_pieces(words, tokens.values[self.value].to(uniform.dtype))
-        log_weight = log_weight if rows is None else log_weight[:, None]
-        priority = log_weight - uniform.log_().neg_().log_()  # minus the logarithm of the arrival time
-        return select_words(words, priority, budget(words.size_BW.sum(1), self.rate), "overshoot")
+        log_weight_BW = first_pieces(words, tokens.values[self.value]).to(widest_float(tokens.ids_BL.device))
+        room_B = budget(words.size_BW.sum(1), self.rate)
+        return race_words(words, log_weight_BW, noise, salt, room_B, "overshoot", rows)

@@ -17,7 +17,7 @@ from torch import Tensor
 from bmae_lightning import native
 from bmae_lightning.batch import Tokens
 from bmae_lightning.errors import BadInput
-from bmae_lightning.noise import Noise, widest_float
+from bmae_lightning.noise import Noise, log, widest_float
 from bmae_lightning.vocabulary import Vocabulary
 
 FILLS = ("exact", "prefix", "overshoot")
@@ -64,7 +64,7 @@ def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = 
     skip_V: ids that belong to no word, by default [CLS] and [SEP].
     """
     skip_V = vocabulary.skip_V if skip_V is None else skip_V
-    if loops := native.loops(tokens.ids_BL):
+    if loops := native.loops("words", tokens.ids_BL):
         word_BL, size_BW = torch.empty_like(tokens.ids_BL), torch.zeros_like(tokens.ids_BL)
         native.spread(
             loops.group_words, len(word_BL), word_BL.numel(), *_arrays(tokens, skip_V, vocabulary),
@@ -85,7 +85,7 @@ def budget(base_B: Tensor, rate: float) -> Tensor:
 
 def first_pieces(words: Words, value_BL: Tensor) -> Tensor:
     """The value at the first piece of every word: [B, W] of value_BL [B, L]; unused slots hold anything."""
-    if loops := native.loops(words.word_BL):
+    if loops := native.loops("words", words.word_BL):
         start_BW = torch.zeros_like(words.size_BW)
         loops.first_positions(native.array(words.word_BL), start_BW.numpy())
         return value_BL.gather(1, start_BW)
@@ -120,7 +120,7 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     check_fill(fill)
     rowless = priority.ndim == 2
     priority_BRW = priority[:, None] if rowless else priority
-    if loops := native.loops(priority):
+    if loops := native.loops("words", priority):
         mask_BRL = torch.empty((*priority_BRW.shape[:2], words.word_BL.shape[1]), dtype=torch.bool)
         native.spread(
             loops.select_words, len(mask_BRL), mask_BRL.numel(), native.array(priority_BRW, torch.float64),
@@ -162,15 +162,43 @@ def draw_words(
     """
     check_fill(fill)
     skip_V = vocabulary.skip_V if skip_V is None else skip_V
-    if loops := native.loops(tokens.ids_BL):
+    if loops := native.loops("words", tokens.ids_BL):
         mask_BRL = torch.empty((len(tokens.ids_BL), rows or 1, tokens.ids_BL.shape[1]), dtype=torch.bool)
         native.spread(
-            loops.draw_words, len(mask_BRL), mask_BRL.numel(), native.bits(noise.keys(salt)),
+            loops.draw_words, len(mask_BRL), mask_BRL.numel(), noise.key_bits(salt),
             *_arrays(tokens, skip_V, vocabulary), native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
         )  # fmt: skip
         return mask_BRL[:, 0] if rows is None else mask_BRL
     words = group_words(tokens, vocabulary, skip_V)
     return select_words(words, noise.uniform(salt, words.size_BW.shape[1], rows), budget_B, fill)
+
+
+def race_words(
+    words: Words,
+    log_weight_BW: Tensor,
+    noise: Noise,
+    salt: str,
+    budget_B: Tensor,
+    fill: str = "overshoot",
+    rows: int | None = None,
+) -> Tensor:
+    """Weighted sampling of words without replacement: bool [B, (R,) L].
+
+    A word arrives after an exponential time with its weight as rate, and words are taken as they arrive; log_weight_BW:
+    natural logarithms of the weights, float64.
+    """
+    check_fill(fill)
+    if loops := native.loops("words", words.word_BL):
+        mask_BRL = torch.empty((len(words.word_BL), rows or 1, words.word_BL.shape[1]), dtype=torch.bool)
+        native.spread(
+            loops.race_words, len(mask_BRL), 4 * mask_BRL.numel(), noise.key_bits(salt),
+            native.array(log_weight_BW, torch.float64), native.array(words.word_BL), native.array(words.size_BW),
+            native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
+        )  # fmt: skip
+        return mask_BRL[:, 0] if rows is None else mask_BRL
+    log_arrival = log(-log(noise.uniform(salt, words.size_BW.shape[1], rows)))
+    log_weight = log_weight_BW if rows is None else log_weight_BW[:, None]
+    return select_words(words, log_weight - log_arrival, budget_B, fill)
 
 
 def _arrays(tokens: Tokens, skip_V: Tensor, vocabulary: Vocabulary) -> list[np.ndarray]:

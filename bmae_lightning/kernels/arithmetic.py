@@ -1,0 +1,61 @@
+"""What the compiled loops share: the decorators, the arithmetic of noise.py, and its logarithm.
+
+These are noise.py's functions, operation by operation. numba's cache on disk sees only the file of a loop itself: after a
+change here, delete the *.nbi files in __pycache__ of this directory.
+Shapes: W numbers.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+STRIDE = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
+LOG_2, ROOT_HALF = math.log(2), 0x3FE6A09E667F3BCD
+LOG_SERIES = tuple(2 / odd for odd in range(21, 0, -2))
+_12, _27, _30, _31 = (np.uint64(count) for count in (12, 27, 30, 31))
+
+inlined = numba.njit(inline="always", error_model="numpy")
+
+
+def compiled(signature: str):
+    """Compile now, with numba's cache on disk where one can be read and written, without it elsewhere."""
+
+    def decorate(function):
+        try:
+            return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(function)
+        except Exception:  # no writable directory, a full disk, a damaged file; a true error is raised again below
+            return numba.njit(signature, nogil=True, error_model="numpy")(function)
+
+    return decorate
+
+
+@inlined
+def mix(bits):
+    """splitmix64's finaliser, as in noise.py."""
+    bits = (bits ^ (bits >> _30)) * FIRST
+    bits = (bits ^ (bits >> _27)) * SECOND
+    return bits ^ (bits >> _31)
+
+
+@inlined
+def unit(bits):
+    """The number in (0, 1) that noise.py makes of 64 bits."""
+    return (np.float64(bits >> _12) + 0.5) * 2.0**-52
+
+
+@inlined
+def log(bits_W, count, part_W, log_W):
+    """noise.log, operation by operation: log_W of the floats with these bits; part_W is memory."""
+    part_bits_W = part_W.view(np.int64)
+    for w in range(count):
+        part_bits_W[w] = bits_W[w] - ((bits_W[w] - ROOT_HALF) >> 52 << 52)
+    for w in range(count):
+        ratio = (part_W[w] - 1) / (part_W[w] + 1)
+        square = ratio * ratio
+        series = LOG_SERIES[0]
+        for term in LOG_SERIES[1:]:
+            series = series * square + term
+        log_W[w] = np.float64((bits_W[w] - ROOT_HALF) >> 52) * LOG_2 + ratio * series
