@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo table test lint format clean
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,11 @@ $(VENV)/installed-dev: setup.cfg constraints.txt
 
 demo: $(VENV)/installed
 	$(BIN)/python -m bmae_lightning +experiment=retromae
+
+# A table of a paper: make table NAME=retromae_6 ARGS="scale=gpu corpus=beir corpus.path=DIR" (experiments/README.md).
+table: $(VENV)/installed
+	@test -n "$(NAME)" || { echo "make table NAME=...: one of $(basename $(notdir $(wildcard experiments/table/*.yaml)))"; exit 2; }
+	$(BIN)/python -m bmae_lightning -cd experiments +table=$(NAME) $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

@@ -31,6 +31,11 @@ class Tokens:
         values = {name: function(value) for name, value in self.values.items()}
         return Tokens(function(self.ids_BL), function(self.real_BL), values)
 
+    def segments(self, sep_id: int) -> Tensor:
+        """Token types: 1 at real positions behind the first [SEP], 0 elsewhere, int64 [B, L]."""
+        separator_BL = self.ids_BL == sep_id
+        return ((separator_BL.cumsum(1) - separator_BL.long() > 0) & self.real_BL).long()
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Tokens:
         return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
@@ -62,10 +67,19 @@ class TextBatch:
         return self.map(lambda tensor: tensor[:count])
 
 
-def pad_rows(rows: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: int, max_length: int) -> Tokens:
+def pad_rows(
+    rows: Sequence[np.ndarray],
+    *,
+    cls_id: int,
+    sep_id: int,
+    pad_id: int,
+    max_length: int,
+    values: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> Tokens:
     """Rows of content ids as Tokens: cut from the right to max_length - 2, [CLS] and [SEP] added, padded alike.
 
-    rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.
+    rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.  values: name -> one array
+    [N_b] per row, cut and padded (by 0) as the ids are, in float32.
     """
     if max_length < 3:
         raise ValueError(f"max_length must leave room for [CLS], a token and [SEP] (at least 3), got {max_length}")
@@ -74,12 +88,18 @@ def pad_rows(rows: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: in
     cut = [row[: max_length - 2] for row in rows]
     size_B = np.fromiter(map(len, cut), dtype=np.int64, count=len(cut))
     position_L = np.arange(int(size_B.max()) + 2)
-    ids_BL = np.full((len(cut), len(position_L)), pad_id, dtype=np.int64)
-    ids_BL[(position_L >= 1) & (position_L <= size_B[:, None])] = np.concatenate(cut)
+    content_BL = (position_L >= 1) & (position_L <= size_B[:, None])
+    ids_BL = np.full(content_BL.shape, pad_id, dtype=np.int64)
+    ids_BL[content_BL] = np.concatenate(cut)
     ids_BL[:, 0] = cls_id
     ids_BL[np.arange(len(cut)), size_B + 1] = sep_id
     real_BL = position_L < size_B[:, None] + 2
-    return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(real_BL))
+    padded = {}
+    for name, numbers in (values or {}).items():
+        value_BL = np.zeros(content_BL.shape, dtype=np.float32)
+        value_BL[content_BL] = np.concatenate([row[: max_length - 2] for row in numbers])
+        padded[name] = torch.from_numpy(value_BL)
+    return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(real_BL), padded)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bmae_lightning.batch import TextBatch
 from bmae_lightning.decoder.decoder import Decoder, Encoded, guess, share
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.generator.generator import Generator
 from bmae_lightning.loss.vocabulary import TokenLoss
 from bmae_lightning.noise import Noise
 from bmae_lightning.objective.masked import MaskedObjective
@@ -44,7 +45,7 @@ class BottleneckMAE(nn.Module):
     """encoder; bottleneck: hidden states -> one vector; views: what the encoder is shown; decoders: what is recovered.
 
     seed: of the masks.  objective: what the encoder itself learns from its views, by default a masked language model.
-    generator: network that replaces tokens where a corruption asks for one.
+    generator: a built network that replaces tokens, for corruptions that ask for one; left out where none does.
     Raises ValueError for a decoder that names an unknown view, and for parts that do not fit (see `check`).
     """
 
@@ -56,33 +57,35 @@ class BottleneckMAE(nn.Module):
         decoders: dict[str, Decoder],
         seed: int = 0,
         objective: Objective | None = None,
-        generator: nn.Module | None = None,
+        generator: Generator | None = None,
     ):
         super().__init__()
-        check(views, decoders)
+        check(views, decoders, generator)
         objective = objective or MaskedObjective()
         if objective.weight:
             objective.build(encoder)
         for name, decoder in decoders.items():
             decoder.build(encoder, {other: decoders[other] for other in list(decoders)[: list(decoders).index(name)]})
-        used = views if objective.weight else {decoder.view for decoder in decoders.values()}
         self.encoder = encoder
         self.bottleneck = bottleneck
-        self.views = nn.ModuleDict({name: view for name, view in views.items() if name in used})
+        self.views = nn.ModuleDict(used_views(views, decoders, objective))
         self.decoders = nn.ModuleDict(decoders)
         self.objective = objective
-        self.generator = generator
         self.seed = seed
-        for module in self.modules():
-            if hasattr(module, "corruption"):
-                module.corruption.bind(generator)
+        corruptions = [module.corruption for module in self.modules() if hasattr(module, "corruption")]
+        for corruption in corruptions:
+            corruption.bind(generator)
+        self.generator = generator if any(corruption.generates for corruption in corruptions) else None
+        if not any(part.uses_head for part in (*decoders.values(), *[objective] * bool(objective.weight))):
+            encoder.freeze_head()  # parameters without a gradient would stop distributed training
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of every loss."""
         own = {f"encoder/{name}": self.objective.weight for name in self.views if self.objective.weight}
-        if self.generator is not None:
-            own |= {f"generator/{name}": self.generator.weight for name in self.views}
+        if self.generator is not None and self.generator.trained:
+            generating = [name for name, view in self.views.items() if view.corruption.generates]
+            own |= {f"generator/{name}": self.generator.weight for name in generating}
         return own | {name: decoder.weight for name, decoder in self.decoders.items()}
 
     @property
@@ -132,8 +135,9 @@ class BottleneckMAE(nn.Module):
         texts = {name: seen.masked for name, seen in encoded.items()}
         made: dict[str, tuple[Tensor, Tensor]] = {}
         for name, text in texts.items():
-            ids_BL = guess(self.encoder, encoded[name].hidden_BLD, text.labels_BL, text.tokens.ids_BL)
-            made[f"encoder/{name}"] = (ids_BL, text.tokens.real_BL)
+            if self.objective.uses_head:
+                ids_BL = guess(self.encoder, encoded[name].hidden_BLD, text.labels_BL, text.tokens.ids_BL)
+                made[f"encoder/{name}"] = (ids_BL, text.tokens.real_BL)
         for name, decoder in self.decoders.items():
             decoded = decoder.decode(self.encoder, encoded[decoder.view], batch, noise, f"decoders.{name}")
             ids_BL = decoder.rebuilt(self.encoder, decoded)
@@ -151,12 +155,46 @@ class BottleneckMAE(nn.Module):
         ]
 
 
-def check(views: Mapping[str, View], decoders: Mapping[str, Decoder]) -> None:
+def used_views(views: Mapping[str, View], decoders: Mapping[str, Decoder], objective: Objective) -> dict[str, View]:
+    """The views that are encoded: those that a decoder reads, and with an objective those that stand `alone`.
+
+    Raises ValueError if there is none, so that nothing would be learned.
+    """
+    read = {decoder.view for decoder in decoders.values()}
+    used = {name: view for name, view in views.items() if name in read or (view.alone and objective.weight)}
+    if not used:
+        raise ValueError(
+            "nothing would be learned: there is no decoder, and no view on which the encoder has an objective of its own; "
+            "add a decoder, the view `passage`, or objective=masked"
+        )
+    return used
+
+
+def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator: Generator | None = None) -> None:
     """Whether the parts fit each other, before anything is built.
 
     Raises ValueError for a decoder with an unknown view, and for a mask that relates to the encoder's selection where
-    there is none: in a view, or in a decoder whose text is not that of its view.
+    there is none: in a view, or in a decoder whose text is not that of its view. Also for a corruption without the
+    generator that it asks for, for a generator that would learn from no view, and for a name that torch's modules cannot
+    have.
     """
+    for name in (*views, *decoders):
+        if "." in name or hasattr(nn.ModuleDict(), name):
+            raise ValueError(f"torch has another use for the name {name!r}; give the view or decoder another one")
+    corruptions = {f"view.{name}.corruption": view.corruption for name, view in views.items()}
+    taught = any(corruption.generates for corruption in corruptions.values())
+    shown = {name: getattr(decoder, "shown", None) for name, decoder in decoders.items()}
+    corruptions |= {f"decoders.{name}.corruption": view.corruption for name, view in shown.items() if view is not None}
+    for key, corruption in corruptions.items():
+        if corruption.generates and generator is None:
+            raise ValueError(
+                f"{key} asks for a generator, but there is none; set pretrain.generator (see conf/generator)"
+            )
+    if generator is not None and generator.trained and not taught:
+        raise ValueError(
+            "generator.train: the generator learns from what the encoder reads, but no view has the corruption `replace`; "
+            "give it to a view or set generator.train=false"
+        )
     for name, view in views.items():
         if view.mask.relative:
             raise ValueError(

@@ -128,15 +128,18 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def explain(error: Exception, overrides: list[str]) -> str:
-    """One line for an error of Hydra or OmegaConf while composing, with the nearest valid name where there is one."""
+def explain(error: Exception, overrides: list[str], directories: typing.Sequence[Path] = ()) -> str:
+    """One line for an error of Hydra or OmegaConf while composing, with the nearest valid name where there is one.
+
+    directories: where else than in `conf/` YAML files were looked for.
+    """
     text = str(error).strip()
     if override := getattr(error, "override", None):
         return f"{override}: not in Hydra's override grammar ({text.splitlines()[0]}); quote it, as in 'key=[a,b]'"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, option = match.groups()
-        directory = config_directory() / group
-        options = [path.stem for path in directory.glob("*.yaml")]
+        places = (config_directory(), *directories)
+        options = [path.stem for directory in places for path in (directory / group).glob("*.yaml")]
         return f"{group}={option}: there is no such option{nearest(option, options)}"
     if match := re.search(r"Could not (?:override|delete) '([^']+)'", text):
         name = match.group(1)

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bmae_lightning.configuration import build, nearest
+from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.errors import BadInput
 from bmae_lightning.pipeline import Pipeline, plan
 from bmae_lightning.rank import rank, say
@@ -24,18 +24,17 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if missing := OmegaConf.missing_keys(cfg):
         key = min(missing)
         raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
-    config["output_dir"] = str(Path(config["output_dir"]).absolute())
     for group in INSTANCES:
-        for name, node in config[group].items():
-            if not isinstance(node, dict) or "_target_" not in node:
-                others = [other for other in config[group] if other != name]
-                raise BadInput(f"{group}.{name} is no known instance{nearest(name, others)}")
+        _drop_unselected(cfg, hydra_cfg, group)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
+    _check_groups(config, hydra_cfg)
+    config["output_dir"] = str(Path(config["output_dir"]).absolute())
     corpus = build(config["corpus"], "corpus")
-    nodes = plan(config, config["name"], {"prepare": corpus.identity()})
+    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _generated(config))
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
-    Pipeline(nodes, selected, config["name"], output_dir, _origins(cfg), corpus.splits()).run()
+    group = config["group"] or config["name"]
+    Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
     if rank() == 0:
         run_dir = Path(hydra_cfg.runtime.output_dir)
         overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
@@ -48,6 +47,44 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             show(nodes["report"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
+    """Refuse `+group=option` where there is no such group: Hydra would take it for a new key, and nothing would read it."""
+    for item in hydra_cfg.overrides.task:
+        key = item[1:].partition("=")[0]
+        if item.startswith("+") and isinstance(config.get(key), str) and key not in hydra_cfg.runtime.choices:
+            groups = [path.name for path in config_directory().iterdir() if path.is_dir()]
+            raise BadInput(
+                f"{item}: there is no group {key!r} (tables of papers and their rows need -cd experiments)"
+                f"{nearest(key, groups)}"
+            )
+
+
+def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None:
+    """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
+
+    Raises:
+        BadInput: settings for something that the group does not offer, or that the command itself names.
+    """
+    sources = [Path(source.path) for source in hydra_cfg.runtime.config_sources if source.schema == "file"]
+    offered = {path.stem for source in sources for path in (source / group).glob("*.yaml")}
+    typed = {override.lstrip("+").split("=")[0] for override in hydra_cfg.overrides.task}
+    left = [name for name, node in cfg[group].items() if not isinstance(node, DictConfig) or "_target_" not in node]
+    for name in left:
+        if name not in offered:
+            known = {other for other in cfg[group] if other not in left} | offered
+            raise BadInput(f"{group}.{name} is no known instance{nearest(name, known)}")
+        if any(key.startswith(f"{group}.{name}.") for key in typed):
+            raise BadInput(f"{group}.{name} is set but not selected: add {name} to {group}=[…]")
+        with open_dict(cfg):
+            del cfg[group][name]
+
+
+def _generated(config: dict[str, Any]) -> dict[str, str]:
+    """What the generate stage depends on apart from its options: the content of the user's own file."""
+    texts = build(config.get("generate", {}).get("texts"), "generate.texts")
+    return {"generate": texts.identity()} if texts else {}
 
 
 def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:

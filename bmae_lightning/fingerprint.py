@@ -8,12 +8,15 @@ import hashlib
 import json
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a stage writes something that earlier readers would misunderstand."""
 
 EXECUTION_KEYS = frozenset(
-    {"logger", "workers", "log_every", "checkpoint", "samples", "enable_progress_bar", "enable_model_summary", "title"}
-)
+    {
+        "logger", "workers", "threads", "memory_gb", "log_every", "checkpoint", "samples", "diagnostics",
+        "enable_progress_bar", "enable_model_summary", "title",
+    }
+)  # fmt: skip
 """Names of options that change how a stage is executed or watched, never what it computes."""
 
 

@@ -12,6 +12,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from bmae_lightning import native
+
 
 def _signed(value: int) -> int:
     """The int64 with the same 64 bits as the unsigned value."""
@@ -54,15 +56,32 @@ class Noise:
         self.epoch_B = epoch_B
         self.passage_B = passage_B
 
+    def of(self, index_G: Tensor) -> Noise:
+        """The noise of some of the passages, by their places in the batch (int64)."""
+        return Noise(self.seed, self.epoch_B[index_G], self.passage_B[index_G])
+
+    def keys(self, salt: str) -> Tensor:
+        """64 random bits for every passage, from which its numbers under a salt are made: int64 [B]."""
+        digest = hashlib.blake2b(f"{self.seed}\0{salt}".encode(), digest_size=8).digest()
+        start = _signed(int.from_bytes(digest, "little"))
+        if loops := native.loops(self.passage_B):
+            key_B = torch.empty_like(self.passage_B)
+            loops.passage_keys(start, native.array(self.epoch_B), native.array(self.passage_B), native.bits(key_B))
+            return key_B
+        return mix(mix(self.epoch_B * STRIDE + start) + self.passage_B * STRIDE)
+
     def uniform(self, salt: str, length: int, rows: int | None = None) -> Tensor:
         """Numbers in the open interval (0, 1): [B, L], or [B, R, L] when rows = R is given; row 0 is the rowless draw.
 
         salt names the use, for instance 'decoders.enhanced/mask'; other salts give independent numbers.
         """
         device = self.passage_B.device
-        digest = hashlib.blake2b(f"{self.seed}\0{salt}".encode(), digest_size=8).digest()
-        start = _signed(int.from_bytes(digest, "little"))
-        key_B = mix(mix(self.epoch_B * STRIDE + start) + self.passage_B * STRIDE)
+        key_B = self.keys(salt)
+        if loops := native.loops(key_B):
+            shape = (len(key_B), rows or 1, length)
+            value_BRL = torch.empty(shape, dtype=torch.float64)
+            native.spread(loops.uniform, shape[0], value_BRL.numel(), native.bits(key_B), value_BRL.numpy())
+            return value_BRL[:, 0] if rows is None else value_BRL
         row_R = torch.arange(1, (rows or 1) + 1, device=device)
         position_L = torch.arange(1, length + 1, device=device)
         key_BR = mix(key_B[:, None] + row_R * STRIDE)

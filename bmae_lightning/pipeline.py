@@ -127,7 +127,7 @@ class Pipeline:
     Args:
         nodes: from `plan`.
         selected: names of the stages that may run; the others must be done already.
-        group: name of the experiment.
+        group: name of the W&B group.
         output_dir: directory of all outputs.
         origins: stage -> {its option: dotted key where the user sets it}, for messages.
         splits: judged splits of the corpus.
@@ -157,7 +157,9 @@ class Pipeline:
             for key, value in node.config.items():
                 if isinstance(value, dict | list):
                     build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
-            build(node.config, node.stage).preflight(self.splits)
+            stage = build(node.config, node.stage)
+            stage.preflight(self.splits)
+            stage.check_inputs(node.inputs)
 
     def run(self) -> None:
         """Run every node that is not done, in order."""

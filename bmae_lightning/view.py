@@ -13,6 +13,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor, nn
 
+from bmae_lightning import native
 from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.corruption.corruption import Corruption
 from bmae_lightning.loss.vocabulary import TokenLoss
@@ -48,6 +49,7 @@ class View(nn.Module):
     """stream: name of the text in the batch.  span: 'whole', 'first_half' (n // 2 of n content tokens), 'second_half'.
 
     segments: give token type 1 to what follows an inner [SEP] (SimLM's title and text), else all are 0.
+    alone: the encoder's own objective learns from this view even where no decoder reads its bottleneck.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class View(nn.Module):
         stream: str = "passage",
         span: str = "whole",
         segments: bool = False,
+        alone: bool = True,
     ):
         super().__init__()
         self.mask = mask
@@ -64,6 +67,7 @@ class View(nn.Module):
         self.stream = stream
         self.span = check_span(span)
         self.segments = segments
+        self.alone = alone
 
     def forward(
         self, batch: TextBatch, vocabulary: Vocabulary, noise: Noise, salt: str, reference: MaskedText | None = None
@@ -73,16 +77,10 @@ class View(nn.Module):
         reference_BL = reference.selection_in(self.stream, self.span) if reference is not None else None
         selected_BL = self.mask.select(tokens, vocabulary, noise, f"{salt}/mask", reference_BL=reference_BL)
         text = self.corruption.corrupt(tokens.ids_BL, selected_BL, vocabulary, noise, f"{salt}/corruption")
-        types_BL = segment_types(tokens, vocabulary) if self.segments else None
+        types_BL = tokens.segments(vocabulary.sep_id) if self.segments else None
         return MaskedText(
             text.ids_BL, text.labels_BL, text.selected_BL, tokens, self.stream, self.span, types_BL, text.loss
         )
-
-
-def segment_types(tokens: Tokens, vocabulary: Vocabulary) -> Tensor:
-    """1 at real positions behind the first [SEP], 0 elsewhere: int64 [B, L]."""
-    separator_BL = tokens.ids_BL == vocabulary.sep_id
-    return ((separator_BL.cumsum(1) - separator_BL.long() > 0) & tokens.real_BL).long()
 
 
 def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> Tokens:
@@ -95,6 +93,15 @@ def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> To
 
 def half(tokens: Tokens, span: str, vocabulary: Vocabulary) -> Tokens:
     """The first n // 2 of n content tokens, or the others, between [CLS] and [SEP] of their own (MASTER)."""
+    if loops := native.loops(tokens.ids_BL):
+        shape = (len(tokens.ids_BL), (tokens.ids_BL.shape[1] - 1) // 2 + 2)
+        source_BL, ids_BL = torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
+        real_BL = torch.empty(shape, dtype=torch.bool)
+        loops.halve(
+            native.array(tokens.ids_BL), native.array(tokens.real_BL, torch.bool), span == "second_half",
+            vocabulary.pad_id, source_BL.numpy(), ids_BL.numpy(), real_BL.numpy(),
+        )  # fmt: skip
+        return Tokens(ids_BL, real_BL, {name: value.gather(1, source_BL) for name, value in tokens.values.items()})
     content_B1 = (tokens.real_BL.sum(1) - 2).clamp(min=0)[:, None]
     first_B1 = content_B1 // 2
     start_B1, size_B1 = (first_B1, content_B1 - first_B1) if span == "second_half" else (first_B1 * 0, first_B1)

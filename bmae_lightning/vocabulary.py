@@ -6,7 +6,7 @@ Shapes: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bmae_lightning.batch import Tokens, pad_rows
 from bmae_lightning.errors import BadInput
+from bmae_lightning.function_words import function_flags
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,12 +29,14 @@ class Vocabulary(nn.Module):
 
     special_V: [PAD] [UNK] [CLS] [SEP] [MASK], never labelled or replaced by a masked-language-model corruption.
     skip_V: [CLS] and [SEP], which belong to no word.  continuation_V: pieces that start with `##`.
+    function_V: English function words and punctuation.
     Raises BadInput for a tokenizer that is not a fast WordPiece tokenizer or that lacks one of the five special tokens.
     """
 
     special_V: Tensor
     skip_V: Tensor
     continuation_V: Tensor
+    function_V: Tensor
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -63,9 +66,19 @@ class Vocabulary(nn.Module):
         vocabulary._fill(list(tokens), SPECIAL_TOKENS, "the token list")
         return vocabulary
 
-    def pad(self, rows: Sequence[np.ndarray], max_length: int) -> Tokens:
-        """Rows of content ids as Tokens, see `pad_rows`."""
-        return pad_rows(rows, cls_id=self.cls_id, sep_id=self.sep_id, pad_id=self.pad_id, max_length=max_length)
+    def is_special(self, ids_BL: Tensor) -> Tensor:
+        """Where ids are [PAD] [UNK] [CLS] [SEP] [MASK]: bool, the shape of ids_BL."""
+        return self.special_V.index_select(0, ids_BL.flatten()).view_as(ids_BL)
+
+    def pad(
+        self,
+        rows: Sequence[np.ndarray],
+        max_length: int,
+        values: Mapping[str, Sequence[np.ndarray]] | None = None,
+    ) -> Tokens:
+        """Rows of content ids, and numbers at them, as Tokens, see `pad_rows`."""
+        special = {"cls_id": self.cls_id, "sep_id": self.sep_id, "pad_id": self.pad_id}
+        return pad_rows(rows, **special, max_length=max_length, values=values)
 
     def _fill(self, tokens: list[str], special: dict[str, str | None], source: str) -> None:
         super().__init__()
@@ -85,3 +98,4 @@ class Vocabulary(nn.Module):
         self.register_buffer("special_V", special_V, persistent=False)
         self.register_buffer("skip_V", skip_V, persistent=False)
         self.register_buffer("continuation_V", continuation_V, persistent=False)
+        self.register_buffer("function_V", function_flags(tokens), persistent=False)

@@ -16,14 +16,19 @@ TINY = [
 
 
 def write_collection(directory: Path, passages: int = 60) -> Path:
-    """Passages over a made-up vocabulary; a query is a few words of its passage."""
+    """Passages over a made-up vocabulary, three to a document; a query is a few words of its passage."""
+
+    def place(i: int) -> dict:
+        return {"doc_id": f"d{i // 3}", "position": i % 3}
+
     draw = random.Random(7)
     words = ["".join(draw.choice("bdfgklmnprstvz") + draw.choice("aeiou") for _ in range(3)) for _ in range(300)]
     (directory / "qrels").mkdir(parents=True)
     texts = [draw.sample(words, 25) for _ in range(passages)]
     with (directory / "corpus.jsonl").open("w") as file:
         file.writelines(
-            json.dumps({"_id": f"p{i}", "title": "", "text": " ".join(t)}) + "\n" for i, t in enumerate(texts)
+            json.dumps({"_id": f"p{i}", "title": "", "text": " ".join(t), "metadata": place(i)}) + "\n"
+            for i, t in enumerate(texts)
         )
     with (directory / "queries.jsonl").open("w") as file:
         file.writelines(

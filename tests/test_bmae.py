@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
+from bmae_lightning.bmae import BottleneckMAE, used_views
 from bmae_lightning.bottleneck import ClsBottleneck
 from bmae_lightning.corruption.bert import BertCorruption
 from bmae_lightning.corruption.hide import HideCorruption
@@ -271,6 +271,27 @@ def test_only_views_in_use_are_encoded():
 def test_unknown_view():
     with pytest.raises(ValueError, match="decoders.d.view: there is no view 'pasage'; did you mean 'passage'"):
         make(parts={"d": EnhancedDecoder(UniformMask(0.5), view="pasage")})
+
+
+@pytest.mark.parametrize("name", ["half", "values", "training", "a.b"])
+def test_names_that_torch_needs_itself(name):
+    with pytest.raises(ValueError, match=f"another use for the name '{name}'"):
+        make(parts={name: EnhancedDecoder(UniformMask(0.5))})
+
+
+def test_p47_a_view_without_its_decoder_goes_unless_it_stands_alone():
+    views = {
+        "passage": View(UniformMask(0.3), BertCorruption()),
+        "wide": View(UniformMask(0.8), HideCorruption(), alone=False),
+    }
+    both = {"a": EnhancedDecoder(UniformMask(0.5)), "b": EnhancedDecoder(UniformMask(0.5), view="wide")}
+    assert set(make(views=views, parts=both)(batch()).losses) == {"encoder/passage", "encoder/wide", "a", "b"}
+    one = {"a": EnhancedDecoder(UniformMask(0.5))}
+    assert set(make(views=views, parts=one)(batch()).losses) == {"encoder/passage", "a"}
+    with pytest.raises(ValueError, match="nothing would be learned"):
+        used_views({"wide": views["wide"]}, {}, MaskedObjective())
+    with pytest.raises(ValueError, match="nothing would be learned"):
+        used_views(views, {}, MaskedObjective(0.0))
 
 
 def test_rebuild_shows_what_was_seen_and_made():

@@ -105,6 +105,16 @@ def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
     for stage, arm in (("pretrain", "retromae"), ("retriever1", "none")):
         one, two = (losses(metrics(tmp_path / name, stage, arm)) for name in ("one", "two"))
         assert two == [(step, pytest.approx(loss, abs=1e-4)) for step, loss in one]
+    one, two = (metrics(tmp_path / name, "pretrain") for name in ("one", "two"))
+    looks = 0
+    for a, b in zip(one, two, strict=True):
+        assert set(a) == set(b)
+        for name in a:
+            if name.startswith(("bottleneck/", "gradient_share/", "function_words/")):
+                looks += 1
+                if not name.endswith("/shuffled"):  # its partner comes from each device's own batch
+                    assert b[name] == pytest.approx(a[name], rel=1e-3), name
+    assert looks == 2 * 8, "at the first and the last step"
 
 
 def test_a_broken_job_does_not_stop_a_sweep(cli):
@@ -113,13 +123,15 @@ def test_a_broken_job_does_not_stop_a_sweep(cli):
     assert "pretrain (retromae): done in" in output
 
 
-def test_shallow_decoders_and_other_choices_run(cli):
+def test_shallow_decoders_and_other_choices_run(cli, tmp_path):
     output = cli(
         "decoders=[shallow,enhanced]", "decoders.shallow.layers=2", "decoders.shallow.init=last_layers",
         "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean", "corruption@view.passage.corruption=hide",
         "negatives=random", "index=faiss", "logger=csv", "trainer.accumulate_grad_batches=2", "baseline=false",
+        "pretrain.crop=window", "pretrain.length=16", "pretrain.decay_steps=12", "pretrain.lr=0.011",
     )  # fmt: skip
     assert re.search(r"^retromae +\d", output, re.MULTILINE)
+    assert metrics(tmp_path / "outputs", "pretrain")[-1]["lr"] == pytest.approx(0.011 * (12 - 6) / (12 - 1))
 
 
 def test_masks_that_relate_to_the_encoders(cli):
@@ -157,20 +169,27 @@ def test_torchrun_runs_the_same_command(tmp_path, collection):
     assert len(re.findall(r"^report: ", done.stdout, re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("experiment", ["retromae_basic", "dupmae", "condenser", "none"])
-def test_every_experiment_trains(experiment, tmp_path, collection):
-    """`retromae` is what all other tests run."""
-    arguments = [
-        f"+experiment={experiment}",
-        *tools.TINY[1:],
-        f"corpus.path={collection}",
-        "baseline=false",
-        "logger=none",
-    ]
-    output = tools.command(*arguments, cwd=tmp_path)
-    row = "no pre-training" if experiment == "none" else experiment
-    assert re.search(rf"^{row} +\d\.\d", output, re.MULTILINE), output
-    if experiment != "none":
-        lines = metrics(tmp_path / "outputs", "pretrain", experiment)
-        assert len(lines) == 6
-        assert all(0 < line["loss"] < 100 for line in lines)
+EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))
+
+
+def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection):
+    """One comparison table, one group; what the experiments share (statistics, generated texts, BM25) is made once."""
+    output = tools.command(
+        "-m", f"+experiment={','.join(EXPERIMENTS)}", *tools.TINY[1:], f"corpus.path={collection}", "pretrain.steps=3",
+        "retriever1.steps=2", "masked_lm.steps=3", "generate.queries.steps=3", "generate.continuation.steps=3",
+        "baseline=false", "logger=none", cwd=tmp_path,
+    )  # fmt: skip
+    assert len(EXPERIMENTS) >= 12
+    store = tmp_path / "outputs" / "store"
+    for experiment in EXPERIMENTS:
+        row = "no pre-training" if experiment == "none" else experiment
+        table = output[output.rindex("comparison: ") :]
+        assert re.search(rf"^{row} +\d\.\d", table, re.MULTILINE), experiment
+        if experiment != "none":
+            lines = metrics(tmp_path / "outputs", "pretrain", experiment)
+            assert len(lines) == 3
+            assert all(0 < line["loss"] < 100 for line in lines)
+    for stage in ("prepare", "statistics", "masked_lm", "generate", "bm25"):
+        assert len(list(store.glob(f"{stage}-*/done"))) == 1, stage
+    groups = {json.loads(path.read_text())["context"]["group"] for path in store.glob("*/manifest.json")}
+    assert len(groups) == 1

@@ -1,98 +1,35 @@
 """The training code path against the numbers of the published RetroMAE code (tests/golden/README.md §1-2)."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import BertConfig, BertForMaskedLM
+from golden_sets import GivenCorruption, GivenMask, GoldenSet, close, key, tiny_encoder, tiny_vocabulary
 
 from bmae_lightning.batch import TextBatch, Tokens, pad_rows
 from bmae_lightning.bmae import BottleneckMAE
 from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.corruption import Corrupted, Corruption
 from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.mask.policy import MaskPolicy
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
 
-GOLDEN = Path(__file__).parent / "golden"
-SET = GOLDEN / "retromae"
-
-
-class GivenMask(MaskPolicy):
-    """The recorded selection, whatever the noise."""
-
-    def __init__(self, mask):
-        self.mask = mask
-
-    def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
-        return self.mask
-
-
-class GivenCorruption(Corruption):
-    def __init__(self, ids_BL, labels_BL):
-        self.ids_BL, self.labels_BL = ids_BL, labels_BL
-
-    def corrupt(self, ids_BL, selected_BL, vocabulary, noise, salt):
-        return Corrupted(self.ids_BL, self.labels_BL, selected_BL)
-
-
-def vocabulary():
-    return Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
+GOLDEN = GoldenSet("retromae", "enhanced")
 
 
 def build(dtype):
-    inputs = load_file(SET / "inputs.safetensors")
-    bert = json.loads((GOLDEN / "config.json").read_text())["bert"]
-    keys = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    config = BertConfig(
-        **{key: bert[key] for key in (*keys, "max_position_embeddings", "layer_norm_eps", "type_vocab_size")},
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    encoder = Encoder(BertForMaskedLM(config), vocabulary())
+    inputs = GOLDEN.inputs
     view = View(GivenMask(inputs["enc_labels"] >= 0), GivenCorruption(inputs["enc_ids"], inputs["enc_labels"]))
     decoder = EnhancedDecoder(GivenMask(inputs["dec_attn"] == 0))
-    model = BottleneckMAE(encoder, ClsBottleneck(), {"passage": view}, {"enhanced": decoder})
-    weights = load_file(SET / "weights.safetensors")
-    named = dict(model.named_parameters())
-    assert {golden_name(name) for name in named} == set(weights)
-    with torch.no_grad():
-        for name, parameter in named.items():
-            parameter.copy_(weights[golden_name(name)])
+    model = BottleneckMAE(tiny_encoder(), ClsBottleneck(), {"passage": view}, {"enhanced": decoder})
     tokens = Tokens(inputs["dec_ids"], inputs["enc_attn"].bool())
     rows = torch.arange(5)
-    return model.to(dtype), TextBatch({"passage": tokens}, rows, rows * 0), inputs
-
-
-def golden_name(name):
-    return name.replace("encoder.masked_lm.", "encoder.", 1).replace("decoders.enhanced.", "decoder.", 1)
-
-
-def close(value, expected, dtype, kind):
-    value = value.detach().to(torch.float64)
-    expected = torch.as_tensor(expected, dtype=torch.float64)
-    if dtype == torch.float64:
-        bound = 1e-10 + (1e-9 * expected.abs() if kind == "gradient" else 0)
-    elif kind == "gradient":
-        bound = 1e-5 + 5e-5 * expected.abs()
-    else:
-        bound = 1e-5 * expected.abs() if kind == "loss" else 2e-5 * expected.abs().clamp(min=1)
-    assert ((value - expected).abs() <= bound).all(), (kind, (value - expected).abs().max())
+    return GOLDEN.fill(model).to(dtype), TextBatch({"passage": tokens}, rows, rows * 0), inputs
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_losses_logits_bottleneck_and_gradients(dtype):
     model, batch, inputs = build(dtype)
-    key = str(dtype).removeprefix("torch.")
-    expected = json.loads((SET / "expected.json").read_text())
-    numbers = expected[key]
+    numbers = GOLDEN.json("expected.json")[key(dtype)]
 
     output = model(batch)
     losses = {
@@ -108,19 +45,11 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
     encoded = model.encode("passage", batch, noise)
     decoded = model.decoders["enhanced"].decode(model.encoder, encoded, batch, noise, "decoders.enhanced")
     assert torch.equal(decoded.labels_BL, inputs["dec_labels"])
-    close(encoded.bottleneck_BD, load_file(SET / "expected.safetensors")[f"h.{key}"], dtype, "state")
-    for part, hidden_BLD in (("encoder", encoded.hidden_BLD), ("decoder", decoded.hidden_BLD)):
-        row, position, entry = torch.tensor(expected["where"][part]).T
-        close(model.encoder.head(hidden_BLD)[row, position, entry], numbers[f"{part}_logits"], dtype, "state")
+    close(encoded.bottleneck_BD, GOLDEN.bottleneck(dtype), dtype, "state")
+    GOLDEN.check_logits(model, "encoder", encoded.hidden_BLD, dtype)
+    GOLDEN.check_logits(model, "decoder", decoded.hidden_BLD, dtype)
 
-    norms = json.loads((SET / "grad_norms.json").read_text())[key]
-    assert set(norms) == set(losses)
-    for term, loss in losses.items():
-        model.zero_grad()
-        loss.backward(retain_graph=True)
-        for name, parameter in model.named_parameters():
-            norm = parameter.grad.norm() if parameter.grad is not None else torch.tensor(0.0)
-            close(norm, norms[term][golden_name(name)], dtype, "gradient")
+    GOLDEN.check_gradients(model, losses, dtype)
 
 
 def test_visibility_of_the_original_is_a_fixed_point():
@@ -133,8 +62,8 @@ def test_visibility_of_the_original_is_a_fixed_point():
 
 
 def test_padding_of_the_original_collator():
-    record = json.loads((SET / "records.json").read_text())
-    words = vocabulary()
+    record = GOLDEN.json("records.json")
+    words = tiny_vocabulary()
     rows = [np.array(ids) for ids in record["content_ids"]]
     tokens = pad_rows(
         rows,
@@ -143,6 +72,6 @@ def test_padding_of_the_original_collator():
         pad_id=words.pad_id,
         max_length=record["max_seq_length"],
     )
-    inputs = load_file(SET / "inputs.safetensors")
+    inputs = GOLDEN.inputs
     assert torch.equal(tokens.ids_BL, inputs["dec_ids"])
     assert torch.equal(tokens.real_BL, inputs["enc_attn"].bool())

@@ -201,6 +201,20 @@ class ExternalIds(Sequence):
         return self.store.external_id(int(row))
 
 
+def content_encoder(tokenizer) -> tuple[Callable[[list[str]], list[list[int]]], int]:
+    """How stores tokenise: texts -> ids, untruncated, nothing added, names of special tokens as ordinary text; and the
+    size of the vocabulary. The tokenizer is left unchanged."""
+    backend = copy.deepcopy(fast_backend(tokenizer))
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    return encode, max(backend.get_vocab(with_added_tokens=True).values()) + 1
+
+
 def write_token_store(
     directory: str | Path,
     texts: Iterable[str],
@@ -216,17 +230,13 @@ def write_token_store(
     number of texts done since the last call. Raises ValueError if there are more ids than texts or fewer, BadInput as
     the writer does.
     """
-    backend = copy.deepcopy(fast_backend(tokenizer))
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    vocabulary_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+    encode, vocabulary_size = content_encoder(tokenizer)
     with TokenStoreWriter(directory, vocabulary_size, tokenizer_digest(tokenizer)) as writer:
         rows = ((text, str(i)) for i, text in enumerate(texts)) if ids is None else zip(texts, ids, strict=True)
         while chunk := list(islice(rows, batch)):
-            encodings = backend.encode_batch_fast([text for text, _ in chunk], add_special_tokens=False)
-            for (_, external_id), encoding in zip(chunk, encodings, strict=True):
-                writer.append(encoding.ids, external_id)
+            rows_of_ids = encode([text for text, _ in chunk])
+            for (_, external_id), ids in zip(chunk, rows_of_ids, strict=True):
+                writer.append(ids, external_id)
             if progress is not None:
                 progress(len(chunk))
         return writer.commit()

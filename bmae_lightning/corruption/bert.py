@@ -6,7 +6,9 @@ Used by the encoders of RetroMAE, DupMAE, MASTER and CDMAE and by the masked dec
 import torch
 from torch import Tensor
 
+from bmae_lightning import native
 from bmae_lightning.corruption.corruption import Corrupted, Corruption, label_selected, unselect_special
+from bmae_lightning.loss.vocabulary import IGNORED
 from bmae_lightning.noise import Noise
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -23,6 +25,17 @@ class BertCorruption(Corruption):
     def corrupt(
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
+        if loops := native.loops(ids_BL):
+            new_BL, labels_BL = torch.empty_like(ids_BL), torch.empty_like(ids_BL)
+            taken_BL = torch.empty_like(selected_BL)
+            loops.corrupt_pieces(
+                native.array(ids_BL), native.array(selected_BL, torch.bool),
+                native.array(vocabulary.special_V, torch.bool),
+                native.bits(noise.keys(f"{salt}/fate")), native.bits(noise.keys(f"{salt}/random")),
+                self.mask, self.mask + self.random, vocabulary.mask_id, IGNORED,
+                new_BL.numpy(), labels_BL.numpy(), taken_BL.numpy(),
+            )  # fmt: skip
+            return Corrupted(new_BL, labels_BL, taken_BL)
         selected_BL = unselect_special(ids_BL, selected_BL, vocabulary)
         length = ids_BL.shape[1]
         fate_BL = noise.uniform(f"{salt}/fate", length)

@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from bmae_lightning.generator.generator import Generator
 from bmae_lightning.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.noise import Noise
 from bmae_lightning.vocabulary import Vocabulary
@@ -30,10 +31,12 @@ class Corrupted:
 
 
 class Corruption(ABC):
-    """One file per corruption."""
+    """One file per corruption.  generates: whether it asks the model's generator."""
 
-    def bind(self, generator: nn.Module | None) -> None:  # noqa: B027  most need none
-        """Take the model's generator, for corruptions that ask one; ValueError where it is missing."""
+    generates = False
+
+    def bind(self, generator: Generator | None) -> None:  # noqa: B027  most need none
+        """Take the model's generator, for corruptions that ask one."""
 
     @abstractmethod
     def corrupt(
@@ -44,7 +47,7 @@ class Corruption(ABC):
 
 def unselect_special(ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary) -> Tensor:
     """The selection without [PAD] [UNK] [CLS] [SEP] [MASK]."""
-    return selected_BL & ~vocabulary.special_V[ids_BL]
+    return selected_BL & ~vocabulary.is_special(ids_BL)
 
 
 def label_selected(ids_BL: Tensor, selected_BL: Tensor) -> Tensor:

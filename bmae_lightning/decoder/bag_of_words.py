@@ -35,6 +35,8 @@ class BagOfWordsDecoder(Decoder):
     of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not tokens.
     """
 
+    reads_bottleneck = False
+
     def __init__(
         self,
         view: str = "passage",

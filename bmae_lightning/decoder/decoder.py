@@ -49,10 +49,14 @@ class Decoded:
 class Decoder(nn.Module, ABC):
     """view: the encoder's view whose bottleneck is read.  stream, span: the text to recover, None for the view's own.
 
-    weight: of its loss.  A constructor only checks and remembers; `build` makes the layers once there is an encoder.
+    weight: of its loss.  uses_head: whether it names tokens by the encoder's vocabulary head.  reads_bottleneck: False for
+    one that reads other states only.  early_layers: encoder layers whose states it reads.  A constructor only checks and
+    remembers; `build` makes the layers once there is an encoder.
     """
 
     early_layers: tuple[int, ...] = ()
+    uses_head = True
+    reads_bottleneck = True
 
     def __init__(self, view: str, stream: str | None, span: str | None, weight: float):
         super().__init__()

@@ -2,15 +2,17 @@
 
 The query stream is bottleneck + position, keys and values are the uncorrupted text with the bottleneck in slot 0; no
 position sees itself, so every content token carries loss.
-Shapes: B passages, L positions (second L: keys), D width, K masks in the pool.
+Shapes: B passages, L positions (second L: keys), D width, K masks to pick from, G passages of similar length.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from bmae_lightning import native
 from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share, with_bottleneck
 from bmae_lightning.encoder.model import Encoder
@@ -22,6 +24,7 @@ from bmae_lightning.view import take
 QUERIES = ("raw", "embedded")
 ROWS = ("independent", "pooled")
 POOL = 256
+GROUP = 32
 
 
 class EnhancedDecoder(Decoder):
@@ -76,16 +79,35 @@ class EnhancedDecoder(Decoder):
         self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None = None
     ) -> Tensor:
         """Which key (last axis) each row may see, bool [B, L, L]: never itself or padding; padding rows see nothing."""
-        length = tokens.ids_BL.shape[1]
-        rows = length if self.rows == "independent" else min(length, POOL)
-        hidden_BLL = self.mask.select(tokens, encoder.vocabulary, noise, f"{salt}/mask", rows, reference_BL)
-        if self.rows == "pooled":
-            pool_B = tokens.real_BL.sum(1).clamp(1, POOL)
-            pick_BL = noise.below(f"{salt}/pool", length, pool_B)
-            hidden_BLL = hidden_BLL.gather(1, pick_BL[:, :, None].expand(-1, -1, length))
-        self_LL = torch.eye(length, dtype=torch.bool, device=hidden_BLL.device)
+        if loops := native.loops(tokens.ids_BL):
+            visible_BLL = torch.empty(*tokens.ids_BL.shape, tokens.ids_BL.shape[1], dtype=torch.bool)
+            for index_G, length in length_groups(tokens.real_BL):
+                part, of_part = tokens.map(partial(crop, index_G, length)), noise.of(index_G)
+                reference_GK = None if reference_BL is None else crop(index_G, length, reference_BL)
+                hidden_GRK, pick_GK = self.draw(encoder, part, of_part, salt, reference_GK)
+                native.spread(
+                    loops.visible_keys, len(index_G), visible_BLL[0].numel() * len(index_G), native.array(index_G),
+                    native.array(hidden_GRK, torch.bool), native.array(pick_GK), native.array(part.real_BL, torch.bool),
+                    visible_BLL.numpy(),
+                )  # fmt: skip
+            return visible_BLL
+        hidden_BKL, pick_BL = self.draw(encoder, tokens, noise, salt, reference_BL)
+        hidden_BLL = hidden_BKL[torch.arange(len(pick_BL), device=pick_BL.device)[:, None], pick_BL]
+        self_LL = torch.eye(pick_BL.shape[1], dtype=torch.bool, device=pick_BL.device)
         real_BLL = tokens.real_BL[:, :, None] & tokens.real_BL[:, None]
         return real_BLL & ~hidden_BLL & ~self_LL
+
+    def draw(
+        self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Masks [B, K, L] and which of them each row takes: int64 [B, L]."""
+        count, length = tokens.ids_BL.shape
+        pooled = self.rows == "pooled"
+        rows = min(length, POOL) if pooled else length
+        hidden_BKL = self.mask.select(tokens, encoder.vocabulary, noise, f"{salt}/mask", rows, reference_BL)
+        if pooled:
+            return hidden_BKL, noise.below(f"{salt}/pool", length, tokens.real_BL.sum(1).clamp(1, POOL))
+        return hidden_BKL, torch.arange(length, device=hidden_BKL.device).expand(count, -1)
 
     def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
         """The two-stream layer, with the parameters of an ordinary one; the residual is the query stream."""
@@ -111,6 +133,19 @@ class EnhancedDecoder(Decoder):
         if self.query == "raw":
             return bottleneck_BD[:, None] + encoder.position_rows(length)
         return encoder.embed_vectors(bottleneck_BD[:, None].expand(-1, length, -1))
+
+
+def length_groups(real_BL: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Passages of similar length, as their places in the batch and the longest length, to draw no mask of padding."""
+    size_B = real_BL.sum(1)
+    order_B = size_B.argsort()
+    for index_G in order_B.split(GROUP):
+        yield index_G, max(1, int(size_B[index_G[-1]]))
+
+
+def crop(index_G: Tensor, length: int, tensor_BL: Tensor) -> Tensor:
+    """Some passages, cut to a length."""
+    return tensor_BL[:, :length].index_select(0, index_G)
 
 
 def never_empty(visible_BLL: Tensor) -> Tensor:

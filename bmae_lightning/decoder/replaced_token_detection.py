@@ -27,6 +27,8 @@ class Detected(Decoded):
 class ReplacedTokenDetectionDecoder(ShallowDecoder):
     """As `ShallowDecoder`, with binary cross-entropy at every non-special position."""
 
+    uses_head = False
+
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         super().build(encoder, built)
         encoder.detector()

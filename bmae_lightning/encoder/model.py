@@ -84,6 +84,13 @@ class Encoder(nn.Module):
         """Vocabulary logits [..., V] of hidden states [..., D]; the output projection is the word embedding."""
         return self.masked_lm.cls(hidden)
 
+    def freeze_head(self) -> None:
+        """Leave the vocabulary head as it is, for objectives that name no tokens; the embedding it shares goes on learning."""
+        embedding_VD = self.masked_lm.get_input_embeddings().weight
+        for parameter in self.masked_lm.cls.parameters():
+            if parameter is not embedding_VD:
+                parameter.requires_grad_(False)
+
     def detector(self) -> nn.Module:
         """The head that tells replaced tokens from original ones, logits [..., 1]; made at the first call, then shared."""
         if self.detection is None:

@@ -1,11 +1,14 @@
 """Exact nearest neighbours by inner product: blocks of passages are scored one after the other, the best k are kept.
 
+On CPU a block is scored by faiss's brute-force kernel, elsewhere by a matrix product and top-k; both keep the same rows.
 Shapes: Q queries, N passages, D width, M passages of one block, K kept.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,32 +18,47 @@ from bmae_lightning.errors import BadInput
 
 Blocks = Iterable[tuple[int, np.ndarray]]
 QUERIES_AT_ONCE = 2048
+BACKENDS = ("auto", "faiss", "torch")
+BLOCK = {"faiss": 65_536, "torch": 8192}
 
 
 class ExactIndex:
-    """Scores every passage, in float32, without ever holding more than 2048 x block scores."""
+    """Scores every passage, in float32, without ever holding more than 2048 x block scores.
+
+    Args:
+        backend: 'faiss', 'torch', or 'auto': faiss on a CPU where it is installed (not on macOS, where its OpenMP and
+            torch's crash in one process), else torch.
+    """
+
+    def __init__(self, backend: str = "auto") -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        self.backend = backend
 
     def search(
         self,
         passages: np.ndarray | Blocks,
         queries: np.ndarray,
         k: int,
-        block: int = 8192,
+        block: int | None = None,
         device: str = "cpu",
         progress: Callable[[int], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k passages of highest inner product for every query, falling; equal scores: lower row first.
 
         passages: [N, D] array or memory map, any float type, or an iterable of (first row, [M, D]) in any order.
-        queries: [Q, D].  k: clipped to N.  block: passages scored at a time.  device: as torch names it.
+        queries: [Q, D].  k: clipped to N.  block: passages scored at a time, null for the back end's own choice.
+        device: as torch names it.
         progress: called with the number of passages done since the last call.
         Returns scores [Q, K] float32 and rows [Q, K] int64.
 
         Raises:
             BadInput: no passages, other widths, or a vector that is not a number.
         """
-        if k < 1 or block < 1:
+        if k < 1 or (block is not None and block < 1):
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
+        faiss = self._faiss(device)
+        block = block or BLOCK["faiss" if faiss else "torch"]
         queries_QD = _tensor(queries, "cpu")
         best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
         total = 0
@@ -50,7 +68,7 @@ class ExactIndex:
                 total += len(rows_MD)
                 passages_MD = _tensor(rows_MD, device)
                 parts = [
-                    _keep(best_qK, part_qD.to(device) @ passages_MD.T, start, k)
+                    _merge(best_qK, _best_of(part_qD.to(device), passages_MD, start, k, faiss), k)
                     for part_qD, best_qK in zip(
                         queries_QD.split(QUERIES_AT_ONCE), best_QK.split(QUERIES_AT_ONCE), strict=True
                     )
@@ -62,6 +80,23 @@ class ExactIndex:
             raise BadInput("there is no passage to search; encode the corpus first")
         scores_QK, rows_QK = _unpack(best_QK)
         return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+
+    def _faiss(self, device: str) -> Any:
+        """The faiss module if it is to be used, else None."""
+        if self.backend == "torch" or (self.backend == "auto" and (device != "cpu" or sys.platform == "darwin")):
+            return None
+        try:
+            import faiss
+        except ImportError as error:
+            if self.backend == "auto":
+                return None
+            raise BadInput(
+                "index.backend=faiss needs faiss; run: pip install faiss-cpu (or index.backend=torch)"
+            ) from error
+        if device != "cpu":
+            raise BadInput(f"index.backend=faiss scores on the CPU, not on {device}; use index.backend=auto")
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        return faiss
 
 
 def blocks_of(passages: np.ndarray | Blocks, block: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -84,20 +119,44 @@ def _tensor(values: np.ndarray, device: str) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device).float()
 
 
-def _keep(best_QK: Tensor, scores_QM: Tensor, start: int, k: int) -> Tensor:
-    """The best k of what is kept (packed) and a new block of scores."""
-    width = min(k, scores_QM.shape[1])
+def _best_of(queries_QD: Tensor, passages_MD: Tensor, start: int, k: int, faiss: Any) -> Tensor:
+    """The best k of a block whose first row is `start`, packed."""
+    width = min(k, len(passages_MD))
+    if faiss is None or not len(queries_QD):
+        return _keep(queries_QD @ passages_MD.T, start, width)
+    asked = min(width + 1, len(passages_MD))  # one more, to see whether equal scores were cut apart
+    found_QK, columns_QK = faiss.knn(queries_QD.numpy(), passages_MD.numpy(), asked, metric=faiss.METRIC_INNER_PRODUCT)
+    scores_QK, columns_QK = torch.from_numpy(found_QK), torch.from_numpy(columns_QK)
+    _check_finite(scores_QK, columns_QK)
+    packed_QK = _pack(scores_QK[:, :width], columns_QK[:, :width] + start)
+    if asked > width and (tied_Q := scores_QK[:, width] == scores_QK[:, width - 1]).any():
+        for query in tied_Q.nonzero().flatten().split(64):
+            packed_QK[query] = _keep(queries_QD[query] @ passages_MD.T, start, width)
+    return packed_QK
+
+
+def _keep(scores_QM: Tensor, start: int, width: int) -> Tensor:
+    """The best of a block's scores, packed."""
     scores_QK, columns_QK = scores_QM.topk(width, dim=1)
-    if not torch.isfinite(scores_QK).all():
-        raise BadInput("a score is not a finite number: the vectors hold NaN or overflow, so the checkpoint is broken")
+    _check_finite(scores_QK, columns_QK)
     tied_Q = (scores_QM >= scores_QK[:, -1:]).sum(dim=1) > width
     if tied_Q.any():  # equal scores on both sides of the cut, where topk takes any: let the packed rows decide
         rows_M = torch.arange(scores_QM.shape[1], device=scores_QM.device)
         for query in tied_Q.nonzero().flatten().split(64):
             packed = _pack(scores_QM[query], rows_M).topk(width, dim=1).values
             scores_QK[query], columns_QK[query] = _unpack(packed)
-    packed_QK = torch.cat([best_QK, _pack(scores_QK, columns_QK + start)], dim=1)
-    return packed_QK.topk(min(k, packed_QK.shape[1]), dim=1).values
+    return _pack(scores_QK, columns_QK + start)
+
+
+def _merge(best_QK: Tensor, block_QK: Tensor, k: int) -> Tensor:
+    """The best k of what is kept and of a block's best, all packed."""
+    both_QK = torch.cat([best_QK, block_QK], dim=1)
+    return both_QK.topk(min(k, both_QK.shape[1]), dim=1).values
+
+
+def _check_finite(scores_QK: Tensor, columns_QK: Tensor) -> None:
+    if not torch.isfinite(scores_QK).all() or (columns_QK < 0).any():
+        raise BadInput("a score is not a finite number: the vectors hold NaN or overflow, so the checkpoint is broken")
 
 
 def _pack(scores: Tensor, rows: Tensor) -> Tensor:

@@ -1,7 +1,11 @@
 """Fit a LightningModule with the trainer of the configuration: callbacks, loggers, resuming, clean ends."""
 
 import logging
+import signal
+import threading
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +30,11 @@ def fit(
     log_every: int,
     checkpoint: dict[str, float],
     unit: str,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> pl.Trainer:
     """Train for `data.steps` optimiser steps, from the newest checkpoint in `directory` if there is one.
+
+    callbacks: of the stage, beside those that write metrics and checkpoints.
 
     Raises:
         BadInput: devices that do not exist, a batch that cannot be shared out, a checkpoint of another architecture.
@@ -44,7 +51,7 @@ def fit(
         max_steps=data.steps,
         max_epochs=-1,
         logger=loggers,
-        callbacks=[metrics, resume],
+        callbacks=[metrics, resume, *callbacks],
         default_root_dir=directory,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -59,8 +66,20 @@ def fit(
     )
     path = newest_checkpoint(directory / "checkpoints", module)
     module.train()
-    built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    with sigterm_restored():
+        built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     return built
+
+
+@contextmanager
+def sigterm_restored() -> Iterator[None]:
+    """Afterwards SIGTERM does what it did before: Lightning leaves handlers behind, which would swallow it."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
@@ -98,5 +117,6 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     for message in (".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",
                     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*checkpoint directory.*exists.*",
-                    ".*unexpected keyword argument.*", ".*Online softmax.*"):  # fmt: skip
+                    ".*unexpected keyword argument.*", ".*Online softmax.*", ".*predict returned None.*",
+                    ".*in eval mode at the start of training.*"):  # fmt: skip
         warnings.filterwarnings("ignore", message)

@@ -18,7 +18,8 @@ class StepMetrics(pl.Callback):
     """Writes `metrics.jsonl`, feeds the logger, shows progress, stops on a loss that is not a number.
 
     The module leaves `parts` after each batch: name -> (mean, weight). Weighted means over ranks and micro-batches are
-    exact, so a run on two devices logs what one device with the same global batch logs.
+    exact, so a run on two devices logs what one device with the same global batch logs. What it leaves in `once` (name ->
+    number) is written with the line of that step, which is then written whatever `every` says.
 
     Args:
         path: the JSON-lines file; lines beyond the step continued from are dropped.
@@ -54,10 +55,11 @@ class StepMetrics(pl.Callback):
         self.shown = trainer.global_step
         if trainer.is_global_zero:
             self.advance(self.batch_size)
-        if trainer.global_step % self.every and trainer.global_step != self.steps:
+        once, pl_module.once = getattr(pl_module, "once", {}), {}
+        if trainer.global_step % self.every and trainer.global_step != self.steps and not once:
             self._reset()
             return
-        values = {name: mean.compute().item() for name, mean in self.means.items()}
+        values = {name: mean.compute().item() for name, mean in self.means.items()} | once
         self._reset()
         values["loss"] = pl_module.total(values)
         if not math.isfinite(values["loss"]):

@@ -16,8 +16,8 @@ class PretrainModule(pl.LightningModule):
         model: the core model.
         optim, schedule: makers of the optimiser and its schedule.
         lr, weight_decay, warmup: their settings; warm-up below 1 is a share of the steps.
-        steps: optimiser steps in all.
-        loss_norm: `global_mean` or `micro_mean`, see `mean_loss`.
+        steps: of the schedule, at least as many as are trained.
+        loss_norm: see `mean_loss`.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class PretrainModule(pl.LightningModule):
         self.lr, self.weight_decay, self.warmup, self.steps, self.loss_norm = lr, weight_decay, warmup, steps, loss_norm
         self.parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.weights: dict[str, float] = {}
+        self.once: dict[str, float] = {}
 
     def training_step(self, batch: TextBatch, index: int) -> torch.Tensor:
         output = self.model(batch)

@@ -29,5 +29,5 @@ class ComplementMask(MaskPolicy):
         reference_BL: Tensor | None = None,
     ) -> Tensor:
         selected_BL = encoder_selection(reference_BL, "complement")
-        mask_BL = tokens.real_BL & ~vocabulary.special_V[tokens.ids_BL] & ~selected_BL
+        mask_BL = tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL) & ~selected_BL
         return mask_BL if rows is None else mask_BL[:, None].expand(-1, rows, -1)

@@ -27,5 +27,5 @@ class FixedMask(MaskPolicy):
         rows: int | None = None,
         reference_BL: Tensor | None = None,
     ) -> Tensor:
-        mask_BL = tokens.real_BL & ~vocabulary.special_V[tokens.ids_BL] & self.everything
+        mask_BL = tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL) & self.everything
         return mask_BL if rows is None else mask_BL[:, None].expand(-1, rows, -1)

@@ -45,6 +45,6 @@ class KeywordMask(MaskPolicy):
         words = group_words(tokens, vocabulary, vocabulary.special_V)
         uniform = noise.uniform(salt, words.size_BW.shape[1], rows)
         log_weight = first_pieces(words, tokens.values[self.value].to(uniform.dtype))
-        log_arrival = (-uniform.log()).log() - (log_weight if rows is None else log_weight[:, None])
-        base_B = (tokens.real_BL & ~vocabulary.special_V[tokens.ids_BL]).sum(1)
-        return select_words(words, -log_arrival, budget(base_B, self.rate), "overshoot")
+        log_weight = log_weight if rows is None else log_weight[:, None]
+        priority = log_weight - uniform.log_().neg_().log_()  # minus the logarithm of the arrival time
+        return select_words(words, priority, budget(words.size_BW.sum(1), self.rate), "overshoot")

@@ -10,9 +10,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bmae_lightning import native
 from bmae_lightning.batch import Tokens
 from bmae_lightning.errors import BadInput
 from bmae_lightning.noise import Noise, widest_float
@@ -62,6 +64,13 @@ def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = 
     skip_V: ids that belong to no word, by default [CLS] and [SEP].
     """
     skip_V = vocabulary.skip_V if skip_V is None else skip_V
+    if loops := native.loops(tokens.ids_BL):
+        word_BL, size_BW = torch.empty_like(tokens.ids_BL), torch.zeros_like(tokens.ids_BL)
+        native.spread(
+            loops.group_words, len(word_BL), word_BL.numel(), *_arrays(tokens, skip_V, vocabulary),
+            word_BL.numpy(), size_BW.numpy(),
+        )  # fmt: skip
+        return Words(word_BL, size_BW)
     piece_BL = tokens.real_BL & ~skip_V[tokens.ids_BL]
     joins_BL = vocabulary.continuation_V[tokens.ids_BL] & (piece_BL.cumsum(1) > 1)
     word_BL = (piece_BL & ~joins_BL).cumsum(1) - 1
@@ -76,6 +85,10 @@ def budget(base_B: Tensor, rate: float) -> Tensor:
 
 def first_pieces(words: Words, value_BL: Tensor) -> Tensor:
     """The value at the first piece of every word: [B, W] of value_BL [B, L]; unused slots hold anything."""
+    if loops := native.loops(words.word_BL):
+        start_BW = torch.zeros_like(words.size_BW)
+        loops.first_positions(native.array(words.word_BL), start_BW.numpy())
+        return value_BL.gather(1, start_BW)
     begun_BL = words.word_BL.cummax(1).values
     slot_BW = torch.arange(words.size_BW.shape[1], device=begun_BL.device).expand(words.size_BW.shape)
     start_BW = torch.searchsorted(begun_BL, slot_BW.contiguous())
@@ -104,15 +117,24 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     fill 'exact': a word longer than what is left is skipped and the next is tried; 'prefix': selection ends there;
     'overshoot': that word is taken whole and selection ends, so only here can more than budget_B be selected.
     """
+    check_fill(fill)
     rowless = priority.ndim == 2
     priority_BRW = priority[:, None] if rowless else priority
+    if loops := native.loops(priority):
+        mask_BRL = torch.empty((*priority_BRW.shape[:2], words.word_BL.shape[1]), dtype=torch.bool)
+        native.spread(
+            loops.select_words, len(mask_BRL), mask_BRL.numel(), native.array(priority_BRW, torch.float64),
+            native.array(words.word_BL), native.array(words.size_BW), native.array(budget_B), FILLS.index(fill),
+            mask_BRL.numpy(),
+        )  # fmt: skip
+        return mask_BRL[:, 0] if rowless else mask_BRL
     shape = priority_BRW.shape
     order_BRW = priority_BRW.masked_fill((words.size_BW == 0)[:, None], -torch.inf).argsort(
         dim=-1, descending=True, stable=True
     )
     size_BRW = words.size_BW.int()[:, None].expand(shape).gather(-1, order_BRW)
     room_BR1 = budget_B.int()[:, None, None].expand(*shape[:2], 1)
-    if check_fill(fill) == "prefix":
+    if fill == "prefix":
         taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) <= room_BR1)
     elif fill == "overshoot":
         taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) - size_BRW < room_BR1)
@@ -122,6 +144,39 @@ def select_words(words: Words, priority: Tensor, budget_B: Tensor, fill: str = "
     word_BRL = words.word_BL[:, None].expand(*shape[:2], -1)
     mask_BRL = chosen_BRW.gather(-1, word_BRL.clamp(min=0)) & (word_BRL >= 0)
     return mask_BRL[:, 0] if rowless else mask_BRL
+
+
+def draw_words(
+    tokens: Tokens,
+    vocabulary: Vocabulary,
+    noise: Noise,
+    salt: str,
+    budget_B: Tensor,
+    fill: str = "exact",
+    rows: int | None = None,
+    skip_V: Tensor | None = None,
+) -> Tensor:
+    """Whole words in random order, all orders equally likely, up to budget_B pieces: bool [B, (R,) L].
+
+    This is `select_words` on `group_words` by `noise.uniform(salt, L, rows)`, in one pass on the CPU.
+    """
+    check_fill(fill)
+    skip_V = vocabulary.skip_V if skip_V is None else skip_V
+    if loops := native.loops(tokens.ids_BL):
+        mask_BRL = torch.empty((len(tokens.ids_BL), rows or 1, tokens.ids_BL.shape[1]), dtype=torch.bool)
+        native.spread(
+            loops.draw_words, len(mask_BRL), mask_BRL.numel(), native.bits(noise.keys(salt)),
+            *_arrays(tokens, skip_V, vocabulary), native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
+        )  # fmt: skip
+        return mask_BRL[:, 0] if rows is None else mask_BRL
+    words = group_words(tokens, vocabulary, skip_V)
+    return select_words(words, noise.uniform(salt, words.size_BW.shape[1], rows), budget_B, fill)
+
+
+def _arrays(tokens: Tokens, skip_V: Tensor, vocabulary: Vocabulary) -> list[np.ndarray]:
+    """What the compiled loops read to find words."""
+    flags = (tokens.real_BL, skip_V, vocabulary.continuation_V)
+    return [native.array(tokens.ids_BL), *(native.array(flag, torch.bool) for flag in flags)]
 
 
 def _take_what_fits(size_BRW: Tensor, room_BR1: Tensor) -> Tensor:

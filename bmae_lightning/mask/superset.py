@@ -10,9 +10,8 @@ from bmae_lightning.mask.policy import (
     MaskPolicy,
     budget,
     check_fill,
+    draw_words,
     encoder_selection,
-    group_words,
-    select_words,
 )
 from bmae_lightning.noise import Noise
 from bmae_lightning.vocabulary import Vocabulary
@@ -56,6 +55,5 @@ class SupersetMask(MaskPolicy):
             selected_BL = selected_BL[:, None].expand(-1, rows, -1)
         if self.extra <= NEGLIGIBLE:
             return selected_BL
-        words = group_words(tokens, vocabulary)
-        priority = noise.uniform(salt, words.size_BW.shape[1], rows)
-        return selected_BL | select_words(words, priority, budget(tokens.real_BL.sum(1), self.extra), self.fill)
+        room_B = budget(tokens.real_BL.sum(1), self.extra)
+        return selected_BL | draw_words(tokens, vocabulary, noise, salt, room_B, self.fill, rows)

@@ -6,7 +6,7 @@ RetroMAE's enhanced decoding samples the same policy once per position.
 from torch import Tensor
 
 from bmae_lightning.batch import Tokens
-from bmae_lightning.mask.policy import MaskPolicy, budget, check_fill, group_words, select_words
+from bmae_lightning.mask.policy import MaskPolicy, budget, check_fill, draw_words
 from bmae_lightning.noise import Noise
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -40,7 +40,6 @@ class UniformMask(MaskPolicy):
         reference_BL: Tensor | None = None,
     ) -> Tensor:
         skip = self.specials == "skip"
-        words = group_words(tokens, vocabulary, vocabulary.special_V if skip else None)
         base_B = tokens.real_BL.sum(1) - (2 if skip else 0)
-        priority = noise.uniform(salt, words.size_BW.shape[1], rows)
-        return select_words(words, priority, budget(base_B, self.rate), self.fill)
+        skip_V = vocabulary.special_V if skip else None
+        return draw_words(tokens, vocabulary, noise, salt, budget(base_B, self.rate), self.fill, rows, skip_V)

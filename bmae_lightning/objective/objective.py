@@ -13,7 +13,12 @@ from bmae_lightning.view import MaskedText
 
 
 class Objective(nn.Module, ABC):
-    """weight: of the loss, 0 to leave it out; then views that no decoder reads are not encoded either."""
+    """weight: of the loss, 0 to leave it out; then views that no decoder reads are not encoded either.
+
+    uses_head: whether it names tokens by the encoder's vocabulary head.
+    """
+
+    uses_head = True
 
     def __init__(self, weight: float = 1.0):
         super().__init__()

@@ -12,6 +12,8 @@ from bmae_lightning.view import MaskedText
 class ReplacedObjective(Objective):
     """Binary cross-entropy at every non-special position; the head is the encoder's detector."""
 
+    uses_head = False
+
     def build(self, encoder: Encoder) -> None:
         encoder.detector()
 

@@ -1,17 +1,36 @@
-"""After a sweep: one table and one page over all of its jobs."""
+"""A sweep as one experiment: one W&B group for all of its jobs, and at its end one table and one page over them."""
 
+import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
+if TYPE_CHECKING:
+    from bmae_lightning.report.content import Diagnosis
+
 JUDGED = ("bm25", "evaluate")
 """Stages that measure an arm."""
+UNNAMED = ("output_dir=", "logger", "trainer", "stage=")
+"""Overrides that say how a sweep is run, not what it runs over."""
+LONGEST_GROUP = 80
 
 
 class Comparison(Callback):
     """Hydra callback; reads the `result.json` of every job of a sweep."""
+
+    group = ""
+
+    def on_multirun_start(self, config: Any, **_: Any) -> None:
+        """Give all jobs the same `group`, unless the command or the table names one."""
+        from omegaconf import open_dict
+
+        self.group = config.group or sweep_group(list(config.hydra.overrides.task))
+        if config.group is None:
+            with open_dict(config.hydra.overrides):
+                config.hydra.overrides.task.append(f"group='{self.group}'")
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Write report.html and report.json into the sweep's directory and print the table."""
@@ -20,15 +39,30 @@ class Comparison(Callback):
         directory = Path(config.hydra.sweep.dir)
         files = sorted(directory.glob("*/result.json"), key=lambda path: int(path.parent.name))
         if rank() == 0 and len(files) > 1:
-            compare([json.loads(path.read_text(encoding="utf-8")) for path in files], directory)
+            jobs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+            compare(jobs, directory, f"comparison: {self.group}")
 
 
-def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
+def sweep_group(overrides: list[str]) -> str:
+    """A name that says what a sweep runs over, the same when the sweep is started again; at most 80 characters.
+
+    Args:
+        overrides: of the command, with all choices as they stand there.
+    """
+    told = [item.lstrip("+") for item in overrides if not item.lstrip("+").startswith(UNNAMED)]
+    name = re.sub(r"[/\\'\"]", "-", " ".join(told)) or "sweep"
+    if len(name) <= LONGEST_GROUP:
+        return name
+    return f"{name[: LONGEST_GROUP - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "comparison") -> None:
     """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
 
     Args:
         jobs: `overrides` and `nodes` (stage -> directory) of every finished job.
         directory: where report.html and report.json go.
+        title: of the table.
     """
     import dataclasses
 
@@ -37,34 +71,54 @@ def compare(jobs: list[dict[str, Any]], directory: Path) -> None:
     from bmae_lightning.report.page import write_html
     from bmae_lightning.report.table import print_report
 
-    common = set.intersection(*(set(job["overrides"]) for job in jobs))
-    made = [
-        {arm_name(*key.partition("@")[::2]): path for key, path in job["nodes"].items() if key.startswith(JUDGED)}
-        for job in jobs
-    ]
-    arms, curves, settings, seen, subtitle = [], [], {}, set(), ""
-    for job, directories in zip(jobs, made, strict=True):
-        if "report" not in job["nodes"]:
-            continue
+    jobs = [job for job in jobs if "report" in job["nodes"]]
+    arms, curves, diagnoses, settings, subtitle = {}, {}, {}, {}, ""
+    for job in jobs:
         part = read_json(Path(job["nodes"]["report"]) / "report.json")
         subtitle = part.subtitle
-        own = [item for item in job["overrides"] if item not in common and not item.startswith("+experiment=")]
-        differing = " ".join(own)
+        judged = {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.startswith(JUDGED)}
         for arm in part.arms:
-            if directories[arm.name] in seen:
-                continue
-            seen.add(directories[arm.name])
-            shared = len({other.get(arm.name) for other in made}) == 1
-            arms.append(arm if shared else dataclasses.replace(arm, name=f"{arm.name} {differing}".strip()))
-        curves += [
-            dataclasses.replace(curve, title=f"{curve.title} {differing}".strip())
-            for curve in part.curves
-            if curve.title.startswith("Pre-training")
-        ]
+            key = judged[arm.name]
+            row = dataclasses.replace(arm, name=f"{arm.name} {difference(jobs, job, key)}".strip())
+            place = (arm.name, job["nodes"][key])
+            if place not in arms or (row.paper and not arms[place].paper):
+                arms[place] = row
+        for key in (key for key in job["nodes"] if key.startswith("pretrain@")):
+            arm, more = key.partition("@")[2], difference(jobs, job, key)
+            for curve in (curve for curve in part.curves if curve.title == f"Pre-training ({arm})"):
+                named = dataclasses.replace(curve, title=f"{curve.title} {more}".strip())
+                curves.setdefault((arm, job["nodes"][key]), named)
+            for found in (found for found in part.diagnoses if found.arm == arm):  # its figures are on the job's page
+                named = dataclasses.replace(found, arm=f"{arm} {more}".strip(), curves=[])
+                diagnoses.setdefault((arm, job["nodes"][key]), named)
+        common = set.intersection(*(set(other["overrides"]) for other in jobs))
         settings[" ".join(item for item in job["overrides"] if item not in common)] = job["nodes"]["report"]
     if not arms:
         return
-    report = Report("comparison", subtitle, arms, curves, [], settings, [])
+    looks = [merge(list(diagnoses.values()))] if diagnoses else []
+    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks)
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
+
+
+def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str:
+    """The overrides that tell this job's node from nodes of the same key: empty where all are one, or the name is unique.
+
+    An override counts if every job that shares the node says it, and not every job with such a node does.
+    """
+    alike = [set(other["overrides"]) for other in jobs if key in other["nodes"]]
+    same = [set(other["overrides"]) for other in jobs if other["nodes"].get(key) == job["nodes"][key]]
+    telling = set.intersection(*same) - set.intersection(*alike)
+    telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
+    return " ".join(item for item in job["overrides"] if item in telling)
+
+
+def merge(diagnoses: list["Diagnosis"]) -> "Diagnosis":
+    """One table over several runs; what is true of the texts stands once."""
+    from bmae_lightning.report.content import Diagnosis
+
+    rows = [[f"{part.arm}: {name}", *cells] for part in diagnoses for name, *cells in part.rows]
+    texts = {tuple(row): None for part in diagnoses for row in part.texts}
+    steps = {part.when: None for part in diagnoses}
+    return Diagnosis("all jobs", ", ".join(steps), [], diagnoses[0].columns, rows, [list(row) for row in texts])

@@ -5,10 +5,12 @@ Every writer of this package (table, figure, page, machine) takes one `Report`; 
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 FORMAT = 1
+BASELINE = "none"
+"""The arm without pre-training."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 
 
@@ -17,7 +19,7 @@ class Arm:
     """One row of the comparison: a way to rank, judged on `queries` test queries.
 
     `measures` and `paper` (the published values, if any) are keyed by ir_measures names, in the same unit, higher is
-    better; an absent or non-finite value is shown as missing.
+    better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed.
     """
 
     name: str
@@ -25,16 +27,22 @@ class Arm:
     queries: int
     note: str = ""
     paper: dict[str, float] | None = None
+    paper_source: str = ""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One figure of lines: `series` maps a name (an arm or a loss) to its (x, y) points in order of x."""
+    """One figure of lines: `series` maps a name (an arm or a loss) to its (x, y) points in order of x.
+
+    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.
+    """
 
     title: str
     series: dict[str, list[tuple[float, float]]]
     x: str = "step"
     y: str = "loss"
+    dashed: list[str] = field(default_factory=list)
+    linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,21 @@ class Sample:
     original: str
     masked: str
     rebuilt: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the pre-training of one arm does with its bottleneck and its masks: figures, and a table of step `when`.
+
+    `rows` (one per loss) and `texts` (one per kind of text) are printed as they are: a name, then one text per column.
+    """
+
+    arm: str
+    when: str
+    curves: list[Curve]
+    columns: list[str]
+    rows: list[list[str]]
+    texts: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +80,7 @@ class Report:
     samples: list[Sample]
     settings: dict[str, str]
     notes: list[str]
+    diagnoses: list[Diagnosis] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -74,6 +98,7 @@ class Report:
             "samples": [vars(sample) for sample in self.samples],
             "settings": self.settings,
             "notes": self.notes,
+            "diagnoses": [vars(part) | {"curves": list(map(_curve_out, part.curves))} for part in self.diagnoses],
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -92,6 +117,10 @@ class Report:
                 samples=[Sample(**sample) for sample in content["samples"]],
                 settings=content["settings"],
                 notes=content["notes"],
+                diagnoses=[
+                    Diagnosis(**(part | {"curves": list(map(_curve_in, part["curves"]))}))
+                    for part in content.get("diagnoses", [])
+                ],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
@@ -99,7 +128,7 @@ class Report:
 
 def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
-    return "bm25" if stage == "bm25" else "no pre-training" if arm == "none" else arm
+    return "bm25" if stage == "bm25" else "no pre-training" if arm == BASELINE else arm
 
 
 def is_number(value: float | None) -> bool:

@@ -24,7 +24,8 @@ PANELS = 5  # panels side by side
 
 def colours(report: Report) -> dict[str, str]:
     """Colour of every arm and series by name: the same name has the same colour in every figure and table."""
-    names = [arm.name for arm in report.arms] + [name for curve in report.curves for name in curve.series]
+    curves = report.curves + [curve for part in report.diagnoses for curve in part.curves]
+    names = [arm.name for arm in report.arms] + [name for curve in curves for name in curve.series]
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(names))}
 
 
@@ -94,7 +95,7 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
     if not series:
         return ""
     heights = [y for points in series.values() for _, y in points]
-    logarithmic = min(heights) > 0 and max(heights) > 30 * min(heights)
+    logarithmic = not curve.linear and min(heights) > 0 and max(heights) > 30 * min(heights)
     direct = len(series) <= 4 and max(map(text_width, map(printable, series))) < 1.5
     labels = [printable(key) if direct else "\n".join(fold(printable(key), 44)) for key in series]
     across = 2 if wide else 1
@@ -109,13 +110,16 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
     lines, used = [], []
     for i, (key, points) in enumerate(series.items()):
         tint = tints.get(key, PALETTE[i % len(PALETTE)])
-        dash = DASHES[used.count(tint) % len(DASHES)]  # a colour that comes again is dashed
+        turn = curve.dashed.index(key) + 1 if key in curve.dashed else used.count(tint)  # a colour that comes again
+        dash = DASHES[turn % len(DASHES)]
         used.append(tint)
         xs, ys = zip(*points, strict=True)
         (line,) = axes.plot(xs, ys, marker="o" if len(points) == 1 else "", color=tint, linewidth=1.6, markersize=5,
                             gid=f"s{i}", dashes=dash)  # fmt: skip
         lines.append(line)
     _axes(axes, curve, logarithmic)
+    more = max(0.0, _tick_width(axes) - 0.28)  # wide numbers take their room from the lines, not from the label
+    axes.set_position(((box[0] + more) / size[0], box[1] / size[1], (box[2] - more) / size[0], box[3] / size[1]))
     if direct:
         _direct_labels(axes, labels, [points[-1] for points in series.values()], box[3])
     else:
@@ -157,6 +161,12 @@ def _axes(axes: "Axes", curve: Curve, logarithmic: bool) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+
+
+def _tick_width(axes: "Axes") -> float:
+    low, high = axes.get_ylim()
+    shown = [axes.yaxis.get_major_formatter()(y) for y in axes.yaxis.get_majorticklocs() if low <= y <= high]
+    return max(map(text_width, shown), default=0.0)
 
 
 def _direct_labels(axes: "Axes", labels: list[str], ends: list[tuple[float, float]], tall: float) -> None:

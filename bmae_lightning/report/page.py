@@ -7,7 +7,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from bmae_lightning.report.content import Report
+from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
 from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.sample import sample_rows
@@ -24,6 +24,7 @@ main,header,footer{max-width:66rem;margin:auto;padding:0 1.25rem}
 header{padding-top:2rem}
 h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
 h2{font-size:1.2rem;margin:2.2rem 0 .6rem}
+h3{font-size:1rem;margin:1.4rem 0 .5rem;overflow-wrap:anywhere}
 header p,.about,footer{color:var(--soft)}
 header p{margin:.3rem 0 0}.about{margin:.4rem 0;font-size:.9rem}
 footer{font-size:.85rem;padding-bottom:2rem;margin-top:2.5rem}
@@ -45,6 +46,8 @@ figcaption{font-weight:600;margin:0 0 .2rem;overflow-wrap:anywhere}
 svg{display:block;width:100%;height:auto}
 .bars svg{min-width:36rem}
 .curves{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1rem 1.5rem}
+.diagnosis thead th{white-space:normal}
+.diagnosis tbody th{min-width:8rem}
 .samples td{overflow-wrap:anywhere}
 .samples tbody+tbody tr:first-child>*{border-top:2px solid var(--soft)}
 .samples th,.settings th{width:12rem;min-width:8rem;color:var(--soft)}
@@ -54,11 +57,16 @@ del{color:var(--bad);text-decoration:underline wavy}
 .settings td{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.88rem;overflow-wrap:anywhere}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--mark:#ffe08a;--good:#1a7f4b;
 --bad:#b3261e}
-body{font-size:10.5pt}figure,tr,.samples tbody{break-inside:avoid}h2,p.key{break-after:avoid}
+body{font-size:10.5pt}figure,tr,.samples tbody{break-inside:avoid}h2,h3,p.key{break-after:avoid}
 .curves{grid-template-columns:repeat(auto-fit,minmax(18rem,1fr))}.wide{overflow:visible}
 .bars svg{min-width:0}main,header,footer{max-width:none;padding:0}
 mark{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """.strip()
+DIAGNOSTICS = """Losses of the decoders in nats per label, without dropout, with the passage's own bottleneck (true), with
+that of another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the decoder
+does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's last layer, as a
+share of all. Hidden: share of the positions that are masked. Function words: share of English function words and punctuation
+among the hidden positions, and among all. Hidden and function words are means over the run.""".replace("\n", " ")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -73,6 +81,7 @@ def html(report: Report) -> str:
         ("measures", "Measures", _measures(report)),
         ("bars", "Measures by arm", _bars(report)),
         ("curves", "Loss curves", _curves(report)),
+        ("diagnostics", "Diagnostics of pre-training", _diagnostics(report)),
         ("samples", "Masked and rebuilt passages", _samples(report)),
         ("settings", "Settings", _settings(report)),
         ("notes", "Notes", _notes(report)),
@@ -120,6 +129,8 @@ def _measures(report: Report) -> str:
         arm = report.arms[row.arm]
         swatch = f'<span class="swatch" style="background:{tints[arm.name]}"></span>'
         note = f"<small>{_text(arm.note)}</small>" if arm.note else ""
+        if arm.paper and arm.paper_source:
+            note += f"<small>paper: {_text(arm.paper_source)}</small>"
         cells = ""
         for i, cell in enumerate(row.cells):
             shown = f"<strong>{cell.text}</strong>" if cell.best else _missing(cell.text)
@@ -133,7 +144,9 @@ def _measures(report: Report) -> str:
     if any(cell.best for row in table for cell in row.cells):
         about.append("The best value of each column is bold.")
     if papers:
-        about.append("Values of the paper stand in small print below ours.")
+        about.append(
+            "Values of the paper stand in small print below ours; only on the same collection do they compare."
+        )
     return _scrolling(
         "measures-head", f'<table class="arms">{head}\n<tbody>\n' + "\n".join(lines) + "\n</tbody></table>"
     ) + _about(" ".join(about))
@@ -148,19 +161,40 @@ def _bars(report: Report) -> str:
 
 
 def _curves(report: Report) -> str:
-    tints, figures = colours(report), []
-    for i, curve in enumerate(report.curves):
-        drawn = curve_figure(curve, tints, name=f"curve{i}", wide=len(report.curves) == 1)
+    if not report.curves:
+        return _about("No loss was logged.")
+    return _grid(report.curves, colours(report), "curve") + _about(
+        "Long series are drawn as means of equal stretches; values that are not finite are left out."
+    )
+
+
+def _grid(curves: list[Curve], tints: dict[str, str], name: str) -> str:
+    figures = []
+    for i, curve in enumerate(curves):
+        drawn = curve_figure(curve, tints, name=f"{name}{i}", wide=len(curves) == 1)
         drawn = drawn or _about("No finite values.")
         figures.append(f"<figure><figcaption>{_breakable(curve.title)}</figcaption>{drawn}</figure>")
-    if not figures:
-        return _about("No loss was logged.")
-    return (
-        '<div class="curves">'
-        + "\n".join(figures)
-        + "</div>\n"
-        + _about("Long series are drawn as means of equal stretches; values that are not finite are left out.")
-    )
+    return '<div class="curves">' + "\n".join(figures) + "</div>\n"
+
+
+def _diagnostics(report: Report) -> str:
+    if not report.diagnoses:
+        return _about("None were logged (pretrain.diagnostics.every).")
+    tints, parts = colours(report), []
+    for i, part in enumerate(report.diagnoses):
+        heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in part.columns)
+        lines = [
+            f'<tr><th scope="row">{_breakable(name)}</th>'
+            + "".join(f'<td class="number">{_text(cell)}</td>' for cell in cells)
+            + "</tr>"
+            for name, *cells in part.rows + part.texts
+        ]
+        head = f'<thead><tr><th scope="col">{_text(part.when)}</th>{heads}</tr></thead>'
+        table = f'<table class="diagnosis">{head}\n<tbody>\n' + "\n".join(lines) + "\n</tbody></table>"
+        parts.append(f'<h3 id="diagnosis{i}-head">Pre-training ({_breakable(part.arm)})</h3>\n')
+        parts.append(_grid(part.curves, tints, f"diagnosis{i}-") if part.curves else "")
+        parts.append(_scrolling(f"diagnosis{i}-head", table))
+    return "".join(parts) + _about(DIAGNOSTICS)
 
 
 def _samples(report: Report) -> str:

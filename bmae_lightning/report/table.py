@@ -188,4 +188,8 @@ def _right(text: str, width: int) -> str:
 
 
 def _below(report: Report) -> str:
-    return "\n".join(f"{printable(arm.name)}: {printable(arm.note)}" for arm in report.arms if arm.note)
+    lines = []
+    for arm in report.arms:
+        published = f"paper: {arm.paper_source}" if arm.paper and arm.paper_source else ""
+        lines += [f"{printable(arm.name)}: {printable(text)}" for text in (arm.note, published) if text]
+    return "\n".join(lines)

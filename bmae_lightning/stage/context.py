@@ -3,6 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ class Context:
         arm: what is being compared, `retromae` or `none`; empty for stages that all arms share.
         directory: where the stage writes; kept while it is interrupted, complete once `done` is there.
         inputs: directories of finished stages by role; None where the arm leaves the role out.
-        group: name of the experiment, the W&B group.
+        group: the W&B group: the experiment, or the sweep.
         output_dir: directory of all outputs.
         settings: the stage's resolved configuration, for logging only.
     """
@@ -54,6 +55,16 @@ class Stage(ABC):
 
         Raises:
             BadInput: the stage could not run.
+        """
+
+    def check_inputs(self, inputs: Mapping[str, object]) -> None:  # noqa: B027  most need what their YAML names
+        """Look at the inputs before anything runs.
+
+        Args:
+            inputs: role -> what makes it, None where there is none.
+
+        Raises:
+            BadInput: the options ask for an input that is missing.
         """
 
     @abstractmethod

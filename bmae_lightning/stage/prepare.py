@@ -4,16 +4,19 @@ import shutil
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin import BuiltinCorpus
+from bmae_lightning.corpus.document_order import DocumentOrder
+from bmae_lightning.corpus.mapped_array import save_array
 from bmae_lightning.corpus.token_store import write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
 from bmae_lightning.run import write_qrels
 from bmae_lightning.stage.context import Context, Stage, write_json
+from bmae_lightning.stage.prepared import NEIGHBOURS
 
 
 class Prepare(Stage):
-    """Writes beir/ (built-in collection only), tokenizer/, passages/, queries/, qrels/ and corpus.json.
+    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/ and corpus.json.
 
     Args:
         corpus: where texts come from.
@@ -44,10 +47,11 @@ class Prepare(Stage):
         )
         self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
+        order = DocumentOrder()
         with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
             write_token_store(
                 directory / "passages",
-                (passage.content for passage in source.passages()),
+                (passage.content for passage in order.watch(source.passages())),
                 (passage.id for passage in source.passages()),
                 tokenizer,
                 progress=advance,
@@ -59,6 +63,7 @@ class Prepare(Stage):
                 tokenizer,
                 progress=advance,
             )
+        save_array(directory / NEIGHBOURS, order.neighbours())
         (directory / "qrels").mkdir()
         for split in splits:
             qrels: dict[str, dict[str, int]] = {}

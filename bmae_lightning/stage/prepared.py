@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.beir import BeirCorpus
+from bmae_lightning.corpus.mapped_array import MappedArray
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.errors import BadInput
 from bmae_lightning.run import read_qrels
 from bmae_lightning.stage.context import read_json
+
+NEIGHBOURS = "neighbours.npy"
 
 
 class Prepared:
@@ -35,6 +38,15 @@ class Prepared:
 
     def queries(self) -> TokenStore:
         return TokenStore(self.directory / "queries")
+
+    def neighbours(self) -> MappedArray:
+        """The row of every passage's neighbour in its document, -1 for none, int64 [passages].
+
+        Raises:
+            BadInput: the file is missing or damaged.
+        """
+        remedy = f"delete {self.directory} and run the prepare stage again"
+        return MappedArray(self.directory / NEIGHBOURS, len(self.passages()), remedy)
 
     def source(self) -> BeirCorpus:
         """The texts."""

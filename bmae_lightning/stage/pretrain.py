@@ -1,6 +1,6 @@
 """Pre-train an encoder with a bottlenecked masked auto-encoder; hand on the encoder, keep the decoders beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.bmae import BottleneckMAE, check
+from bmae_lightning.bmae import BottleneckMAE, check, used_views
 from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
-from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.decoder.decoder import Decoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
-from bmae_lightning.lit.data import Item, TrainingData
+from bmae_lightning.generator.generator import Generator
+from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.diagnostics import Diagnostics
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.pretrain import PretrainModule
@@ -30,6 +30,7 @@ from bmae_lightning.rank import rank, say
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.context import Context, Stage, write_json
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.streams import PassageBatches, check_crop, check_needs, needs, open_streams
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.view import View
 from bmae_lightning.vocabulary import Vocabulary
@@ -63,17 +64,24 @@ class Pretrain(Stage):
         epochs: float | None = None,
         loss_norm: str = "global_mean",
         decoders_from: str | None = None,
+        decay_steps: int | None = None,
+        crop: str = "right",
+        generator: Generator | None = None,
         workers: int = 0,
         log_every: int = 1,
         samples: int = 4,
+        diagnostics: dict[str, Any] | None = None,
     ) -> None:
         if length < 4:
             raise ValueError(f"length={length} leaves no room for a text between [CLS] and [SEP]")
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
+        self.look_every = check_diagnostics({"every": 0} if diagnostics is None else diagnostics)
         number_of_steps(steps, epochs, 1, 1)
-        check(view, decoders)
-        self.objective = objective
+        check(view, decoders, generator)
+        used_views(view, decoders, objective)
+        self.objective, self.generator = objective, generator
+        self.crop, self.decay_steps = check_crop(crop), decay_steps
         self.encoder, self.bottleneck, self.view, self.decoders = encoder, bottleneck, view, decoders
         self.optim, self.schedule, self.trainer, self.logger = optim, schedule, trainer, logger
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
@@ -86,6 +94,8 @@ class Pretrain(Stage):
         depth, positions = self.encoder.dimensions()
         if self.length > positions:
             raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
+        if self.generator is not None:
+            self.generator.preflight(self.encoder.tokenizer)
         for name, decoder in self.decoders.items():
             try:
                 decoder.fit(depth)
@@ -94,6 +104,9 @@ class Pretrain(Stage):
         if self.decoders_from and not Path(self.decoders_from).is_file():
             raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
 
+    def check_inputs(self, inputs: Mapping[str, object]) -> None:
+        check_needs(needs(self.view, self.decoders, self.objective), inputs)
+
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         vocabulary = Vocabulary(prepared.tokenizer())
@@ -101,21 +114,27 @@ class Pretrain(Stage):
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
             say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
+        if self.generator is not None:
+            self.generator.build(prepared.tokenizer(), context.inputs.get("generator"))
         model = BottleneckMAE(
-            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective
-        )
+            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective,
+            self.generator,
+        )  # fmt: skip
         self._load_decoders(model)
+        streams = open_streams(needs(self.view, self.decoders, self.objective), prepared, context.inputs)
         store = prepared.passages()
         steps = number_of_steps(self.steps, self.epochs, len(store), self.batch_size)
-        collate = PassageBatches(store, vocabulary, self.length)
+        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed)
         data = TrainingData(collate, len(store), self.batch_size, steps, self.seed, self.workers)
         module = PretrainModule(
-            model, self.optim, self.schedule, self.lr, self.weight_decay, self.warmup, steps, self.loss_norm
-        )
+            model, self.optim, self.schedule, self.lr, self.weight_decay, self.warmup,
+            max(steps, self.decay_steps or 0), self.loss_norm,
+        )  # fmt: skip
         with self.logger.of(context) as loggers:
             fit(
                 self.trainer, module, data, loggers, context.directory, context.title,
                 self.log_every, self.checkpoint, "passages",
+                [Diagnostics(self.look_every, steps)] if self.look_every else [],
             )  # fmt: skip
             if rank() == 0:
                 self._finish(context, prepared, model, collate, loggers)
@@ -127,16 +146,17 @@ class Pretrain(Stage):
             model.decoders.load_state_dict(state)
 
     def _finish(
-        self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: "PassageBatches", loggers: list
+        self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list
     ) -> None:
         directory = context.directory
         model.eval().cpu()
         model.encoder.masked_lm.save_pretrained(directory / "encoder")
         tokenizer = prepared.tokenizer()
         tokenizer.save_pretrained(directory / "encoder")
-        RetrieverSpec(self.bottleneck.pooling, collate.store.tokenizer_digest).save(directory / "encoder")
+        store = prepared.passages()
+        RetrieverSpec(self.bottleneck.pooling, store.tokenizer_digest).save(directory / "encoder")
         save_file(model.decoders.state_dict(), directory / "decoders.safetensors")
-        rows = np.linspace(0, len(collate.store) - 1, min(self.samples, len(collate.store))).astype(int)
+        rows = np.linspace(0, len(store) - 1, min(self.samples, len(store))).astype(int)
         samples = []
         if len(rows):
             with torch.no_grad():
@@ -154,22 +174,12 @@ class Pretrain(Stage):
         write_json(directory / "metrics.json", read_metrics(directory / "metrics.jsonl")[-1])
 
 
-class PassageBatches:
-    """Collates (row, epoch) pairs into a `TextBatch` with the stream `passage`.
-
-    Args:
-        store: word pieces of the passages.
-        vocabulary: for the special ids.
-        length: word pieces with [CLS] and [SEP] after which a passage is cut.
-    """
-
-    def __init__(self, store: TokenStore, vocabulary: Vocabulary, length: int) -> None:
-        self.store, self.vocabulary, self.length = store, vocabulary, length
-
-    def __call__(self, items: Sequence[Item]) -> TextBatch:
-        tokens = self.vocabulary.pad([self.store[row] for row, _ in items], self.length)
-        rows, epochs = torch.tensor(items, dtype=torch.int64).T
-        return TextBatch({"passage": tokens}, rows, epochs)
+def check_diagnostics(options: Any) -> int:
+    """Steps between two diagnoses, 0 for none; ValueError for anything but {every: N}."""
+    every = options.get("every") if isinstance(options, dict) and len(options) == 1 else None
+    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        raise ValueError(f"diagnostics must be {{every: N}} with a number of steps, 0 for none, got {options}")
+    return every
 
 
 def _shorten(names: list[str], most: int = 3) -> str:

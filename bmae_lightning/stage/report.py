@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.lit.reading import read_metrics
-from bmae_lightning.report.content import Arm, Curve, Report, Sample, arm_name
+from bmae_lightning.measure.ranking import check_measures
+from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
+from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
 from bmae_lightning.report.page import write_html
@@ -24,14 +26,24 @@ class MakeReport(Stage):
         measures: columns of the table.
         split: the judged split that is compared.
         logger: tracking.
+        paper_results: published values by measure, of the arm with pre-training.
+        paper_source: where they are printed.
     """
 
-    def __init__(self, title: str, measures: list[str], split: str, logger: Tracking) -> None:
+    def __init__(
+        self, title: str, measures: list[str], split: str, logger: Tracking,
+        paper_results: dict[str, float] | None = None, paper_source: str | None = None,
+    ) -> None:  # fmt: skip
         self.title, self.measures, self.split, self.logger = title, measures, split, logger
+        self.paper = check_paper({} if paper_results is None else paper_results)
+        self.paper_source = paper_source or ""
+
+    def preflight(self, splits: list[str]) -> None:
+        check_measures(list(self.paper))
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
-        report = make_report(self.title, stages, self.measures, self.split)
+        report = make_report(self.title, stages, self.measures, self.split, self.paper, self.paper_source)
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
@@ -42,6 +54,11 @@ class MakeReport(Stage):
                 if hasattr(logger, "log_table"):
                     columns = ["arm", "queries", *self.measures]
                     rows = [[arm.name, arm.queries, *map(arm.measures.get, self.measures)] for arm in report.arms]
+                    rows += [
+                        [f"{arm.name} (paper)", None, *map(arm.paper.get, self.measures)]
+                        for arm in report.arms
+                        if arm.paper
+                    ]
                     logger.log_table(key="comparison", columns=columns, data=rows)
 
 
@@ -50,7 +67,22 @@ def show(directory: Path) -> None:
     print_report(read_report(directory / "report.json"), directory / "report.html")
 
 
-def make_report(title: str, stages: dict[str, Path], measures: list[str], split: str) -> Report:
+def check_paper(results: Any) -> dict[str, float]:
+    """Published values without those that are null; ValueError for one that is not in 0..1."""
+    if not isinstance(results, dict):
+        raise ValueError(f"paper_results must be values by measure, as {{RR@10: 0.3553}}, got {results!r}")
+    for name, value in results.items():
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
+            raise ValueError(
+                f"paper_results.{name} must lie in 0..1 like our own values, got {value!r}; 35.5 % is 0.355"
+            )
+    return {name: float(value) for name, value in results.items() if value is not None}
+
+
+def make_report(
+    title: str, stages: dict[str, Path], measures: list[str], split: str,
+    paper: dict[str, float] | None = None, paper_source: str = "",
+) -> Report:  # fmt: skip
     """A report of finished stages.
 
     Args:
@@ -58,7 +90,12 @@ def make_report(title: str, stages: dict[str, Path], measures: list[str], split:
         stages: `stage` or `stage@arm` -> its directory.
         measures: which measures to show.
         split: the judged split.
+        paper: published values of the arm with pre-training, or of the only arm.
+        paper_source: where they are printed.
     """
+    names = {key.partition("@")[2] for key in stages} - {""}
+    published = names - {BASELINE} or names
+    diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
@@ -66,27 +103,38 @@ def make_report(title: str, stages: dict[str, Path], measures: list[str], split:
         config = read_json(directory / "manifest.json")["config"]
         if stage == "prepare":
             settings["corpus"] = _corpus(directory, config)
+        if stage == "generate":
+            settings |= _generated(directory)
+            if teachers := _teacher_losses(directory):
+                curves.append(Curve("Teachers of queries and continuations", teachers))
         if (directory / "metrics.jsonl").is_file():
             lines = read_metrics(directory / "metrics.jsonl")
             if stage == "pretrain":
                 names = [name for name in lines[0] if name.startswith("loss/")]
                 series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
                 curves.append(Curve(f"Pre-training ({arm})", series))
+                if found := diagnosis(arm, lines):
+                    diagnoses.append(found)
             else:
                 loss_series.setdefault(stage, {})[arm_name(stage, arm)] = [
                     (line["step"], line["loss"]) for line in lines
                 ]
             settings[key] = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
+            if every := (config.get("diagnostics") or {}).get("every"):
+                settings[key] += f", diagnostics every {every}"
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
-            arms.append(Arm(arm_name(stage, arm), shown, results[split]["queries"], note=_note(stage, arm, results)))
+            beside = {"paper": paper, "paper_source": paper_source} if paper and arm in published else {}
+            arms.append(
+                Arm(arm_name(stage, arm), shown, results[split]["queries"], _note(stage, arm, results), **beside)
+            )
     curves += [Curve(f"Fine-tuning ({stage})", series) for stage, series in loss_series.items()]
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
-    return Report(title, subtitle, arms, curves, samples, settings, [])
+    return Report(title, subtitle, arms, curves, samples, settings, [], diagnoses)
 
 
 def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
@@ -94,6 +142,24 @@ def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
         return "bm25s"
     rate = results.get("passages_per_second")
     return f"encodes {rate:,.0f} passages/s" if rate else ""
+
+
+def _generated(directory: Path) -> dict[str, str]:
+    """Who wrote the generated texts, how many there are, and a few of them."""
+    results = read_json(directory / "metrics.json")
+    writers = "; ".join(f"{role} by {source}" for role, source in results["teachers"].items())
+    counts = f"{results['queries']:,} queries, {results['passages_with_continuation']:,} continuations"
+    shown = {"generate": f"{writers} ({counts})"}
+    for example in read_json(directory / "examples.json"):
+        text = " | ".join([*example["queries"], f"… {example['continuation'] or ''}"])
+        shown[f"generated for {example['_id']}"] = f"{example['passage'][:160]} -> {text}"
+    return shown
+
+
+def _teacher_losses(directory: Path) -> dict[str, list[tuple[float, float]]]:
+    """What the generate stage's own teachers were trained to."""
+    paths = {path.parent.name: path for path in sorted(directory.glob("teachers/*/metrics.jsonl"))}
+    return {role: [(line["step"], line["loss"]) for line in read_metrics(path)] for role, path in paths.items()}
 
 
 def _corpus(directory: Path, config: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
-"""Tracking by Weights & Biases: one run per stage, one group per experiment, offline without an account."""
+"""Tracking by Weights & Biases: one run per stage, one group per experiment or sweep, offline without an account."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,8 @@ class WandbTracking(Tracking):
 
 
 def _run_id(context: Context) -> str:
-    """The stage's fingerprint and the experiment: a continued stage continues its run."""
-    return f"{context.directory.name}-{context.group}".replace("/", "-")[:120]
+    """The stage's fingerprint and the group: a continued stage continues its run."""
+    return re.sub(r"[^\w.-]+", "-", f"{context.directory.name}-{context.group}")[:120]
 
 
 def _has_account() -> bool:

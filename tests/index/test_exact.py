@@ -21,13 +21,14 @@ def brute_force(passages, queries, k):
     return np.take_along_axis(scores, rows, 1), rows
 
 
+@pytest.mark.parametrize("backend", ["torch", "faiss"])
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 @pytest.mark.parametrize("k", [1, 10, 200])
-def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, monkeypatch):
+def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, backend, monkeypatch):
     monkeypatch.setattr(exact, "QUERIES_AT_ONCE", 4)
     passages, queries = integers(150, 6, 0), integers(11, 6, 1)
     seen = []
-    scores, rows = ExactIndex().search(passages, queries, k, block=block, progress=seen.append)
+    scores, rows = ExactIndex(backend).search(passages, queries, k, block=block, progress=seen.append)
     expected_scores, expected_rows = brute_force(passages, queries, k)
     assert (scores.dtype, rows.dtype) == (np.float32, np.int64)
     np.testing.assert_array_equal(rows, expected_rows)
@@ -85,13 +86,19 @@ def test_settings_of_training_are_put_back():
         torch.set_float32_matmul_precision("highest")
 
 
-def test_mistakes():
+@pytest.mark.parametrize("backend", ["torch", "faiss"])
+def test_mistakes(backend):
     queries = integers(2, 4, 0)
     with pytest.raises(BadInput, match="same width"):
-        ExactIndex().search(integers(3, 5, 0), queries, 2)
+        ExactIndex(backend).search(integers(3, 5, 0), queries, 2)
     with pytest.raises(BadInput, match="no passage"):
-        ExactIndex().search(iter([]), queries, 2)
+        ExactIndex(backend).search(iter([]), queries, 2)
     with pytest.raises(BadInput, match="NaN"):
-        ExactIndex().search(np.full((3, 4), np.nan, dtype=np.float32), queries, 2)
+        ExactIndex(backend).search(np.full((3, 4), np.nan, dtype=np.float32), queries, 2)
     with pytest.raises(ValueError, match="k=0"):
-        ExactIndex().search(integers(3, 4, 0), queries, 0)
+        ExactIndex(backend).search(integers(3, 4, 0), queries, 0)
+
+
+def test_unknown_backend():
+    with pytest.raises(ValueError, match="backend must be one of auto, faiss, torch, got 'numpy'"):
+        ExactIndex("numpy")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bmae_lightning.report.content import Arm, Curve, Report, Sample
+from bmae_lightning.report.content import Arm, Curve, Diagnosis, Report, Sample
 
 LONG = "retromae decoders.enhanced.mask.rate=0.3"
 
@@ -15,7 +15,13 @@ def report() -> Report:
         arms=[
             Arm("BM25", {"nDCG@10": 0.53214, "RR@10": 0.49121, "R@100": 0.861, "P@5": 0.2}, 208, "k1=0.9 <b>"),
             Arm("no pre-training", {"nDCG@10": 0.5512, "RR@10": 0.5034, "R@100": float("nan")}, 208),
-            Arm(LONG, {"nDCG@10": 0.55122, "RR@10": 0.5123, "R@100": 0.891, "P@5": 0.2}, 208, paper={"RR@10": 0.416}),
+            Arm(
+                LONG,
+                {"nDCG@10": 0.55122, "RR@10": 0.5123, "R@100": 0.891, "P@5": 0.2},
+                208,
+                paper={"RR@10": 0.416},
+                paper_source="Table <6>",
+            ),
         ],
         curves=[
             Curve("pre-training", {"total <x>": [(1, 9.0), (2, 8.0)], "encoder": [(1, 5.0), (2, float("inf"))]}),
@@ -28,4 +34,14 @@ def report() -> Report:
         ],
         settings={"encoder.name": "MiniLM", "corpus.path": "<script>alert(1)</script>"},
         notes=["small & noisy: see https://example.org/x"],
+        diagnoses=[
+            Diagnosis(
+                arm="retromae <b>",
+                when="step 20",
+                curves=[Curve("Who moves <it>?", {"encoder": [(1, 0.9)], "enhanced": [(1, 0.1)]}, linear=True)],
+                columns=["hidden", "saved"],
+                rows=[["encoder", "30.0 %", ""], ["enhanced <x>", "50.0 %", "0.120"]],
+                texts=[["all words", "", ""]],
+            )
+        ],
     )

@@ -25,6 +25,18 @@ def test_json_round_trip(report):
     assert again == report
 
 
+def test_a_report_written_before_there_were_diagnoses_can_be_read(report):
+    content = json.loads(report.to_json())
+    del content["diagnoses"]
+    for arm in content["arms"]:
+        del arm["paper_source"]
+    for curve in content["curves"]:
+        del curve["dashed"], curve["linear"]
+    again = Report.from_json(json.dumps(content))
+    assert again.diagnoses == []
+    assert [arm.name for arm in again.arms] == [arm.name for arm in report.arms]
+
+
 def test_json_is_strict(report):
     def refuse(constant):
         raise AssertionError(constant)

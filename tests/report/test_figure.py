@@ -71,8 +71,8 @@ def test_nothing_to_draw():
 
 def test_same_name_same_colour_everywhere(report):
     tints = colours(report)
-    assert list(tints) == [*(arm.name for arm in report.arms), "total <x>", "encoder"]
-    assert len(set(tints.values())) == 5
+    assert list(tints) == [*(arm.name for arm in report.arms), "total <x>", "encoder", "enhanced"]
+    assert len(set(tints.values())) == 6
     svg = curve_figure(report.curves[1], tints, "curve1")
     assert tints[report.arms[2].name] in ET.tostring(groups(svg, "curve1-s")["curve1-s0"], "unicode")
 
@@ -93,6 +93,23 @@ def test_logarithmic_only_where_it_can_be():
     assert "loss (log)" in texts(curve_figure(Curve("", {"a": [(1, 1e4), (2, 1.0)]}), {}))
     assert "loss" in texts(curve_figure(Curve("", {"a": [(1, 1e4), (2, 0.0)]}), {}))
     assert "loss" in texts(curve_figure(Curve("", {"a": [(1, 3.0), (2, -1.0)]}), {}))
+
+
+def test_linear_where_it_must_be():
+    assert "loss" in texts(curve_figure(Curve("", {"a": [(1, 1e4), (2, 1.0)]}, linear=True), {}))
+
+
+def test_lines_that_may_lie_on_each_other_are_dashed():
+    points = [(1, 1.0), (2, 2.0)]
+    svg = curve_figure(Curve("", {"true": points, "zero": points, "other": points}, dashed=["other", "zero"]), {}, "c")
+    looks = {key: ET.tostring(group.find("path"), "unicode") for key, group in groups(svg, "c-s").items()}
+    assert [key for key, look in looks.items() if "stroke-dasharray" in look] == ["c-s1", "c-s2"]
+
+
+def test_wide_numbers_do_not_push_the_label_out():
+    svg = curve_figure(Curve("", {"a": [(1, 0.0), (2, 0.0007123)]}, y="shuffled - true (nats)"), {})
+    label = next(e for e in ET.fromstring(svg).iter("text") if "nats" in "".join(e.itertext()))
+    assert float(label.get("x")) > 9 / 2  # half a line's height
 
 
 def test_thinned_means_equal_stretches():

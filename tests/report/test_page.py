@@ -8,7 +8,7 @@ from bmae_lightning.report.content import Report
 from bmae_lightning.report.page import html, write_html
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr"}
-SECTIONS = ["measures", "bars", "curves", "samples", "settings", "notes"]
+SECTIONS = ["measures", "bars", "curves", "diagnostics", "samples", "settings", "notes"]
 
 
 class Page(HTMLParser):
@@ -90,9 +90,30 @@ def test_tables_and_figures_can_be_read_aloud(report):
     page = Page(html(report))
     assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
     figures = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(figures) == 3
+    assert len(figures) == 4
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in figures)
     assert [word for tag, word in page.words if tag == "abbr"] == ["–", "–"]
+
+
+def test_diagnoses_stand_in_a_section_of_their_own(report):
+    text = html(report)
+    part = text[text.index('<section id="diagnostics"') : text.index('<section id="samples"')]
+    for shown in (
+        "Pre-training (retromae &lt;b&gt;)",
+        "Who moves &lt;it&gt;?",
+        "step 20",
+        "50.0 %",
+        "0.120",
+        "all words",
+    ):
+        assert shown in part
+    assert part.count("<svg") == 1
+
+
+def test_published_values_and_their_source_stand_beside_ours(report):
+    text = html(report)
+    assert "<small>paper 0.416</small>" in text
+    assert "<small>paper: Table &lt;6&gt;</small>" in text
 
 
 def test_masked_words_are_visible(report):

@@ -96,6 +96,7 @@ def test_print_elsewhere_than_on_a_terminal_is_plain_text(report, capsys):
     assert text.endswith("report: out/report.html\n")
     assert "0.512*" in text
     assert "BM25: k1=0.9 <b>" in text
+    assert f"{LONG}: paper: Table <6>" in text
 
 
 def test_print_to_an_ascii_stream_does_not_fail(report, monkeypatch):

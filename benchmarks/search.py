@@ -1,0 +1,91 @@
+"""Exact search side by side with faiss's own flat index: time, identical rows, and memory above the vectors.
+
+python benchmarks/search.py [--passages 200000] [--width 384] [--queries 1000] [--k 200] [--repeats 3]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+
+import faiss
+import numpy as np
+import torch
+
+from bmae_lightning.index.exact import ExactIndex
+
+
+def vectors(rows: int, width: int, seed: int) -> np.ndarray:
+    """Unit vectors around a few directions, so that scores are as uneven as a retriever's."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((64, width), dtype=np.float32)
+    made = generator.standard_normal((rows, width), dtype=np.float32)
+    made += centres[generator.integers(0, 64, rows)]
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return made
+
+
+def by_score_then_row(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows with those of equal score in rising order, which faiss leaves open."""
+    return np.take_along_axis(rows, np.lexsort((rows, -scores), axis=1), 1)
+
+
+def peak(file: str, queries: int, k: int, pipe: multiprocessing.connection.Connection) -> None:
+    """Bytes of memory above the vectors and the output while searching, in a process of its own."""
+    held = np.load(file)
+    asked = held[:queries] + np.float32(0.01)
+    ExactIndex().search(held[:1000], asked[:10], k)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    scores, rows = ExactIndex().search(held, asked, k)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pipe.send(((after - before) * 1024 - scores.nbytes - rows.nbytes, held.nbytes))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("passages", 200_000), ("width", 384), ("queries", 1000), ("k", 200), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    chosen = parser.parse_args()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    passages, queries = vectors(chosen.passages, chosen.width, 1), vectors(chosen.queries, chosen.width, 2)
+    index = faiss.IndexFlatIP(chosen.width)
+    index.add(passages)
+    seconds: dict[str, list[float]] = {"IndexFlatIP": [], "exact (auto)": [], "exact (torch)": []}
+    searches = {
+        "IndexFlatIP": lambda: index.search(queries, chosen.k),
+        "exact (auto)": lambda: ExactIndex().search(passages, queries, chosen.k),
+        "exact (torch)": lambda: ExactIndex("torch").search(passages, queries, chosen.k),
+    }
+    found = {}
+    for _ in range(chosen.repeats):
+        for name, search in searches.items():
+            started = time.perf_counter()
+            result = search()
+            seconds[name].append(time.perf_counter() - started)
+            found[name] = by_score_then_row(*result)
+    print(
+        f"{chosen.passages:,} x {chosen.width}, {chosen.queries:,} queries, k={chosen.k}, {torch.get_num_threads()} threads"
+    )
+    for name, times in seconds.items():
+        ratios = [base / mine for base, mine in zip(seconds["IndexFlatIP"], times, strict=True)]
+        same = (found[name] == found["IndexFlatIP"]).mean()
+        print(
+            f"{name:14} {statistics.median(times):7.2f} s   speed {statistics.median(ratios):.2f} of IndexFlatIP "
+            f"[{min(ratios):.2f}, {max(ratios):.2f}]   equal rows {same:.6f}"
+        )
+    ours, theirs = multiprocessing.Pipe()
+    with tempfile.TemporaryDirectory() as directory:
+        np.save(f"{directory}/passages.npy", passages)
+        process = multiprocessing.get_context("spawn").Process(
+            target=peak, args=(f"{directory}/passages.npy", chosen.queries, chosen.k, theirs)
+        )
+        process.start()
+        extra, size = ours.recv()
+        process.join()
+    print(f"memory above vectors and output: {extra / 2**20:.0f} MiB = {extra / size:.1%} of the vectors")
+
+
+if __name__ == "__main__":
+    main()

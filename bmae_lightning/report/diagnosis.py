@@ -1,0 +1,78 @@
+"""From the metrics of a pre-training run to what a reader asks: is the bottleneck used, who moves the encoder, what is hidden.
+
+It arranges the numbers of `bmae_lightning.diagnostics`; no equation here.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bmae_lightning.report.content import Curve, Diagnosis, is_number
+
+KINDS = ("true", "shuffled", "zero")
+COLUMNS = ["hidden", "function words", "loss: true", "shuffled", "zero", "saved", "gradient share"]
+
+
+def diagnosis(arm: str, lines: Sequence[Mapping[str, float]]) -> Diagnosis | None:
+    """Figures and table of one run, None where no line holds a diagnosis; lines: as in `metrics.jsonl`.
+
+    Shares of what is hidden are means over the run, everything else is of the last line that has it.
+    """
+    looks = [line for line in lines if any(name.startswith(("bottleneck/", "gradient_share/")) for name in line)]
+    if not looks:
+        return None
+    last = looks[-1]
+    losses = [name.removeprefix("loss/") for name in last if name.startswith("loss/")]
+    read = [name for name in losses if f"bottleneck/{name}/true" in last]
+    shares = [name for name in losses if f"gradient_share/{name}" in last]
+
+    def series(name: str) -> list[tuple[float, float]]:
+        return [(line["step"], line[name]) for line in looks if name in line]
+
+    saved = {name: [(line["step"], gap(line, name)) for line in looks if gap(line, name) is not None] for name in read}
+    curves = (
+        [Curve("Is the bottleneck used? Loss it saves", saved, y="shuffled - true (nats)", linear=True)] if read else []
+    )
+    for name in read:
+        kinds = {kind: series(f"bottleneck/{name}/{kind}") for kind in KINDS if f"bottleneck/{name}/{kind}" in last}
+        curves.append(Curve(f"Bottleneck of {name}: true, shuffled, zero", kinds, dashed=list(KINDS[1:])))
+    if len(shares) > 1:
+        shown = {name: series(f"gradient_share/{name}") for name in shares}
+        curves.append(Curve("Who moves the encoder?", shown, y="gradient share", linear=True))
+    texts = sorted({name for line in looks for name in line if name.startswith("function_words/text")})
+    rows = [
+        [
+            name,
+            percent(mean(lines, f"mask_rate/{name}")),
+            percent(mean(looks, f"function_words/{name}")),
+            *(nats(last.get(f"bottleneck/{name}/{kind}")) for kind in KINDS),
+            nats(gap(last, name)),
+            percent(last.get(f"gradient_share/{name}")),
+        ]
+        for name in losses
+    ]
+    words = [[_text_name(name), "", percent(mean(looks, name)), "", "", "", "", ""] for name in texts]
+    return Diagnosis(arm, f"step {last['step']:,}", curves, COLUMNS, rows, words)
+
+
+def gap(line: Mapping[str, float], name: str) -> float | None:
+    """Nats per label that the passage's own vector saves."""
+    true, shuffled = line.get(f"bottleneck/{name}/true"), line.get(f"bottleneck/{name}/shuffled")
+    return None if true is None or shuffled is None else shuffled - true
+
+
+def mean(lines: Sequence[Mapping[str, float]], name: str) -> float | None:
+    """Over the lines that have it, None where none has."""
+    found = [line[name] for line in lines if is_number(line.get(name))]
+    return sum(found) / len(found) if found else None
+
+
+def percent(value: float | None) -> str:
+    return f"{100 * value:.1f} %" if is_number(value) else ""
+
+
+def nats(value: float | None) -> str:
+    return f"{value:.3f}" if is_number(value) else ""
+
+
+def _text_name(name: str) -> str:
+    stream = name.removeprefix("function_words/text").removeprefix("/")
+    return f"all words ({stream})" if stream else "all words"

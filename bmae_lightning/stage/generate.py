@@ -1,0 +1,167 @@
+"""Have teachers write queries and a continuation for every passage: the outside texts of MASTER's decoders."""
+
+import itertools
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.generate.file import TextFile
+from bmae_lightning.generate.pretrained import PretrainedTeacher
+from bmae_lightning.generate.record import Generated
+from bmae_lightning.generate.shards import Shards
+from bmae_lightning.generate.streams import write_streams
+from bmae_lightning.generate.trained import TrainedTeacher
+from bmae_lightning.generate.writer import Writer
+from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.fit import fit, make_trainer, quiet_lightning
+from bmae_lightning.lit.generate import generate
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.lit.teacher import TeacherModule, on_one_device
+from bmae_lightning.progress import track
+from bmae_lightning.rank import rank, say
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.tracking.loggers import Tracking
+
+Teacher = PretrainedTeacher | TrainedTeacher
+
+
+class Generate(Stage):
+    """Writes queries/ and continuation/ (token stores), generated.jsonl, examples.json, and teachers/ if it trained any.
+
+    The arguments are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one
+    of which may be left out, or `texts`.
+    """
+
+    def __init__(
+        self,
+        trainer: partial,
+        optim: AdamW,
+        schedule: LinearSchedule,
+        logger: Tracking,
+        seed: int,
+        batch_size: int,
+        shard: int,
+        checkpoint: dict[str, Any],
+        queries: Teacher | None = None,
+        continuation: Teacher | None = None,
+        texts: TextFile | None = None,
+        log_every: int = 1,
+        samples: int = 2,
+    ) -> None:
+        given = {"queries": queries, "continuation": continuation}
+        self.teachers: dict[str, Teacher] = {role: teacher for role, teacher in given.items() if teacher is not None}
+        if bool(self.teachers) == (texts is not None):
+            raise ValueError("give teachers (queries, continuation) or a file (texts): generate=trained|hf|file")
+        if continuation is not None and continuation.sampling.count != 1:
+            raise ValueError(
+                f"continuation.sampling.count={continuation.sampling.count}: a passage has one continuation"
+            )
+        for name, value in {"batch_size": batch_size, "shard": shard}.items():
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        self.texts, self.trainer, self.optim, self.schedule, self.logger = texts, trainer, optim, schedule, logger
+        self.seed, self.batch_size, self.shard, self.checkpoint = seed, batch_size, shard, checkpoint
+        self.log_every, self.samples = log_every, samples
+
+    def preflight(self, splits: list[str]) -> None:
+        quiet_lightning()
+        make_trainer(self.trainer, "generate", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        if self.texts is not None:
+            self.texts.check()
+        for role, teacher in self.teachers.items():
+            if isinstance(teacher, PretrainedTeacher):
+                teacher.find(f"generate.{role}")
+            elif teacher.needs_pairs:
+                require_splits(f"generate.{role}", [teacher.split], splits)
+
+    def run(self, context: Context) -> None:
+        prepared = Prepared(context.input("corpus"))
+        passages = prepared.passages()
+        with self.logger.of(context) as loggers:
+            if self.texts is not None:
+                sources = dict.fromkeys(("queries", "continuation"), self.texts.description)
+                records: Iterable[Generated] = self.texts.read(passages)
+            else:
+                sources = {role: teacher.description for role, teacher in self.teachers.items()}
+                shards = Shards(context.directory / "checkpoints", len(passages), self.shard)
+                writers = {role: self._writer(context, prepared, role, loggers) for role in self.teachers}
+                generate(
+                    self.trainer, writers, shards, prepared.texts, self.batch_size, self.seed, context.title,
+                    context.directory,
+                )  # fmt: skip
+                records = shards.read()
+            if rank() == 0:
+                self._finish(context, prepared, records, sources, loggers)
+
+    def _writer(self, context: Context, prepared: Prepared, role: str, loggers: list) -> Writer:
+        """A teacher, loaded; one that must be trained first is trained by the first process alone."""
+        teacher, key = self.teachers[role], f"generate.{role}"
+        if isinstance(teacher, PretrainedTeacher):
+            return teacher.writer(key)
+        directory = context.directory / "teachers" / role
+        model = directory / "model"
+        if rank() == 0 and not model.is_dir():
+            self._train(context, prepared, role, teacher, loggers, directory)
+        while not model.is_dir():
+            time.sleep(0.2)
+        return teacher.writer(model, key)
+
+    def _train(
+        self, context: Context, prepared: Prepared, role: str, teacher: TrainedTeacher, loggers: list, directory: Path
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        tokenizer = prepared.tokenizer()
+        qrels = prepared.qrels(teacher.split) if teacher.needs_pairs else {}
+        collate, items = teacher.examples(prepared.passages(), prepared.queries(), qrels, tokenizer.sep_token_id)
+        model = teacher.model(tokenizer, self.seed)
+        module = TeacherModule(
+            model, role, self.optim, self.schedule, teacher.lr, teacher.weight_decay, teacher.warmup, teacher.steps
+        )
+        data = TrainingData(collate, items, teacher.batch_size, teacher.steps, self.seed, workers=0)
+        fit(
+            on_one_device(self.trainer), module, data, loggers, directory, f"{context.title}: teacher of {role}",
+            self.log_every, self.checkpoint, "texts",
+        )  # fmt: skip
+        partial_directory = directory / "model.partial"
+        shutil.rmtree(partial_directory, ignore_errors=True)
+        teacher.save(model.cpu(), tokenizer, partial_directory)
+        os.replace(partial_directory, directory / "model")
+        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+
+    def _finish(
+        self, context: Context, prepared: Prepared, records: Iterable[Generated], sources: dict[str, str], loggers: list
+    ) -> None:
+        directory, passages = context.directory, prepared.passages()
+        with track(f"{context.title}: tokenising", len(passages), unit="passages") as advance:
+            counts = write_streams(directory, records, passages, prepared.tokenizer(), advance)
+        results: dict[str, Any] = {"teachers": sources, "passages": len(passages)} | counts
+        for role in sources:
+            if (path := directory / "teachers" / role / "metrics.jsonl").is_file():
+                results[f"loss/{role}"] = read_metrics(path)[-1]["loss"]
+        say(
+            f"{context.title}: {counts['queries']:,} queries for {counts['passages_with_queries']:,} of "
+            f"{len(passages):,} passages, {counts['passages_with_continuation']:,} continuations "
+            f"({counts['empty_continuations']:,} empty: the passage itself)"
+        )
+        examples = self._examples(prepared, directory)
+        write_json(directory / "examples.json", examples)
+        for logger in loggers:
+            logger.log_metrics({name: value for name, value in results.items() if not isinstance(value, dict)}, step=0)
+            if examples and hasattr(logger, "log_table"):
+                rows = [[e["passage"], "\n".join(e["queries"]), e["continuation"] or ""] for e in examples]
+                logger.log_table(key="generated", columns=["passage", "queries", "continuation"], data=rows)
+        write_json(directory / "metrics.json", results)
+
+    def _examples(self, prepared: Prepared, directory: Path) -> list[dict[str, Any]]:
+        """The first passages with what was written about them."""
+        with (directory / "generated.jsonl").open(encoding="utf-8") as file:
+            lines = [json.loads(line) for line in itertools.islice(file, self.samples)]
+        texts = itertools.islice(prepared.texts(), self.samples)
+        return [{"passage": text} | line for (_, text), line in zip(texts, lines, strict=True)]

@@ -1,0 +1,205 @@
+"""From rows of the corpus to batches: which streams and values the model's parts read, where they lie, how they are cut.
+
+Streams of a passage: itself, its neighbour in the document (MASTER's adjacent spans), generated queries and a generated
+continuation (MASTER's outside teachers). Data workers only slice memory-mapped ids; no Python runs per token.
+Shapes: B passages.
+"""
+
+import filecmp
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bmae_lightning.batch import TextBatch, Tokens
+from bmae_lightning.bmae import used_views
+from bmae_lightning.corpus.mapped_array import MappedArray
+from bmae_lightning.corpus.statistics import Statistics
+from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.decoder.decoder import Decoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.data import Item
+from bmae_lightning.noise import Noise
+from bmae_lightning.objective.objective import Objective
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.view import View, nearest
+from bmae_lightning.vocabulary import Vocabulary
+
+CROPS = ("right", "window")
+OWN = ("passage", "neighbour")
+GENERATED = ("queries", "continuation")
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one part of the model reads.
+
+    Attributes:
+        part: its key in the configuration, `decoders.next`.
+        stream: name of its text.
+        values: names of the `Tokens.values` that its mask reads.
+    """
+
+    part: str
+    stream: str
+    values: tuple[str, ...]
+
+
+def needs(views: Mapping[str, View], decoders: Mapping[str, Decoder], objective: Objective) -> list[Need]:
+    """What the views that are encoded and the decoders read."""
+    found = []
+    for group, parts in (("view", used_views(views, decoders, objective)), ("decoders", decoders)):
+        for name, part in parts.items():
+            if part.stream is not None:
+                mask = getattr(part, "mask", None) or getattr(getattr(part, "shown", None), "mask", None)
+                found.append(Need(f"{group}.{name}", part.stream, tuple(getattr(mask, "values", ()))))
+    return found
+
+
+def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
+    """Whether the inputs of the stage (role -> what makes it, or None) hold what the parts read.
+
+    Raises:
+        BadInput: an unknown stream, or an input that is missing; names the part, the stage and the remedy.
+    """
+    for need in wanted:
+        if need.stream not in OWN + GENERATED:
+            raise BadInput(f"{need.part}.stream={need.stream} is no stream; {nearest(need.stream, OWN + GENERATED)}")
+        if need.stream in GENERATED and not inputs.get("generate"):
+            raise BadInput(
+                f"{need.part} reads the stream {need.stream!r}, which the stage `generate` writes, but "
+                "pretrain.inputs.generate is empty: add `- /needs/generate` to the defaults of its YAML, or "
+                "++pretrain.inputs.generate=generate to the command"
+            )
+        if need.values and need.stream in GENERATED:
+            raise BadInput(
+                f"{need.part}.mask reads {', '.join(need.values)}, which the stage `statistics` knows for passages and "
+                f"not for generated text ({need.part}.stream={need.stream}): choose mask@{need.part}.mask=uniform"
+            )
+        if need.values and not inputs.get("statistics"):
+            raise BadInput(
+                f"{need.part}.mask reads {', '.join(need.values)}, which the stage `statistics` computes, but "
+                "pretrain.inputs.statistics is empty: add `- /needs/statistics` to the defaults of its YAML, or "
+                "++pretrain.inputs.statistics=statistics to the command"
+            )
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Where the texts of a stream lie.
+
+    Attributes:
+        store: their word pieces.
+        rows: the row of the store for every passage, -1 for none; None: the same row.
+        values: names of the numbers that go with it.
+        numbers: name -> array aligned with `store.tokens`.
+    """
+
+    store: TokenStore
+    rows: MappedArray | np.ndarray | None = None
+    values: Sequence[str] = ()
+    numbers: Mapping[str, np.ndarray] | Statistics = field(default_factory=dict)
+
+
+def open_streams(wanted: Iterable[Need], prepared: Prepared, inputs: Mapping[str, Path | None]) -> dict[str, Stream]:
+    """The streams that the parts read, from what the stages wrote.
+
+    Args:
+        wanted: see `needs`.
+        prepared: the prepared corpus.
+        inputs: directories by role, `statistics` and `generate`.
+
+    Raises:
+        BadInput: an input is missing, damaged, or made with another tokenizer or from other passages.
+    """
+    wanted = list(wanted)
+    check_needs(wanted, inputs)
+    passages = prepared.passages()
+    statistics = Statistics(inputs["statistics"], passages) if any(need.values for need in wanted) else {}
+    opened = {}
+    for name in dict.fromkeys(need.stream for need in wanted):
+        values = sorted({value for need in wanted if need.stream == name for value in need.values})
+        for value in values:
+            statistics[value]  # a name that it does not know is refused here, before any worker starts
+        if name in GENERATED:
+            opened[name] = Stream(_generated(inputs["generate"], name, passages))
+        elif name == "neighbour":
+            part = next(need.part for need in wanted if need.stream == name)
+            opened[name] = Stream(passages, _neighbours(prepared, part), values, statistics)
+        else:
+            opened[name] = Stream(passages, None, values, statistics)
+    return opened
+
+
+def _generated(directory: Path, name: str, passages: TokenStore) -> TokenStore:
+    store = TokenStore(directory / name, passages.tokenizer_digest)
+    if not filecmp.cmp(store.directory / "ids.txt", passages.directory / "ids.txt", shallow=False):
+        raise BadInput(
+            f"{store.directory} holds {len(store)} rows for other passages than the {len(passages)} of "
+            f"{passages.directory}: delete {directory} and run the stage `generate` again"
+        )
+    return store
+
+
+def _neighbours(prepared: Prepared, part: str) -> MappedArray:
+    rows = prepared.neighbours()
+    if not (rows.array >= 0).any():
+        raise BadInput(
+            f"{part} reads the stream 'neighbour', but no passage of {prepared.record['path']} has one: give passages of "
+            'one document a common "metadata": {"doc_id": …, "position": …} in corpus.jsonl, or decode halves of a passage '
+            "instead (+experiment=master_released)"
+        )
+    return rows
+
+
+class PassageBatches:
+    """Collates (row, epoch) pairs into a `TextBatch`.
+
+    Args:
+        streams: where the texts of each stream lie.
+        vocabulary: for the special ids.
+        length: word pieces with [CLS] and [SEP] of the longest text.
+        crop: what is kept of a longer one: `right` cuts its end off, `window` keeps a contiguous window whose place is
+            uniformly random, by (seed, epoch, passage, stream) alone (MASTER's released code).
+        seed: of the windows.
+
+    Raises:
+        ValueError: another crop.
+    """
+
+    def __init__(
+        self, streams: Mapping[str, Stream], vocabulary: Vocabulary, length: int, crop: str = "right", seed: int = 0
+    ) -> None:
+        self.streams, self.vocabulary, self.length, self.crop, self.seed = (
+            streams,
+            vocabulary,
+            length,
+            check_crop(crop),
+            seed,
+        )
+
+    def __call__(self, items: Sequence[Item]) -> TextBatch:
+        row_B, epoch_B = torch.tensor(items, dtype=torch.int64).T
+        noise = Noise(self.seed, epoch_B, row_B)
+        tokens = {name: self._tokens(name, stream, row_B.numpy(), noise) for name, stream in self.streams.items()}
+        return TextBatch(tokens, row_B, epoch_B)
+
+    def _tokens(self, name: str, stream: Stream, passage_B: np.ndarray, noise: Noise) -> Tokens:
+        row_B = passage_B if stream.rows is None else stream.rows[passage_B]
+        start_B = stream.store.offsets[row_B]
+        size_B = np.where(row_B < 0, 0, stream.store.offsets[row_B + 1] - start_B)
+        kept_B = size_B.clip(max=self.length - 2)
+        if self.crop == "window":
+            start_B = start_B + noise.below(f"crop/{name}", 1, torch.from_numpy(size_B - kept_B + 1))[:, 0].numpy()
+        places = [slice(*place) for place in zip(start_B.tolist(), (start_B + kept_B).tolist(), strict=True)]
+        rows = [stream.store.tokens[place] for place in places]
+        values = {key: [stream.numbers[key][place] for place in places] for key in stream.values}
+        return self.vocabulary.pad(rows, self.length, values)
+
+
+def check_crop(crop: str) -> str:
+    if crop not in CROPS:
+        raise ValueError(f"crop must be one of {', '.join(CROPS)}, got {crop!r}")
+    return crop

@@ -1,0 +1,158 @@
+"""Diagnostics beside training: the losses do not notice, a resumed run repeats no line (two devices: test_end_to_end)."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+from bmae_lightning.batch import TextBatch
+from bmae_lightning.bmae import BottleneckMAE
+from bmae_lightning.bottleneck import ClsBottleneck
+from bmae_lightning.corruption.bert import BertCorruption
+from bmae_lightning.decoder.bag_of_words import BagOfWordsDecoder
+from bmae_lightning.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.decoder.shallow import ShallowDecoder
+from bmae_lightning.diagnostics import diagnose
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.diagnostics import Diagnostics
+from bmae_lightning.lit.fit import fit
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.pretrain import PretrainModule
+from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.mask.uniform import UniformMask
+from bmae_lightning.stage.pretrain import check_diagnostics
+from bmae_lightning.view import View
+from bmae_lightning.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parents[1]
+VOCABULARY = Vocabulary.from_tokens((ROOT / "golden" / "vocab_tiny.txt").read_text().splitlines())
+STEPS = 12
+NEW = ("bottleneck/", "gradient_share/", "function_words/")
+
+
+def collate(items):
+    rows = [np.random.default_rng(row).integers(104, 200, 5 + row % 7) for row, _ in items]
+    rows_B, epoch_B = torch.tensor(items).T
+    return TextBatch({"passage": VOCABULARY.pad(rows, 20)}, rows_B, epoch_B)
+
+
+class Breaks(pl.Callback):
+    """Ends the run in the middle of a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        if trainer.global_step == self.step:
+            raise BadInput("broken")
+
+
+def train(directory, every, log_every=1, more=(), loggers=(), **trainer):
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(vocab_size=200, **sizes, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2)
+    parts = {
+        "enhanced": EnhancedDecoder(UniformMask(0.5)),
+        "shallow": ShallowDecoder(UniformMask(0.5), BertCorruption()),
+        "bag": BagOfWordsDecoder(),
+    }
+    views = {"passage": View(UniformMask(0.3), BertCorruption())}
+    model = BottleneckMAE(Encoder(BertForMaskedLM(config), VOCABULARY), ClsBottleneck(), views, parts)
+    module = PretrainModule(model, AdamW((0.9, 0.999), 1e-8), LinearSchedule(), 1e-2, 0.01, 0.1, STEPS, "global_mean")
+    data = TrainingData(collate, 40, 8, STEPS, 1, 0)
+    callbacks = [*([Diagnostics(every, STEPS)] if every else []), *more]
+    options = functools.partial(pl.Trainer, **({"accelerator": "cpu", "devices": 1} | trainer))
+    checkpoint = {"every_steps": 4, "every_minutes": 60}
+    directory.mkdir(exist_ok=True)
+    fit(options, module, data, list(loggers), directory, "test", log_every, checkpoint, "passages", callbacks)
+    return read_metrics(directory / "metrics.jsonl")
+
+
+def without(lines):
+    """What a run writes whether it is looked at or not."""
+    return [{k: v for k, v in line.items() if not k.startswith(NEW) and k != "passages_per_second"} for line in lines]
+
+
+def looked_at(lines):
+    return [line["step"] for line in lines if any(name.startswith(NEW) for name in line)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"), every=5)
+
+
+def test_training_does_not_notice(whole, tmp_path):
+    assert looked_at(whole) == [1, 5, 10, 12]
+    plain = train(tmp_path, every=0)
+    assert looked_at(plain) == []
+    assert without(whole) == without(plain)
+
+
+def test_a_resumed_run_repeats_no_line_and_no_digit(whole, tmp_path):
+    with pytest.raises(BadInput, match="broken"):
+        train(tmp_path, every=5, more=[Breaks(6)])
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+    continued = train(tmp_path, every=5)
+    for lines in (whole, continued):
+        for line in lines:
+            line.pop("passages_per_second", None)
+    assert continued == whole
+
+
+def test_a_look_between_two_logged_steps_is_written(tmp_path):
+    lines = train(tmp_path, every=5, log_every=4)
+    assert [line["step"] for line in lines] == [1, 4, 5, 8, 10, 12]
+    assert looked_at(lines) == [1, 5, 10, 12]
+    assert all(line["loss"] > 0 for line in lines)
+
+
+def test_the_first_micro_batch_is_looked_at_once_per_step(whole, tmp_path, monkeypatch):
+    sizes = []
+
+    def counted(model, batch, norm):
+        sizes.append(len(batch.passage_B))
+        return diagnose(model, batch, norm)
+
+    monkeypatch.setattr("bmae_lightning.lit.diagnostics.diagnose", counted)
+    lines = train(tmp_path, every=5, accumulate_grad_batches=2)
+    assert looked_at(lines) == [1, 5, 10, 12]
+    assert sizes == [4] * 4
+    assert lines[0]["bottleneck/enhanced/true"] != whole[0]["bottleneck/enhanced/true"]
+
+
+def test_values_reach_the_loggers(whole, tmp_path):
+    logger = pl.loggers.CSVLogger(tmp_path, name="csv")
+    lines = train(tmp_path, every=5, loggers=[logger])
+    logger.finalize("success")
+    head, *rows = Path(logger.log_dir, "metrics.csv").read_text().splitlines()
+    place = head.split(",").index("bottleneck/shallow/shuffled")
+    assert [float(row.split(",")[place]) for row in rows if row.split(",")[place]] == [
+        pytest.approx(line["bottleneck/shallow/shuffled"]) for line in lines if line["step"] in looked_at(lines)
+    ]
+
+
+def test_mixed_precision(whole, tmp_path):
+    lines = train(tmp_path, every=12, precision="bf16-mixed")
+    for name, value in whole[0].items():
+        if name.startswith(NEW):
+            assert lines[0][name] == pytest.approx(value, rel=0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("options", [{"every": -1}, {"every": True}, {"every": "often"}, {"evry": 3}, {}, 5])
+def test_other_options_are_refused(options):
+    with pytest.raises(ValueError, match="every: N"):
+        check_diagnostics(options)
+
+
+def test_looking_or_not_does_not_change_a_stages_fingerprint():
+    from bmae_lightning.fingerprint import fingerprint
+
+    options = {"lr": 1.0, "diagnostics": {"every": 5}}
+    assert fingerprint(options, {}) == fingerprint({"lr": 1.0, "diagnostics": {"every": 0}}, {})

@@ -1,0 +1,106 @@
+"""The report stage: published values go to the arm with pre-training, diagnoses to the page, and to nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from bmae_lightning.pipeline import plan
+from bmae_lightning.report.machine import read_json
+from bmae_lightning.stage.context import Context
+from bmae_lightning.stage.report import MakeReport, check_paper, make_report
+from bmae_lightning.tracking.silent import NoTracking
+
+PAPER = {"RR@10": 0.3553, "R@1000": 0.9763}
+
+
+@pytest.fixture
+def stages(tmp_path):
+    """Finished stages as they lie in the store."""
+
+    def finished(key, config, results, lines=()):
+        directory = tmp_path / key
+        directory.mkdir()
+        (directory / "manifest.json").write_text(json.dumps({"config": config}))
+        (directory / "metrics.json").write_text(json.dumps(results))
+        if lines:
+            (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return key, directory
+
+    def judged(value):
+        return {"test": {"mean": {"RR@10": value, "R@10": 0.9}, "queries": 20}}
+
+    look = {
+        "step": 1,
+        "loss": 3.0,
+        "loss/enhanced": 3.0,
+        "gradient_share/enhanced": 1.0,
+        "bottleneck/enhanced/true": 3.0,
+    }
+    return dict(
+        [
+            finished("bm25", {}, judged(0.1)),
+            finished("evaluate@none", {}, judged(0.2)),
+            finished("evaluate@retromae", {}, judged(0.3)),
+            finished("pretrain@retromae", {"steps": 1, "diagnostics": {"every": 7}}, look, [look]),
+        ]
+    )
+
+
+def test_published_values_stand_beside_the_arm_with_pre_training(stages):
+    report = make_report("x", stages, ["RR@10"], "test", PAPER, "Table 6")
+    assert {arm.name: arm.paper for arm in report.arms} == {"bm25": None, "no pre-training": None, "retromae": PAPER}
+    assert report.arms[2].paper_source == "Table 6"
+    assert report.measures() == ["RR@10", "R@1000"]
+
+
+def test_without_pre_training_they_stand_beside_the_only_arm(stages):
+    only = {key: stages[key] for key in ("bm25", "evaluate@none")}
+    report = make_report("x", only, ["RR@10"], "test", PAPER)
+    assert [arm.paper for arm in report.arms] == [None, PAPER]
+
+
+def test_diagnoses_and_their_setting(stages):
+    report = make_report("x", stages, ["RR@10"], "test")
+    assert [part.arm for part in report.diagnoses] == ["retromae"]
+    assert report.settings["pretrain@retromae"] == "steps 1, diagnostics every 7"
+    assert all(arm.paper is None for arm in report.arms)
+
+
+def test_the_stage_writes_them(stages, tmp_path):
+    directory = tmp_path / "report"
+    directory.mkdir()
+    context = Context("report", "", directory, stages, "group", tmp_path)
+    MakeReport("x", ["RR@10"], "test", NoTracking(), PAPER, "Table 6, MS MARCO dev").run(context)
+    assert read_json(directory / "report.json").arms[2].paper == PAPER
+    page = (directory / "report.html").read_text()
+    assert "paper 0.355" in page
+    assert "Table 6, MS MARCO dev" in page
+    assert "Diagnostics of pre-training" in page
+
+
+def test_values_that_are_no_share_are_refused():
+    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"RR@10": 0.4, "R@10": 1.0}
+    for wrong in (35.5, -0.1, "0.3", True, float("nan")):
+        with pytest.raises(ValueError, match=r"paper_results.RR@10"):
+            check_paper({"RR@10": wrong})
+    with pytest.raises(ValueError, match="by measure"):
+        check_paper(0.3553)
+
+
+def test_published_values_change_no_fingerprint_but_the_reports():
+    conf = Path(__file__).parents[2] / "conf"
+
+    def hashes(*overrides):
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            config = compose("config", overrides=["+experiment=retromae", *overrides])
+        nodes = plan(OmegaConf.to_container(config, resolve=True), "retromae", {})
+        return {key: node.hash for key, node in nodes.items()}
+
+    plain = hashes()
+    published = hashes("paper_results={RR@10: 0.3553}", "paper_source=Table 6")
+    seldom = hashes("pretrain.diagnostics.every=0")
+    assert {key for key in plain if plain[key] != published[key]} == {"report"}
+    assert seldom == plain, "diagnostics do not change what is computed"

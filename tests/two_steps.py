@@ -1,0 +1,104 @@
+"""Two optimiser steps of a composed pre-training, by the real stage on a small prepared collection; Lightning is left out."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
+tools = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tools)
+
+TINY_ENCODER = {
+    "_target_": "bmae_lightning.encoder.scratch.ScratchEncoder",
+    "tokenizer": {"_target_": "bmae_lightning.encoder.tokenizer.TrainedTokenizer", "size": 1000},
+    "layers": 2, "width": 32, "heads": 2, "positions": 64, "dropout": 0.0, "seed": 0,
+}  # fmt: skip
+
+
+class Trained(Exception):
+    """Ends the stage after two steps."""
+
+
+def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
+    """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
+    generated = directory / "generated.jsonl"
+    with generated.open("w") as file:
+        for line in (collection / "corpus.jsonl").read_text().splitlines()[:-5]:  # five passages have neither
+            passage = json.loads(line)
+            words = passage["text"].split()
+            texts = {"queries": [" ".join(words[:4]), " ".join(words[-4:])], "continuation": " ".join(words[::2])}
+            file.write(json.dumps({"_id": passage["_id"]} | texts) + "\n")
+    tools.command(
+        "+experiment=master", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
+        "generate=file", f"generate.texts.path={generated}", "encoder=tiny", "pretrain.steps=1", "pretrain.batch_size=8",
+        "masked_lm.steps=1", "stage=[prepare,statistics,generate,masked_lm,pretrain]", "logger=none", "baseline=false",
+        cwd=directory,
+    )  # fmt: skip
+    return {path.name.rpartition("-")[0]: path for path in (directory / "outputs" / "store").iterdir()}
+
+
+def take_two_steps(
+    config: dict,
+    sources: dict[str, str | None],
+    inputs: dict[str, Path],
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Build a pre-training on a tiny encoder and train it; asserts that all of it learns.
+
+    config: of the stage, resolved.  sources: role -> name of the stage that it reads.  inputs: what `make_inputs` made.
+    Raises BadInput where the configuration is refused.
+    """
+    import torch
+
+    import bmae_lightning.stage.pretrain as stage
+    from bmae_lightning.configuration import build
+    from bmae_lightning.stage.context import Context
+
+    node = config | {"encoder": TINY_ENCODER, "length": 32, "batch_size": 8, "steps": 2, "epochs": None}
+    if (node.get("generator") or {}).get("layers"):
+        node["generator"] = node["generator"] | {"layers": 1, "width": 32, "heads": 2, "embedding": 32}
+    roles = {role: source and inputs[source] for role, source in sources.items()}
+    seen = []
+
+    def train(_trainer, module, data, *_):
+        module.train()
+        optimiser = module.configure_optimizers()["optimizer"]
+        for step in range(2):
+            loss = module.training_step(data.collate([(row, 0) for row in range(8 * step, 8 * step + 8)]), step)
+            optimiser.zero_grad()
+            loss.backward()
+            seen.append((float(loss.detach()), {name: float(mean) for name, (mean, _) in module.parts.items()}))
+            check_gradients(module.model, torch)
+            optimiser.step()
+        raise Trained
+
+    monkeypatch.setattr(stage, "fit", train)
+    context = Context("pretrain", "row", directory, roles, "group", directory)
+    made = build(node, "pretrain")
+    made.preflight(["train", "test"])
+    if hasattr(made, "check_inputs"):
+        made.check_inputs(roles)
+    with pytest.raises(Trained):
+        made.run(context)
+    assert len(seen) == 2
+    for total, parts in seen:
+        assert math.isfinite(total)
+        assert total > 0
+        assert all(math.isfinite(value) for value in parts.values()), parts
+        assert any(value > 0 for name, value in parts.items() if name.startswith("loss/")), parts
+    assert seen[0][0] != seen[1][0]
+
+
+def check_gradients(model, torch) -> None:
+    """Every layer of the encoder and every decoder with parameters of its own is moved by the loss."""
+    owners = {f"encoder layer {i}": layer for i, layer in enumerate(model.encoder.masked_lm.bert.encoder.layer)}
+    owners |= {f"decoder {name}": decoder for name, decoder in model.decoders.items() if list(decoder.parameters())}
+    for name, owner in owners.items():
+        gradients = [weight.grad for weight in owner.parameters() if weight.grad is not None]
+        assert gradients, f"{name} has no gradient"
+        assert all(torch.isfinite(gradient).all() for gradient in gradients), name
+        assert any(gradient.abs().max() > 0 for gradient in gradients), f"the gradient of {name} is zero"
