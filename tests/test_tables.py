@@ -234,28 +234,6 @@ def test_some_rows_of_a_table_run_for_real(tmp_path, collection):
     assert {json.loads(path.read_text())["context"]["group"] for path in manifests} == {"retromae_6"}
 
 
-def test_the_five_papers_in_one_sweep(tmp_path, collection):
-    """One comparison table and one W&B group; what several arms need is made once."""
-    papers = ["retromae", "dupmae", "simlm", "master", "cdmae"]
-    generated = steps.write_generated(tmp_path / "generated.jsonl", collection)
-    output = steps.tools.command(
-        "-m", f"+experiment={','.join(papers)}", *steps.tools.TINY[1:], f"corpus.path={collection}", "generate=file",
-        f"generate.texts.path={generated}", "pretrain.steps=2", "retriever1.steps=2", "masked_lm.steps=1", cwd=tmp_path,
-    )  # fmt: skip
-    assert output.count("comparison: experiment=retromae,dupmae,simlm,master,cdmae") == 1
-    table = output[output.index("comparison: ") :]
-    arms = re.findall(r"^(bm25|no pre-training|\w+) +\d\.\d", table, re.MULTILINE)
-    assert arms == ["bm25", "no pre-training", *papers]
-    for stage in ("prepare", "statistics", "generate", "masked_lm", "bm25"):
-        assert len(re.findall(rf"\] {stage}: done in", output)) == 1, stage
-    manifests = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "store").glob("*/manifest.json")]
-    (group,) = {manifest["context"]["group"] for manifest in manifests}
-    assert group.startswith("experiment=retromae,dupmae,simlm,master,cdmae ")
-    runs = list((tmp_path / "outputs" / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(runs) > 15
-    assert all(group.encode() in run.read_bytes() for run in runs)
-
-
 def test_a_table_without_its_directory_is_refused(tmp_path):
     output = steps.tools.command("+table=retromae_6", cwd=tmp_path, code=2)
     assert output.splitlines()[-1].startswith("error: +table=retromae_6: there is no group 'table'")

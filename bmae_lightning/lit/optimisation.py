@@ -24,9 +24,12 @@ class AdamW:
             {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(
+        optimiser = torch.optim.AdamW(
             [g for g in groups if g["params"]], lr=lr, betas=self.betas, eps=self.eps, fused=self.fused
         )
+        # Lightning refuses to clip under mixed precision where the fused kernel would undo the loss scaling itself.
+        optimiser._step_supports_amp_scaling = False
+        return optimiser
 
 
 class LinearSchedule:

@@ -46,3 +46,29 @@ def test_steps_from_epochs():
     for steps, epochs in [(None, None), (1, 1), (0, None)]:
         with pytest.raises(ValueError, match="steps"):
             number_of_steps(steps, epochs, 100, 10)
+
+
+def test_the_fused_kernel_goes_with_clipping_under_mixed_precision():
+    """The settings of trainer=gpu, which Lightning refuses for an optimiser that says it undoes loss scaling."""
+    import pytorch_lightning as pl
+    from torch.utils.data import DataLoader
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def training_step(self, batch, index):
+            return self.layer(batch).square().mean() * 1e6
+
+        def configure_optimizers(self):
+            return AdamW([0.9, 0.999]).make(self, 1e-2, 0.0)
+
+    module = Module()
+    before = module.layer.weight.detach().clone()
+    pl.Trainer(
+        accelerator="cpu", precision="bf16-mixed", gradient_clip_val=1.0, max_steps=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(module, DataLoader(torch.ones(2, 4), batch_size=2))  # fmt: skip
+    assert not torch.equal(before, module.layer.weight)
+    assert module.layer.weight.grad is None or module.layer.weight.grad.norm() <= 1.0
