@@ -51,7 +51,9 @@ def corrupt_pieces(
         end = ids_BL.shape[1]
         while end > 0 and not selected_BL[b, end - 1]:
             end -= 1
-            new_BL[b, end], labels_BL[b, end], taken_BL[b, end] = ids_BL[b, end], ignored, False
+        new_BL[b, end:] = ids_BL[b, end:]
+        labels_BL[b, end:] = ignored
+        taken_BL[b, end:] = False
         for l in range(end):
             taken_BL[b, l] = selected_BL[b, l] & (not special_V[min(np.uint64(ids_BL[b, l]), known)])
         for l in range(end):

@@ -191,7 +191,7 @@ def race_words(
     if loops := native.loops("words", words.word_BL):
         mask_BRL = torch.empty((len(words.word_BL), rows or 1, words.word_BL.shape[1]), dtype=torch.bool)
         native.spread(
-            loops.race_words, len(mask_BRL), 4 * mask_BRL.numel(), noise.key_bits(salt),
+            loops.race_words, len(mask_BRL), 2 * mask_BRL.numel(), noise.key_bits(salt),
             native.array(log_weight_BW, torch.float64), native.array(words.word_BL), native.array(words.size_BW),
             native.array(budget_B), FILLS.index(fill), mask_BRL.numpy(),
         )  # fmt: skip
