@@ -98,6 +98,24 @@ class TeacherScores:
             rows = [self.passages.row_of(passage) for passage in (*groups.positives[query], *listed)]
             self.of([query_row], [rows])
 
+    def denoise(self, groups: Groups, margin: float) -> int:
+        """Keep only negatives that score at least `margin` below the query's worst positive; returns how many go.
+
+        Raises:
+            BadInput: a score is missing.
+        """
+        kept, gone = {}, 0
+        for query, row in zip(groups.ids, groups.query_rows, strict=True):
+            listed, positives = groups.negatives[query], groups.positives[query]
+            rows = [self.passages.row_of(passage) for passage in (*positives, *listed)]
+            score_n = self.of([row], [rows])[0].tolist()
+            highest = min(score_n[: len(positives)]) - margin
+            scored = zip(listed, score_n[len(positives) :], strict=True)
+            kept[query] = [passage for passage, score in scored if score <= highest]
+            gone += len(listed) - len(kept[query])
+        groups.restrict(kept)
+        return gone
+
     def _parts(self) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -89,3 +89,15 @@ def test_no_file_and_other_files(tmp_path, stores):
     pq.write_table(pa.table({"qid": ["qa"], "pid": ["p1"]}), tmp_path / FILE)
     with pytest.raises(BadInput, match="no table of teacher scores .columns query, passage, score."):
         TeacherScores(tmp_path / FILE, *stores)
+
+
+def test_negatives_near_a_positive_are_left_out(tmp_path, stores):
+    rows = [("qa", "p0", 5.0), ("qa", "p1", 4.0), ("qa", "p2", 1.5), ("qa", "p3", 0.9), ("qa", "p4", -2.0)]
+    write(tmp_path / FILE, rows)
+    run = Run({"qa": [(f"p{i}", 9.0 - i) for i in range(2, 5)]})
+    groups = Groups({"qa": {"p0": 1, "p1": 1}}, *stores, RankedNegatives(9, margin=3.0), run, 2, 0)
+    teacher = TeacherScores(tmp_path / FILE, *stores)
+    assert teacher.denoise(groups, 3.0) == 1
+    assert groups.negatives == {"qa": ["p3", "p4"]}
+    assert teacher.denoise(groups, 100.0) == 2
+    assert groups.short == 1

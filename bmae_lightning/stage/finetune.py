@@ -99,16 +99,26 @@ class Finetune(Stage):
         check_trainer(self.trainer, self.batch_size, self.name)
         require_splits(self.name, [TRAIN], splits)
 
-    def check_inputs(self, inputs: Mapping[str, object]) -> None:
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         check_ranking(self.name, self.negatives, inputs)
         distils = self.loss_options["distillation"] is not None
         if distils and not inputs.get("scores"):
             raise BadInput(
                 f"{self.name}.distillation needs a teacher's scores: set {self.name}.inputs.scores to the score stage"
             )
-        if inputs.get("scores") and not distils:
+        scored = getattr(inputs.get("scores"), "config", {}).get("depth")
+        if scored is not None and self.negatives.needs_run and scored < self.negatives.depth:
             raise BadInput(
-                f"{self.name}.inputs.scores is given, but {self.name}.distillation is null: nothing would read it"
+                f"{self.name}.negatives.depth={self.negatives.depth}, but {inputs['scores'].stage}.depth={scored}: the "
+                "passages below would have no teacher score; use the same depth"
+            )
+        if self.negatives.margin is not None and not inputs.get("scores"):
+            raise BadInput(
+                f"{self.name}.negatives.margin needs a teacher's scores: set {self.name}.inputs.scores to the score stage"
+            )
+        if inputs.get("scores") and not distils and self.negatives.margin is None:
+            raise BadInput(
+                f"{self.name}.inputs.scores is given, but distillation and negatives.margin are null: nothing would read it"
             )
 
     def run(self, context: Context) -> None:
@@ -128,15 +138,25 @@ class Finetune(Stage):
         ranking = context.inputs.get("ranking")
         run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
         groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
-        steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
-        say(
-            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
-            f"hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query in a step"
-        )
         teacher = None
         if scores := context.inputs.get("scores"):
             teacher = TeacherScores(scores / FILE, queries, passages)
-            teacher.check(groups)
+            if self.negatives.margin is not None:
+                gone = teacher.denoise(groups, self.negatives.margin)
+                say(
+                    f"{context.title}: {gone:,} negatives within {self.negatives.margin} of a positive's score left out"
+                )
+            if self.loss_options["distillation"] is None:
+                teacher = None
+            else:
+                teacher.check(groups)
+        steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
+        dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        say(
+            f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
+            f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
+            "in a step"
+        )
         collate = RetrieverBatches(
             groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives,
             teacher,

@@ -97,6 +97,8 @@ class TrainReranker(Stage):
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_ranking(self.name, self.negatives, inputs)
+        if self.negatives.margin is not None:
+            raise BadInput(f"{self.name}.negatives.margin: scores come from the re-ranker itself; set it to null")
         if self.backbone is not None and inputs.get("encoder"):
             raise BadInput(
                 f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker starts "
