@@ -4,8 +4,11 @@ Any sequence classifier of transformers with one output serves: BERT, ELECTRA, D
 order i·n + j, positive first, L positions.
 """
 
+from __future__ import annotations
+
+import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,9 @@ from bmae_lightning.batch import Pairs
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.errors import BadInput
 from bmae_lightning.loss.listwise import Listwise, hardest, listwise_loss
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
 
 DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "cls_dropout",
@@ -133,3 +139,25 @@ def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> 
     model.classifier.save_pretrained(directory)
     tokenizer = load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
     tokenizer.save_pretrained(directory)
+
+
+def cross_encoder_of(masked_lm: BertForMaskedLM) -> CrossEncoder:
+    """A cross-encoder that starts from the layers of a masked language model; pooler and classifier are new."""
+    from transformers import BertForSequenceClassification
+
+    config = copy.deepcopy(masked_lm.config)
+    config.num_labels = 1
+    classifier = BertForSequenceClassification(config)
+    classifier.bert.load_state_dict(masked_lm.bert.state_dict(), strict=False)
+    return CrossEncoder(classifier)
+
+
+def check_same_vocabulary(directory: Path, tokenizer: Any, label: str) -> None:
+    """Raise BadInput unless the checkpoint in `directory` has the word pieces of `tokenizer`, the prepared corpus's."""
+    found, wanted = load_tokenizer(directory).get_vocab(), tokenizer.get_vocab()
+    if found != wanted:
+        raise BadInput(
+            f"{label}: its tokenizer has {len(found):,} word pieces, the prepared corpus {len(wanted):,} and "
+            f"{len(found.items() & wanted.items()):,} are the same; the corpus is tokenised once, so the re-ranker needs the "
+            "encoder's vocabulary: use a backbone with that, or backbone=null for the encoder itself"
+        )

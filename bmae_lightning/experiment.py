@@ -30,7 +30,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     _check_groups(config, hydra_cfg)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     corpus = build(config["corpus"], "corpus")
-    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _generated(config))
+    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _files(config))
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
@@ -81,10 +81,14 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None
             del cfg[group][name]
 
 
-def _generated(config: dict[str, Any]) -> dict[str, str]:
-    """What the generate stage depends on apart from its options: the content of the user's own file."""
+def _files(config: dict[str, Any]) -> dict[str, str]:
+    """What stages depend on apart from their options: the content of the user's own texts and rankings."""
     texts = build(config.get("generate", {}).get("texts"), "generate.texts")
-    return {"generate": texts.identity()} if texts else {}
+    found = {"generate": texts.identity()} if texts else {}
+    for stage, node in config.items():
+        if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
+            found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
+    return found
 
 
 def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:

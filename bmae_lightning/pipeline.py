@@ -158,8 +158,9 @@ class Pipeline:
                 if isinstance(value, dict | list):
                     build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
             stage = build(node.config, node.stage)
+            stage.name = node.stage
             stage.preflight(self.splits)
-            stage.check_inputs(node.inputs)
+            stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
 
     def run(self) -> None:
         """Run every node that is not done, in order."""

@@ -34,7 +34,8 @@ LAYERS = [
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
-    ["dual_encoder", "encoding", "grad_cache", "cross_encoder"],
+    ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
+    ["scoring"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],
@@ -43,8 +44,8 @@ LAYERS = [
 ]
 """From left to right; a module may import from its own layer and those before it."""
 
-GROUPS_WITHOUT_A_MODULE = {"experiment", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule"}
-"""Groups that are no module: `needs` only names inputs, `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
+GROUPS_WITHOUT_A_MODULE = {"experiment", "recipe", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule"}
+"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
 
 
 def layer(module: str) -> int:

@@ -25,6 +25,7 @@ from bmae_lightning.loss.contrastive import (
 from bmae_lightning.loss.distillation import Distillation
 from bmae_lightning.negatives.source import Groups
 from bmae_lightning.representation.vectors import score
+from bmae_lightning.teacher_scores import TeacherScores
 from bmae_lightning.vocabulary import Vocabulary
 
 
@@ -37,27 +38,32 @@ class RetrieverBatches:
         vocabulary: for the special ids.
         query_length, passage_length: word pieces with [CLS] and [SEP].
         positives: also say which passages they are and which ones are positives of each query.
+        teacher: whose scores of each query's own passages go with the batch.
     """
 
     def __init__(
         self, groups: Groups, queries: TokenStore, passages: TokenStore, vocabulary: Vocabulary,
-        query_length: int, passage_length: int, positives: bool = False,
+        query_length: int, passage_length: int, positives: bool = False, teacher: TeacherScores | None = None,
     ) -> None:  # fmt: skip
         self.groups, self.queries, self.passages, self.vocabulary = groups, queries, passages, vocabulary
         self.query_length, self.passage_length, self.positives = query_length, passage_length, positives
+        self.teacher = teacher
 
     def __call__(self, items: Sequence[Item]) -> RetrievalBatch:
         query_rows = [self.groups.query_rows[number] for number, _ in items]
         passage_rows = [row for number, epoch in items for row in self.groups.draw(number, epoch)]
         queries = self._pad([self.queries[row] for row in query_rows], self.query_length)
         passages = self._pad([self.passages[row] for row in passage_rows], self.passage_length)
+        teacher_Bn = None
+        if self.teacher is not None:
+            teacher_Bn = self.teacher.of(query_rows, np.array(passage_rows).reshape(len(items), -1))
         if not self.positives:
-            return RetrievalBatch(queries, passages)
+            return RetrievalBatch(queries, passages, teacher_Bn=teacher_Bn)
         judged = [self.groups.positives[self.groups.ids[number]] for number, _ in items]
         positives_BP = np.full((len(items), max(map(len, judged))), -1, dtype=np.int64)
         for row, ids in enumerate(judged):
             positives_BP[row, : len(ids)] = [self.passages.row_of(passage) for passage in ids]
-        return RetrievalBatch(queries, passages, torch.tensor(passage_rows), torch.from_numpy(positives_BP))
+        return RetrievalBatch(queries, passages, torch.tensor(passage_rows), torch.from_numpy(positives_BP), teacher_Bn)
 
     def _pad(self, rows: list[np.ndarray], length: int) -> Tokens:
         return self.vocabulary.pad(rows, length)

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives.hard_negatives import group, negatives_from_run, shortfall
+from bmae_lightning.negatives.hard_negatives import group, negatives_from_run, shortfall, without_empty
 from bmae_lightning.run import Run
+
+EMPTY = ("fill", "drop")
 
 
 class RankedNegatives:
@@ -13,14 +15,21 @@ class RankedNegatives:
 
     Args:
         depth: how many of them are kept per query.
+        empty: what becomes of a query that has none, `fill` (random passages) or `drop`.
+        margin: keep only those that a re-ranker scores this much below the query's worst positive, None for all
+            (RetroMAE's BEIR model; needs teacher scores).
     """
 
     needs_run = True
+    foreign = False
+    """Whether the ids are the user's own, to be looked up in the corpus first."""
 
-    def __init__(self, depth: int = 200) -> None:
+    def __init__(self, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
-        self.depth = depth
+        if empty not in EMPTY:
+            raise ValueError(f"empty must be one of {', '.join(EMPTY)}, got {empty!r}")
+        self.depth, self.empty, self.margin = depth, empty, margin
 
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Query id -> passage ids in rank order.
@@ -36,7 +45,8 @@ class RankedNegatives:
 class RandomNegatives:
     """Uniformly random passages that are not positives."""
 
-    needs_run = False
+    needs_run, foreign = False, False
+    empty, margin = "fill", None
 
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """An empty list for every query; `group` fills it at random."""
@@ -54,8 +64,13 @@ class Groups:
         size: passages per query, a positive first.
         seed: of the drawing.
 
+    Attributes:
+        ids: of the training queries.
+        negatives: query id -> its list.
+        short, dropped: queries with fewer hard negatives than a group holds, and queries left out for having none.
+
     Raises:
-        BadInput: no query has a positive.
+        BadInput: no query has a positive, or a passage id that the corpus does not have.
     """
 
     def __init__(
@@ -72,11 +87,26 @@ class Groups:
         self.positives = {query: relevant for query, relevant in judged.items() if relevant}
         if not self.positives:
             raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
-        self.negatives = source.of(run, self.positives)
-        self.ids = list(self.positives)
-        self.query_rows = [queries.row_of(query) for query in self.ids]
+        self.source, self.queries = source, queries
         self.passages, self.size, self.seed = passages, size, seed
-        self.short = shortfall(self.negatives, size - 1).queries
+        negatives = source.of(run, self.positives)
+        if source.foreign:
+            check_ids(negatives, passages, getattr(source, "path", ""))
+        self.restrict(negatives)
+
+    def restrict(self, negatives: Mapping[str, Sequence[str]]) -> None:
+        """Train with these negatives; queries without any are dropped if the source says so.
+
+        Raises:
+            BadInput: no query is left.
+        """
+        kept = without_empty(negatives) if self.source.empty == "drop" and self.size > 1 else dict(negatives)
+        if not kept:
+            raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
+        self.negatives, self.dropped = kept, len(self.positives) - len(kept)
+        self.ids = [query for query in self.positives if query in kept]
+        self.query_rows = [self.queries.row_of(query) for query in self.ids]
+        self.short = shortfall(kept, self.size - 1).queries
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,3 +118,16 @@ class Groups:
             self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids
         )
         return [self.passages.row_of(passage) for passage in drawn]
+
+
+def check_ids(negatives: Mapping[str, Sequence[str]], passages: TokenStore, source: object) -> None:
+    """Raise BadInput for the first passage that the corpus does not have; names it and `source`."""
+    for query, listed in negatives.items():
+        for passage in listed:
+            try:
+                passages.row_of(passage)
+            except KeyError:
+                raise BadInput(
+                    f"{source}: query {query} lists the passage {passage!r}, which the corpus does not have; rank the "
+                    "same corpus, or correct the ids"
+                ) from None

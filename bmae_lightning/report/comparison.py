@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 if TYPE_CHECKING:
     from bmae_lightning.report.content import Diagnosis
 
-JUDGED = ("bm25", "evaluate")
+JUDGED = ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled")
 """Stages that measure an arm."""
 UNNAMED = ("output_dir=", "logger", "trainer", "stage=")
 """Overrides that say how a sweep is run, not what it runs over."""
@@ -76,7 +76,7 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     for job in jobs:
         part = read_json(Path(job["nodes"]["report"]) / "report.json")
         subtitle = part.subtitle
-        judged = {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.startswith(JUDGED)}
+        judged = {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.partition("@")[0] in JUDGED}
         for arm in part.arms:
             key = judged[arm.name]
             row = dataclasses.replace(arm, name=f"{arm.name} {difference(jobs, job, key)}".strip())

@@ -11,6 +11,8 @@ from typing import Any
 FORMAT = 1
 BASELINE = "none"
 """The arm without pre-training."""
+RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
+"""Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 
 
@@ -128,7 +130,9 @@ class Report:
 
 def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
-    return "bm25" if stage == "bm25" else "no pre-training" if arm == BASELINE else arm
+    if stage == "bm25":
+        return stage
+    return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
 
 
 def is_number(value: float | None) -> bool:

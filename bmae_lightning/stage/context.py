@@ -45,7 +45,12 @@ class Context:
 
 
 class Stage(ABC):
-    """What the pipeline runs; subclasses take their options in the constructor and check them there."""
+    """What the pipeline runs; subclasses take their options in the constructor and check them there.
+
+    name: its key in the configuration, for messages; the pipeline sets it.
+    """
+
+    name: str = "stage"
 
     def preflight(self, splits: list[str]) -> None:  # noqa: B027  most have nothing to look at
         """Look ahead before anything runs, without work.
@@ -61,7 +66,7 @@ class Stage(ABC):
         """Look at the inputs before anything runs.
 
         Args:
-            inputs: role -> what makes it, None where there is none.
+            inputs: role -> what makes it (with its `config`), None where there is none.
 
         Raises:
             BadInput: the options ask for an input that is missing.
@@ -84,6 +89,13 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
                 f"{stage}: the corpus has no judgments for the split {split!r} (qrels/{split}.tsv); "
                 f"there is {', '.join(splits)}"
             )
+
+
+def device_of(accelerator: str) -> str:
+    """What torch calls the device of a trainer's accelerator."""
+    import torch
+
+    return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
 
 
 def write_json(path: Path, content: Any) -> None:

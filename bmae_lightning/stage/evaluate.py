@@ -1,9 +1,11 @@
-"""Index the corpus with a retriever, search for every judged query, write a TREC run, measure it."""
+"""Index the corpus with a retriever, search for every judged query, write a TREC run, measure it.
+
+The same search over the training queries is mining: its ranking holds the hard negatives of the next rung.
+"""
 
 import time
 
 import numpy as np
-import torch
 
 from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoding import encode, encode_to_file
@@ -12,20 +14,21 @@ from bmae_lightning.index.faiss import FaissIndex
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.progress import track
 from bmae_lightning.run import Run, write_run
-from bmae_lightning.stage.bm25 import measure_run
-from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.stage.bm25 import TRAIN, measure_run
+from bmae_lightning.stage.context import Context, Stage, device_of, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 
 
 class Evaluate(Stage):
-    """Writes passages.npy (vectors), run.<split>.trec, per_query.<split>.json and the measures.
+    """Writes passages.npy (vectors), run.<split>.trec, per_query.<split>.json and the measures; run.train.trec if mining.
 
     Args:
         splits: judged splits to search for.
         index: exact or faiss.
         measures: in the words of ir_measures.
         depth: ranks kept.
+        train_depth: ranks kept for training queries, 0 not to search for them.
         batch_tokens: word pieces encoded at a time.
         device: `cpu`, `gpu` or `auto`.
         logger: tracking.
@@ -33,19 +36,23 @@ class Evaluate(Stage):
 
     def __init__(
         self, splits: list[str], index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int,
-        device: str, logger: Tracking,
+        device: str, logger: Tracking, train_depth: int = 0,
     ) -> None:  # fmt: skip
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
+        if train_depth < 0:
+            raise ValueError(f"train_depth must be at least 0 (no mining), got {train_depth}")
         self.splits, self.index, self.measures, self.depth = splits, index, measures, depth
         self.batch_tokens, self.device, self.logger = batch_tokens, device, logger
+        self.train_depth = train_depth
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        require_splits("evaluate.splits", self.splits, splits)
+        require_splits(f"{self.name}.splits", self.splits, splits)
+        require_splits(f"{self.name}.train_depth", [TRAIN] * bool(self.train_depth), splits)
 
     def run(self, context: Context) -> None:
-        device = "cuda" if self.device in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
+        device = device_of(self.device)
         prepared = Prepared(context.input("corpus"))
         judged = {split: prepared.qrels(split) for split in self.splits}
         model, spec = load_dual_encoder(context.input("retriever") / "retriever")
@@ -66,17 +73,22 @@ class Evaluate(Stage):
         encoded = time.monotonic() - started
         results: dict[str, dict] = {}
         with self.logger.of(context) as loggers:
-            for split, qrels in judged.items():
+            for split, depth in self._depths().items():
+                path = context.directory / f"run.{split}.trec"
+                if split not in judged and path.is_file():
+                    continue  # searched before the stage was interrupted
+                qrels = judged.get(split) or prepared.qrels(split)
                 rows = np.array([queries.row_of(query) for query in qrels])
                 with track(f"{context.title}: {split}", len(rows), unit="queries") as advance:
                     query_vectors = encode(model, queries, rows, spec.query_length, self.batch_tokens, device, advance)
                 started = time.monotonic()
-                scores, found = self.index.search(vectors, query_vectors, self.depth, device=device)
+                scores, found = self.index.search(vectors, query_vectors, depth, device=device)
                 searched = time.monotonic() - started
                 run = Run.from_rows(list(qrels), passages.external_ids, found, scores)
-                write_run(context.directory / f"run.{split}.trec", run, context.title)
-                results[split] = measure_run(context, prepared, split, self.measures)
-                results[split]["milliseconds_per_query"] = 1000 * searched / len(rows)
+                write_run(path, run, context.title)
+                if split in judged:
+                    results[split] = measure_run(context, prepared, split, self.measures)
+                    results[split]["milliseconds_per_query"] = 1000 * searched / len(rows)
             results["passages_per_second"] = len(passages) / encoded
             results["index_bytes"] = int(vectors.nbytes)
             for logger in loggers:
@@ -84,3 +96,7 @@ class Evaluate(Stage):
                     logger.log_metrics({f"{split}/{name}": v for name, v in results[split]["mean"].items()}, step=0)
                 logger.log_metrics({"passages_per_second": results["passages_per_second"]}, step=0)
         write_json(context.directory / "metrics.json", results)
+
+    def _depths(self) -> dict[str, int]:
+        """Which splits are searched for, and how deep."""
+        return ({TRAIN: self.train_depth} if self.train_depth else {}) | dict.fromkeys(self.splits, self.depth)

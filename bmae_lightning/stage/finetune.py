@@ -1,13 +1,16 @@
-"""Fine-tune a dual encoder with in-batch and hard negatives (Retriever-1 of finetuning §2)."""
+"""Fine-tune a dual encoder with in-batch and hard negatives: every retriever of the ladder (finetuning §2).
 
+Retriever 1 gets BM25's negatives, Retriever 2 mined ones, the distilled retriever a re-ranker's scores as well.
+"""
+
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 
-from bmae_lightning.dual_encoder import DualEncoder, check_similarity, save_dual_encoder
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
+from bmae_lightning.dual_encoder import check_similarity, save_dual_encoder
+from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.grad_cache import GradCache
@@ -26,6 +29,8 @@ from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.start import start_retriever
+from bmae_lightning.teacher_scores import FILE, TeacherScores
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -91,8 +96,30 @@ class Finetune(Stage):
         }
 
     def preflight(self, splits: list[str]) -> None:
-        check_trainer(self.trainer, self.batch_size, "retriever1")
-        require_splits("retriever1", [TRAIN], splits)
+        check_trainer(self.trainer, self.batch_size, self.name)
+        require_splits(self.name, [TRAIN], splits)
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        check_ranking(self.name, self.negatives, inputs)
+        distils = self.loss_options["distillation"] is not None
+        if distils and not inputs.get("scores"):
+            raise BadInput(
+                f"{self.name}.distillation needs a teacher's scores: set {self.name}.inputs.scores to the score stage"
+            )
+        scored = getattr(inputs.get("scores"), "config", {}).get("depth")
+        if scored is not None and self.negatives.needs_run and scored < self.negatives.depth:
+            raise BadInput(
+                f"{self.name}.negatives.depth={self.negatives.depth}, but {inputs['scores'].stage}.depth={scored}: the "
+                "passages below would have no teacher score; use the same depth"
+            )
+        if self.negatives.margin is not None and not inputs.get("scores"):
+            raise BadInput(
+                f"{self.name}.negatives.margin needs a teacher's scores: set {self.name}.inputs.scores to the score stage"
+            )
+        if inputs.get("scores") and not distils and self.negatives.margin is None:
+            raise BadInput(
+                f"{self.name}.inputs.scores is given, but distillation and negatives.margin are null: nothing would read it"
+            )
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
@@ -107,20 +134,34 @@ class Finetune(Stage):
             shared=self.shared,
             **self.representation.record(),
         )
-        encoder = self._encoder(context, vocabulary, spec)
+        model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
         run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
         groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
+        teacher = None
+        if scores := context.inputs.get("scores"):
+            teacher = TeacherScores(scores / FILE, queries, passages)
+            if self.negatives.margin is not None:
+                gone = teacher.denoise(groups, self.negatives.margin)
+                say(
+                    f"{context.title}: {gone:,} negatives within {self.negatives.margin} of a positive's score left out"
+                )
+            if self.loss_options["distillation"] is None:
+                teacher = None
+            else:
+                teacher.check(groups)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
+        dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
         say(
-            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
-            f"hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query in a step"
+            f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
+            f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
+            "in a step"
         )
         collate = RetrieverBatches(
-            groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives
-        )
+            groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives,
+            teacher,
+        )  # fmt: skip
         data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
-        model = DualEncoder(encoder, self.representation, self.similarity, self.shared)
         module = RetrieverModule(
             model,
             self.group,
@@ -142,15 +183,15 @@ class Finetune(Stage):
             save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
             write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
 
-    def _encoder(self, context: Context, vocabulary: Vocabulary, spec: RetrieverSpec) -> Encoder:
-        """The pre-trained encoder of this arm, or the encoder as it was before."""
-        if context.inputs.get("encoder") is None:
-            masked_lm, _ = self.encoder.masked_lm(vocabulary.size)
-            return Encoder(masked_lm, vocabulary)
-        directory = context.input("encoder") / "encoder"
-        found = RetrieverSpec.load(directory)
-        if found is None:
-            raise BadInput(f"{directory}: retriever_spec.json is missing; run the pretrain stage again")
-        found.require(directory, {"pooling": "representation"}, pooling=spec.pooling, tokenizer=spec.tokenizer)
-        masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, self.encoder.dropout, str(directory))
-        return Encoder(masked_lm, vocabulary)
+
+def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, inputs: Mapping[str, object]) -> None:
+    """Raise BadInput where hard negatives shall come from a ranking of training queries that nobody makes."""
+    ranking = inputs.get("ranking")
+    if negatives.needs_run and not ranking:
+        raise BadInput(f"{name}.inputs.ranking is empty: name the stage whose ranking holds the hard negatives")
+    if negatives.needs_run and not getattr(ranking, "config", {}).get("train_depth", 1):
+        stage = getattr(ranking, "stage", "evaluate")
+        raise BadInput(
+            f"{name} takes hard negatives from {stage}, which does not search for training queries: set "
+            f"{stage}.train_depth=200, or choose a recipe with this rung (recipe=ladder)"
+        )

@@ -15,7 +15,10 @@ from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
 
-SHOWN = ("batch_size", "steps", "epochs", "lr", "length", "passage_length", "group", "similarity", "temperature")
+SHOWN = (
+    "batch_size", "steps", "epochs", "lr", "length", "passage_length", "group", "similarity", "temperature",
+    "backbone", "forward_factor", "r_drop",
+)  # fmt: skip
 
 
 class MakeReport(Stage):
@@ -28,22 +31,25 @@ class MakeReport(Stage):
         logger: tracking.
         paper_results: published values by measure, of the arm with pre-training.
         paper_source: where they are printed.
+        paper_stage: whose row they belong to: `evaluate`, `evaluate2`, `rerank` or `evaluate_distilled`.
     """
 
     def __init__(
         self, title: str, measures: list[str], split: str, logger: Tracking,
-        paper_results: dict[str, float] | None = None, paper_source: str | None = None,
+        paper_results: dict[str, float] | None = None, paper_source: str | None = None, paper_stage: str = "evaluate",
     ) -> None:  # fmt: skip
         self.title, self.measures, self.split, self.logger = title, measures, split, logger
         self.paper = check_paper({} if paper_results is None else paper_results)
-        self.paper_source = paper_source or ""
+        self.paper_source, self.paper_stage = paper_source or "", paper_stage
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(list(self.paper))
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
-        report = make_report(self.title, stages, self.measures, self.split, self.paper, self.paper_source)
+        report = make_report(
+            self.title, stages, self.measures, self.split, self.paper, self.paper_source, self.paper_stage
+        )
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
@@ -81,7 +87,7 @@ def check_paper(results: Any) -> dict[str, float]:
 
 def make_report(
     title: str, stages: dict[str, Path], measures: list[str], split: str,
-    paper: dict[str, float] | None = None, paper_source: str = "",
+    paper: dict[str, float] | None = None, paper_source: str = "", paper_stage: str = "evaluate",
 ) -> Report:  # fmt: skip
     """A report of finished stages.
 
@@ -92,6 +98,7 @@ def make_report(
         split: the judged split.
         paper: published values of the arm with pre-training, or of the only arm.
         paper_source: where they are printed.
+        paper_stage: the stage whose row they belong to.
     """
     names = {key.partition("@")[2] for key in stages} - {""}
     published = names - {BASELINE} or names
@@ -127,7 +134,11 @@ def make_report(
         results = read_json(directory / "metrics.json")
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
-            beside = {"paper": paper, "paper_source": paper_source} if paper and arm in published else {}
+            beside = (
+                {"paper": paper, "paper_source": paper_source}
+                if paper and arm in published and stage == paper_stage
+                else {}
+            )
             arms.append(
                 Arm(arm_name(stage, arm), shown, results[split]["queries"], _note(stage, arm, results), **beside)
             )
@@ -140,6 +151,8 @@ def make_report(
 def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
     if stage == "bm25":
         return "bm25s"
+    if rate := results.get("pairs_per_second"):
+        return f"re-orders the top {results['depth']}, {rate:,.0f} pairs/s"
     rate = results.get("passages_per_second")
     return f"encodes {rate:,.0f} passages/s" if rate else ""
 

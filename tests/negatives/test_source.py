@@ -5,6 +5,7 @@ import pytest
 
 from bmae_lightning.corpus.token_store import TokenStoreWriter
 from bmae_lightning.errors import BadInput
+from bmae_lightning.negatives.file import FileNegatives
 from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
 from bmae_lightning.run import Run
 
@@ -49,3 +50,29 @@ def test_what_cannot_be_trained_on(tmp_path):
         Groups(QRELS, *stores(tmp_path), RankedNegatives(), None, 2, seed=1)
     with pytest.raises(ValueError, match="depth"):
         RankedNegatives(0)
+    with pytest.raises(ValueError, match="empty must be one of fill, drop, got 'keep'"):
+        RankedNegatives(5, empty="keep")
+
+
+def test_f05_queries_without_negatives_are_dropped_and_counted_where_that_is_asked_for(tmp_path):
+    groups = Groups(QRELS, *stores(tmp_path), RankedNegatives(200, empty="drop"), RUN, 3, seed=1)
+    assert (groups.ids, groups.query_rows, groups.dropped, len(groups)) == (["q3"], [3], 1, 1)
+    with pytest.raises(BadInput, match="leaves no training query"):
+        Groups(QRELS, *stores(tmp_path), RankedNegatives(200, empty="drop"), RUN.cut(1), 3, seed=1)
+
+
+def test_the_users_own_ranking(tmp_path):
+    path = tmp_path / "run.trec"
+    path.write_text("q3 Q0 p8 1 9 x\nq3 Q0 p1 2 8 x\nq3 Q0 p2 3 7 x\nother Q0 p99 1 1 x\n")
+    groups = Groups(QRELS, *stores(tmp_path), FileNegatives(str(path), depth=1), None, 2, seed=1)
+    assert groups.negatives == {"q3": ["p8"], "q0": []}
+    before = FileNegatives(str(path)).identity()
+    path.write_text("q3 Q0 p77 1 9 x\n")
+    assert FileNegatives(str(path)).identity() != before
+    with pytest.raises(BadInput, match=r"run.trec: query q3 lists the passage 'p77', which the corpus does not have"):
+        Groups(QRELS, *stores(tmp_path), FileNegatives(str(path)), None, 2, seed=1)
+    path.write_text("17 Q0 p1 1 9 x\n")
+    with pytest.raises(BadInput, match="none of the 2 training queries is in it .it has 1 others, such as '17'"):
+        Groups(QRELS, *stores(tmp_path), FileNegatives(str(path)), None, 2, seed=1)
+    with pytest.raises(BadInput, match="negatives.path=.*absent: cannot be read"):
+        FileNegatives(str(tmp_path / "absent")).identity()

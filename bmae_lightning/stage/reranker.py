@@ -1,0 +1,167 @@
+"""Train a cross-encoder on groups of the best retriever so far: the re-ranker, and the teacher of the distilled retriever."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bmae_lightning.cross_encoder import (
+    CrossEncoder,
+    check_same_vocabulary,
+    cross_encoder_of,
+    load_cross_encoder,
+    save_cross_encoder,
+)
+from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.pretrained import PretrainedEncoder
+from bmae_lightning.encoder.scratch import ScratchEncoder
+from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, load_tokenizer
+from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.fit import check_trainer, fit
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
+from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.lit.reranker import PairBatches, RerankerModule
+from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
+from bmae_lightning.rank import rank, say
+from bmae_lightning.run import read_run
+from bmae_lightning.scoring import PairScorer
+from bmae_lightning.stage.bm25 import TRAIN
+from bmae_lightning.stage.context import Context, Stage, read_json, require_splits, write_json
+from bmae_lightning.stage.finetune import check_ranking
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.start import start_encoder
+from bmae_lightning.tracking.loggers import Tracking
+from bmae_lightning.vocabulary import Vocabulary
+
+DIRECTORY, RECORD = "reranker", "reranker_spec.json"
+
+
+class TrainReranker(Stage):
+    """Writes reranker/ (Hugging Face format with tokenizer and record) and metrics.jsonl.
+
+    The arguments are the options of `conf/stages/reranker.yaml`.
+    """
+
+    def __init__(
+        self,
+        encoder: PretrainedEncoder | ScratchEncoder,
+        negatives: RankedNegatives | RandomNegatives,
+        optim: AdamW,
+        schedule: LinearSchedule,
+        trainer: partial,
+        logger: Tracking,
+        seed: int,
+        length: int,
+        batch_size: int,
+        group: int,
+        lr: float,
+        warmup: float,
+        weight_decay: float,
+        checkpoint: dict[str, Any],
+        backbone: str | None = None,
+        steps: int | None = None,
+        epochs: float | None = None,
+        temperature: float = 1.0,
+        forward_factor: int = 1,
+        r_drop: bool = False,
+        workers: int = 0,
+        log_every: int = 1,
+    ) -> None:
+        if length < 5:
+            raise ValueError(f"length must leave room for [CLS], two [SEP] and two word pieces (5), got {length}")
+        if group < 2:
+            raise ValueError(f"group counts the positive and at least one negative, so it is at least 2, got {group}")
+        if forward_factor < 1 or group % forward_factor or group // forward_factor < 2:
+            raise ValueError(
+                f"forward_factor={forward_factor} must divide group={group} and leave the positive and a negative"
+            )
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        number_of_steps(steps, epochs, 1, 1)
+        self.encoder, self.backbone, self.negatives = encoder, backbone, negatives
+        self.optim, self.schedule, self.trainer, self.logger, self.seed = optim, schedule, trainer, logger, seed
+        self.length, self.batch_size, self.group, self.lr, self.warmup = length, batch_size, group, lr, warmup
+        self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
+        self.temperature, self.forward_factor, self.r_drop = temperature, forward_factor, r_drop
+        self.workers, self.log_every = workers, log_every
+
+    def preflight(self, splits: list[str]) -> None:
+        check_trainer(self.trainer, self.batch_size, self.name)
+        require_splits(self.name, [TRAIN], splits)
+        if self.backbone is not None and isinstance(self.encoder.tokenizer, PretrainedTokenizer):
+            prepared = load_tokenizer(find_checkpoint(self.encoder.tokenizer.name, self.encoder.tokenizer.package))
+            self._check_backbone(prepared, self.name)
+
+    def check_inputs(self, inputs: Mapping[str, object]) -> None:
+        check_ranking(self.name, self.negatives, inputs)
+        if self.negatives.margin is not None:
+            raise BadInput(f"{self.name}.negatives.margin: scores come from the re-ranker itself; set it to null")
+        if self.backbone is not None and inputs.get("encoder"):
+            raise BadInput(
+                f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker starts "
+                "from one of them; set the other to null"
+            )
+
+    def run(self, context: Context) -> None:
+        prepared = Prepared(context.input("corpus"))
+        tokenizer = prepared.tokenizer()
+        vocabulary = Vocabulary(tokenizer)
+        torch.manual_seed(self.seed)
+        passages, queries = prepared.passages(), prepared.queries()
+        if self.backbone is not None:
+            directory = self._check_backbone(tokenizer, context.stage)
+            model, _ = load_cross_encoder(
+                str(directory), vocabulary.size, self.encoder.dropout, f"{context.stage}.backbone={self.backbone}"
+            )
+        else:
+            encoder = start_encoder(context, self.encoder, vocabulary, passages.tokenizer_digest)
+            model = cross_encoder_of(encoder.masked_lm)
+        ranking = context.inputs.get("ranking")
+        run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
+        groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
+        steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
+        say(
+            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
+            f"hard negatives (filled at random), {self.group // self.forward_factor} of {self.group} passages trained on"
+        )
+        collate = PairBatches(groups, queries, passages, vocabulary, self.length)
+        data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
+        module = RerankerModule(
+            model, self.group, self.temperature, self.forward_factor, self.r_drop, self.optim, self.schedule, self.lr,
+            self.weight_decay, self.warmup, steps,
+        )  # fmt: skip
+        with self.logger.of(context) as loggers:
+            fit(
+                self.trainer, module, data, loggers, context.directory, context.title,
+                self.log_every, self.checkpoint, "queries",
+            )  # fmt: skip
+        if rank() == 0:
+            directory = context.directory / DIRECTORY
+            save_cross_encoder(model.cpu(), prepared.tokenizer_directory, directory)
+            write_json(directory / RECORD, {"length": self.length, "tokenizer": passages.tokenizer_digest})
+            write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
+
+    def _check_backbone(self, tokenizer: Any, stage: str) -> Path:
+        """Where the backbone lies, once its vocabulary is known to be the prepared one."""
+        key = f"{stage}.backbone"
+        directory = find_checkpoint(str(self.backbone), key=key)
+        check_same_vocabulary(directory, tokenizer, f"{key}={self.backbone}")
+        return directory
+
+
+def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int, device: str) -> PairScorer:
+    """The trained re-ranker in a stage's directory, ready to score pairs of the prepared corpus.
+
+    Raises:
+        BadInput: none there, or one for another vocabulary.
+    """
+    directory = directory / DIRECTORY
+    record, passages = read_json(directory / RECORD), prepared.passages()
+    if record["tokenizer"] != passages.tokenizer_digest:
+        raise BadInput(f"{directory}: trained with another tokenizer than the prepared corpus has; train it again")
+    vocabulary = Vocabulary(prepared.tokenizer())
+    model: CrossEncoder = load_cross_encoder(str(directory), vocabulary.size)[0].eval().to(device)
+    return PairScorer(model, prepared.queries(), passages, vocabulary, record["length"], batch_tokens, device)

@@ -1,0 +1,98 @@
+"""Let the re-ranker score every training pair that distillation may draw: all positives, all hard negatives (finetuning §3.5)."""
+
+from collections.abc import Mapping
+from itertools import chain
+
+import numpy as np
+
+from bmae_lightning.errors import BadInput
+from bmae_lightning.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.progress import track
+from bmae_lightning.rank import say
+from bmae_lightning.run import read_run
+from bmae_lightning.scoring import score_shards
+from bmae_lightning.stage.bm25 import TRAIN
+from bmae_lightning.stage.context import Context, Stage, device_of, require_splits, write_json
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.rerank import pairs_of
+from bmae_lightning.stage.reranker import open_scorer
+from bmae_lightning.teacher_scores import FILE, write_teacher_scores
+from bmae_lightning.tracking.loggers import Tracking
+
+
+class Score(Stage):
+    """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
+
+    Args:
+        depth: passages scored per training query beside its positives: the first of its ranking that are none.
+        batch_tokens: tokens scored at a time.
+        shard: pairs per finished piece, what a killed run loses at most.
+        device: `cpu`, `gpu` or `auto`.
+        logger: tracking.
+    """
+
+    def __init__(self, depth: int, batch_tokens: int, shard: int, device: str, logger: Tracking) -> None:
+        for name, value in {"depth": depth, "batch_tokens": batch_tokens, "shard": shard}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.depth, self.batch_tokens, self.shard = depth, batch_tokens, shard
+        self.device, self.logger = device, logger
+
+    def preflight(self, splits: list[str]) -> None:
+        require_splits(self.name, [TRAIN], splits)
+
+    def check_inputs(self, inputs: Mapping[str, object]) -> None:
+        ranking = inputs.get("ranking")
+        if not getattr(ranking, "config", {}).get("train_depth", 1):
+            raise BadInput(
+                f"{self.name} scores the ranking of training queries, which {getattr(ranking, 'stage', 'its input')} does "
+                "not make: set its train_depth=200"
+            )
+
+    def run(self, context: Context) -> None:
+        prepared = Prepared(context.input("corpus"))
+        path = context.input("ranking") / f"run.{TRAIN}.trec"
+        qrels = prepared.qrels(TRAIN)
+        positives = {query: [p for p, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
+        positives = {query: relevant for query, relevant in positives.items() if relevant}
+        negatives = negatives_from_run(read_run(path), positives, self.depth)
+        listed = {query: [*relevant, *negatives[query]] for query, relevant in positives.items()}
+        pairs_P2 = pairs_of(listed, prepared, path)
+        scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens, device_of(self.device))
+        queries, passages = prepared.queries(), prepared.passages()
+
+        def parts():
+            start = 0
+            for scores in score_shards(scorer, pairs_P2, self.shard, context.directory / "checkpoints", advance):
+                part_P2 = pairs_P2[start : start + len(scores)]
+                start += len(scores)
+                if len(wrong := np.flatnonzero(~np.isfinite(scores))):
+                    query, passage = part_P2[wrong[0]].tolist()
+                    raise BadInput(
+                        f"{context.title}: the score of query {queries.external_id(query)} and passage "
+                        f"{passages.external_id(passage)} is not a number; the re-ranker diverged, lower its lr"
+                    )
+                yield *names(part_P2, queries, passages), scores
+
+        with track(context.title, len(pairs_P2), unit="pairs") as advance:
+            rows = write_teacher_scores(context.directory / FILE, parts())
+        if rows != len(pairs_P2):
+            raise BadInput(f"{context.title}: {rows} scores for {len(pairs_P2)} pairs; delete {context.directory}")
+        short = sum(len(ranked) < self.depth for ranked in negatives.values())
+        counts = {"pairs": rows, "queries": len(listed), "positives": sum(map(len, positives.values())), "short": short}
+        say(
+            f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of positives; "
+            f"{short:,} queries with fewer than {self.depth} hard negatives"
+        )
+        with self.logger.of(context) as loggers:
+            for logger in loggers:
+                logger.log_metrics(counts, step=0)
+        write_json(context.directory / "metrics.json", counts)
+
+
+def names(pairs_P2: np.ndarray, queries, passages) -> tuple[list[str], list[str]]:
+    """The ids of pairs given as rows; a query's passages stand together, so its id is read once."""
+    changes = np.flatnonzero(np.diff(pairs_P2[:, 0], prepend=-1))
+    runs = np.diff([*changes, len(pairs_P2)])
+    found = ([queries.external_id(int(pairs_P2[start, 0]))] * count for start, count in zip(changes, runs, strict=True))
+    return list(chain.from_iterable(found)), [passages.external_id(int(row)) for row in pairs_P2[:, 1]]

@@ -1,0 +1,136 @@
+"""The whole ladder on a small collection, its numbered properties (finetuning §12), and a kill while the teacher scores."""
+
+import importlib.util
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bmae_lightning.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.negatives.source import Groups, RankedNegatives
+from bmae_lightning.run import read_run
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.teacher_scores import FILE, TeacherScores
+
+_spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
+tools = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tools)
+
+DEPTH = 7
+LADDER = [
+    *tools.TINY, "recipe=ladder", "logger=none", "baseline=false", "pretrain.steps=2", "retriever1.steps=3",
+    "reranker.steps=3", "reranker.batch_size=4", "reranker.forward_factor=2", "reranker.r_drop=true",
+    "evaluate.train_depth=20", "evaluate2.train_depth=20", f"distilled.negatives.depth={DEPTH}", "rerank.depth=6",
+    "evaluate.depth=40", "score.shard=1",
+]  # fmt: skip
+
+
+class Finished:
+    """The stages of a run by name."""
+
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
+
+    def __getitem__(self, stage: str) -> Path:
+        (found,) = (path for path in (self.outputs / "store").glob(f"{stage}-*") if (path / "done").is_file())
+        return found
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory, collection):
+    directory = tmp_path_factory.mktemp("ladder")
+    output = tools.command(*LADDER, f"corpus.path={collection}", cwd=directory)
+    return directory, output, Finished(directory / "outputs")
+
+
+def test_every_rung_is_a_row(ladder):
+    _, output, stages = ladder
+    report = json.loads((stages["report"] / "report.json").read_text())
+    names = ["bm25", "retromae", "retromae retriever2", "retromae re-ranked", "retromae distilled"]
+    assert [arm["name"] for arm in report["arms"]] == names
+    assert all(re.search(rf"^{name} +\d\.\d", output, re.MULTILINE) for name in names)
+    titles = {curve["title"] for curve in report["curves"]}
+    assert {f"Fine-tuning ({rung})" for rung in ("retriever1", "retriever2", "reranker", "distilled")} <= titles
+
+
+def test_f01_f02_mined_negatives_are_the_best_ranks_without_positives(ladder):
+    _, _, stages = ladder
+    prepared = Prepared(stages["prepare"])
+    for rung in ("evaluate", "evaluate2"):
+        run, qrels = read_run(stages[rung] / "run.train.trec"), prepared.qrels("train")
+        assert set(run) == set(qrels)
+        negatives = negatives_from_run(run, qrels, DEPTH)
+        for query, listed in negatives.items():
+            ranked = run.passages(query)
+            assert len(ranked) == 20
+            assert listed == [passage for passage in ranked if passage not in qrels[query]][:DEPTH]
+            assert not set(listed) & set(qrels[query])
+
+
+def test_f05_queries_with_too_few_negatives_are_filled_and_counted(ladder):
+    _, _, stages = ladder
+    prepared = Prepared(stages["prepare"])
+    run = read_run(stages["evaluate"] / "run.train.trec").cut(3)
+    groups = Groups(
+        prepared.qrels("train"), prepared.queries(), prepared.passages(), RankedNegatives(200), run, 8, seed=0
+    )
+    assert groups.short == len(groups) == 40
+    drawn = groups.draw(0, 0)
+    assert len(set(drawn)) == 8
+    barred = {prepared.passages().row_of(passage) for passage in groups.positives[groups.ids[0]]}
+    assert not barred & set(drawn[1:])
+
+
+def test_f32_re_ranking_keeps_the_set_of_the_top_and_the_order_below(ladder):
+    _, _, stages = ladder
+    before, after = (read_run(stages[stage] / "run.test.trec") for stage in ("evaluate2", "rerank"))
+    assert set(before) == set(after)
+    for query in before:
+        old, new = before.passages(query), after.passages(query)
+        assert len(old) == 40
+        assert sorted(old[:6]) == sorted(new[:6])
+        assert old[6:] == new[6:]
+    assert any(before.passages(query) != after.passages(query) for query in before)
+    measured = [json.loads((stages[s] / "metrics.json").read_text())["test"]["mean"] for s in ("evaluate2", "rerank")]
+    assert measured[0]["R@1000"] == measured[1]["R@1000"]
+
+
+def test_f34_every_passage_that_can_be_drawn_has_a_teacher_score(ladder):
+    _, _, stages = ladder
+    prepared = Prepared(stages["prepare"])
+    queries, passages = prepared.queries(), prepared.passages()
+    teacher = TeacherScores(stages["score"] / FILE, queries, passages)
+    run = read_run(stages["evaluate2"] / "run.train.trec")
+    groups = Groups(prepared.qrels("train"), queries, passages, RankedNegatives(DEPTH), run, 4, seed=42)
+    assert len(teacher) == 40 * (1 + DEPTH)
+    teacher.check(groups)
+    for epoch in range(5):
+        rows = [groups.draw(number, epoch) for number in range(len(groups))]
+        assert np.isfinite(teacher.of(groups.query_rows, rows).numpy()).all()
+    lines = tools.metrics(stages.outputs, "distilled")
+    assert all(line["loss/distillation"] >= 0 for line in lines)
+
+
+def test_kill_9_while_scoring_continues_and_ends_in_the_same_bytes(ladder, tmp_path, collection):
+    directory, _, stages = ladder
+    later = [stages[stage].name for stage in ("score", "distilled", "evaluate_distilled", "report")]
+    shutil.copytree(directory / "outputs", tmp_path / "outputs", ignore=lambda _, names: set(names) & set(later))
+    process = tools.start(*LADDER, f"corpus.path={collection}", cwd=tmp_path)
+    shards = tmp_path / "outputs" / "store" / later[0] / "checkpoints"
+    while len(list(shards.glob("shard-*.npy"))) < 30 and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    kept = sorted(path.name for path in shards.glob("shard-*.npy"))
+    assert 30 <= len(kept) < 40 * (1 + DEPTH)
+    output = tools.command(*LADDER, f"corpus.path={collection}", cwd=tmp_path)
+    assert "score (retromae): continued in" in output
+    again = Finished(tmp_path / "outputs")
+    assert (again["score"] / FILE).read_bytes() == (stages["score"] / FILE).read_bytes()
+    for stage in ("evaluate_distilled", "rerank"):
+        name = "run.test.trec"
+        assert (again[stage] / name).read_bytes() == (stages[stage] / name).read_bytes()

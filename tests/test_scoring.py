@@ -1,0 +1,82 @@
+"""Scores of pairs: each as if it were scored alone, and finished shards are never scored again."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+from bmae_lightning.batch import pad_pairs
+from bmae_lightning.corpus.token_store import TokenStoreWriter
+from bmae_lightning.cross_encoder import cross_encoder_of
+from bmae_lightning.errors import BadInput
+from bmae_lightning.scoring import PairScorer, score_shards
+from bmae_lightning.vocabulary import Vocabulary
+
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
+
+
+@pytest.fixture
+def masked_lm():
+    torch.manual_seed(0)
+    return BertForMaskedLM(
+        BertConfig(
+            vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+            initializer_range=0.5,
+        )
+    ).eval()  # fmt: skip
+
+
+def store(directory, sizes):
+    draw = np.random.default_rng(0)
+    writer = TokenStoreWriter(directory, 45, "digest")
+    for i, size in enumerate(sizes):
+        writer.append(draw.integers(5, 45, size).tolist(), str(i))
+    return writer.commit()
+
+
+def test_a_cross_encoder_has_the_layers_of_its_encoder(masked_lm):
+    model = cross_encoder_of(masked_lm).eval()
+    ids_PL = torch.tensor([[2, 9, 3, 11, 3]])
+    torch.testing.assert_close(
+        model.classifier.bert(input_ids=ids_PL).last_hidden_state, masked_lm.bert(input_ids=ids_PL).last_hidden_state
+    )
+    assert model.classifier.config.num_labels == 1
+
+
+def test_scores_do_not_depend_on_the_batch(masked_lm, tmp_path):
+    model = cross_encoder_of(masked_lm).eval()
+    queries, passages = store(tmp_path / "q", [3, 5, 2]), store(tmp_path / "p", [4, 30, 1, 9])
+    pairs_P2 = np.array([(q, p) for q in range(3) for p in range(4)], dtype=np.int32)
+    done = []
+    scores_P = PairScorer(model, queries, passages, Vocabulary.from_tokens(TOKENS), 16, 50, "cpu")(
+        pairs_P2, done.append
+    )
+    assert sum(done) == 12
+    assert len(done) > 3
+    special = {"cls_id": 2, "sep_id": 3, "pad_id": 0}
+    for (query, passage), found in zip(pairs_P2, scores_P, strict=True):
+        alone = model(pad_pairs([queries[query]], [passages[passage]], **special, max_length=16))
+        np.testing.assert_allclose(found, alone.item(), atol=1e-5)
+
+
+def test_finished_shards_are_kept_and_the_end_is_the_same(tmp_path):
+    pairs_P2 = np.arange(22, dtype=np.int32).reshape(11, 2)
+    calls = []
+
+    def scorer(part_P2, advance, fail_at=None):
+        if part_P2[0, 0] == fail_at:
+            raise KeyboardInterrupt
+        calls.append(int(part_P2[0, 0]))
+        advance(len(part_P2))
+        return part_P2.sum(1).astype(np.float32)
+
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        list(score_shards(lambda part, advance: scorer(part, advance, 12), pairs_P2, 3, tmp_path / "s", done.append))
+    assert calls == [0, 6]
+    scores_P = np.concatenate(list(score_shards(scorer, pairs_P2, 3, tmp_path / "s", done.append)))
+    assert calls == [0, 6, 12, 18]
+    assert scores_P.tolist() == pairs_P2.sum(1).tolist()
+    np.save(tmp_path / "s" / "shard-000001.npy", np.zeros(2, dtype=np.float32))
+    with pytest.raises(BadInput, match=r"shard-000001.npy has the shape .2,. instead of .3,.; delete the file"):
+        list(score_shards(scorer, pairs_P2, 3, tmp_path / "s", done.append))
