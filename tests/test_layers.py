@@ -35,6 +35,7 @@ LAYERS = [
     ["stage.context"],
     ["spec"],
     ["dual_encoder", "encoding", "grad_cache", "cross_encoder"],
+    ["portable", "model_card"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],
