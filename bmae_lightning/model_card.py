@@ -23,7 +23,7 @@ def model_card(
         arm: name of the pre-training, `none` for none.
         parts: sub-directories for sentence-transformers, see `save_portable`.
         width: dimensions of the dense part.
-        corpus: record of the prepare stage.
+        corpus: record of the prepare stage, with a `name`.
         lineage: name and options of every stage with training in it that led to the retriever, the first one first.
         results: metrics.json of the evaluate stage.
         base_model: name of the checkpoint it started from, if it has a public one.
@@ -198,7 +198,7 @@ def _pooling(spec: RetrieverSpec) -> list[str]:
 
 def _data(corpus: dict[str, Any]) -> str:
     return (
-        f"## Data\n\nCollection `{Path(corpus['path']).name}`: {corpus['passages']:,} passages, {corpus['queries']:,} "
+        f"## Data\n\nCollection `{corpus['name']}`: {corpus['passages']:,} passages, {corpus['queries']:,} "
         f"queries, {corpus['words']:,} words; judgments for {', '.join(corpus['splits'])}. Training reads the judgments "
         "of `train` only."
     )

@@ -22,7 +22,14 @@ WORDS = [f"w{i}" for i in range(40)]
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##x", *WORDS]
 QUERY_LENGTH, PASSAGE_LENGTH = 6, 11
 PREFIXES = {"query_prefix": "w1 ", "passage_prefix": "w2 w3 "}
-CORPUS = {"path": "/somewhere/things", "passages": 60, "queries": 20, "words": 900, "splits": ["train", "test"]}
+CORPUS = {
+    "path": "/somewhere/else",
+    "name": "things",
+    "passages": 60,
+    "queries": 20,
+    "words": 900,
+    "splits": ["train", "test"],
+}
 RESULTS = {"test": {"mean": {"RR@10": 0.12345}, "queries": 20}, "passages_per_second": 3.0}
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.errors import BadInput
@@ -32,7 +33,7 @@ class Export(Stage):
         parts = save_portable(model, spec, prepared.tokenizer_directory, partial)
         lineage = lineage_of(retriever)
         text = model_card(
-            context.arm, spec, parts, model.width, prepared.record, lineage,
+            context.arm, spec, parts, model.width, _collection(context.input("corpus")), lineage,
             read_json(evaluation / "metrics.json"), base_model_of(lineage),
         )  # fmt: skip
         (partial / "README.md").write_text(text, encoding="utf-8")
@@ -42,3 +43,11 @@ class Export(Stage):
             "sentence-transformers and transformers load it" if parts else "transformers loads it, see its README.md"
         )
         say(f"{context.title}: {final} ({loads})")
+
+
+def _collection(directory: Path) -> dict[str, Any]:
+    """The record of the prepare stage, with a name: of the collection's directory, or of the packages it was taken from."""
+    options = read_json(directory / "manifest.json")["config"]["corpus"]
+    record = read_json(directory / "corpus.json")
+    taken = options.get("packages")
+    return record | {"name": f"built-in ({', '.join(taken)})" if taken else Path(record["path"]).name}

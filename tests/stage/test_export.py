@@ -41,6 +41,7 @@ def test_a_finished_run_is_exported(cli, tmp_path, collection):
         "### retriever1",
         "| steps | `2` |",
         "queries 9, passages",
+        "Collection `beir`",
         "60 passages",
         "retromae",
     ):
