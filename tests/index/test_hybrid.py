@@ -48,14 +48,14 @@ def best(scores, k):
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 @pytest.mark.parametrize("k", [1, 10, 200])
-@pytest.mark.parametrize("dense", [3, 0])
-def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, dense, monkeypatch):
+@pytest.mark.parametrize(("dense", "device"), [(3, "cpu"), (0, "cpu"), (3, "cpu:0")])  # cpu:0: as other devices do it
+def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, dense, device, monkeypatch):
     monkeypatch.setattr(hybrid, "QUERIES_AT_ONCE", 4)
     stored, queries = made(150, 5, 11, dense)
     whole = expected_scores(stored, queries)
     assert len(np.unique(whole)) < 60, "ties abound"
     seen = []
-    scores, rows = HybridIndex().search(stored, queries, k, block=block, progress=seen.append)
+    scores, rows = HybridIndex().search(stored, queries, k, block, device, seen.append)
     assert (scores.dtype, rows.dtype) == (np.float32, np.int64)
     for found, right in zip((scores, rows), best(whole, k), strict=True):
         np.testing.assert_array_equal(found, right)
