@@ -14,6 +14,7 @@ from bmae_lightning.batch import pad_pairs
 from bmae_lightning.corpus.mapped_array import MappedArray, save_array
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.cross_encoder import CrossEncoder
+from bmae_lightning.errors import BadInput
 from bmae_lightning.vocabulary import Vocabulary
 
 
@@ -21,24 +22,29 @@ class PairScorer:
     """Scores pairs given as rows of token stores.
 
     Args:
-        model: in evaluation mode, on `device`.
+        model: in evaluation mode.
         queries, passages: token stores.
         vocabulary: for the special ids.
         length: tokens of a pair with [CLS] and both [SEP]; the passage is cut.
         batch_tokens: tokens scored at a time, padding included.
-        device: of the model.
     """
 
     def __init__(
         self, model: CrossEncoder, queries: TokenStore, passages: TokenStore, vocabulary: Vocabulary, length: int,
-        batch_tokens: int, device: str,
+        batch_tokens: int,
     ) -> None:  # fmt: skip
         self.model, self.queries, self.passages = model, queries, passages
         self.special = {"cls_id": vocabulary.cls_id, "sep_id": vocabulary.sep_id, "pad_id": vocabulary.pad_id}
-        self.length, self.batch_tokens, self.device = length, batch_tokens, device
+        self.length, self.batch_tokens = length, batch_tokens
 
-    def __call__(self, pairs_P2: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
-        """Scores [P] float32 of (row of the query, row of the passage)."""
+    def __call__(self, pairs_P2: np.ndarray, advance: Callable[[int], None], device: str = "cpu") -> np.ndarray:
+        """Scores [P] float32 of (row of the query, row of the passage).
+
+        advance: told the number of pairs done.  device: of the model.
+
+        Raises:
+            BadInput: a score that is not a number.
+        """
         sizes_P = (self.queries.lengths[pairs_P2[:, 0]] + self.passages.lengths[pairs_P2[:, 1]] + 3).clip(
             max=self.length
         )
@@ -51,28 +57,58 @@ class PairScorer:
                     [self.queries[row] for row in pairs_P2[rows, 0]],
                     [self.passages[row] for row in pairs_P2[rows, 1]],
                 )
-                scores = self.model(pad_pairs(*texts, **self.special, max_length=self.length).to(self.device))
+                scores = self.model(pad_pairs(*texts, **self.special, max_length=self.length).to(device))
                 scores_P[rows] = scores.float().cpu().numpy()
                 advance(len(rows))
                 start += len(rows)
+        if len(wrong := np.flatnonzero(~np.isfinite(scores_P))):
+            query, passage = pairs_P2[wrong[0]].tolist()
+            raise BadInput(
+                f"the re-ranker's score of query {self.queries.external_id(query)} and passage "
+                f"{self.passages.external_id(passage)} is not a number: it diverged; train it again with a lower lr"
+            )
         return scores_P
 
 
-def score_shards(
-    scorer: Callable[[np.ndarray, Callable[[int], None]], np.ndarray], pairs_P2: np.ndarray, size: int,
-    directory: Path, advance: Callable[[int], None],
-) -> Iterator[np.ndarray]:  # fmt: skip
-    """Scores of `size` pairs after the other; those that `directory` holds already are read, the others written there.
+class PairShards:
+    """Shard n holds pairs n·size .. (n+1)·size - 1; its scores are a .npy file, complete or not there.
 
-    Raises:
-        BadInput: a shard file that is damaged.
+    Args:
+        directory: where the files lie.
+        pairs_P2: rows of query and passage.
+        size: pairs per shard.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    for number, start in enumerate(range(0, len(pairs_P2), size)):
-        part_P2 = pairs_P2[start : start + size]
-        path = directory / f"shard-{number:06d}.npy"
-        if path.is_file():
-            advance(len(part_P2))
-        else:
-            save_array(path, scorer(part_P2, advance))
-        yield MappedArray(path, len(part_P2), "delete the file and run the same command again").array
+
+    def __init__(self, directory: Path, pairs_P2: np.ndarray, size: int) -> None:
+        self.directory, self.pairs_P2, self.size = directory, pairs_P2, size
+        self.count = -(-len(pairs_P2) // size)
+
+    def path(self, number: int) -> Path:
+        return self.directory / f"shard-{number:06d}.npy"
+
+    def rows(self, number: int) -> range:
+        """The pairs of a shard, by number."""
+        return range(number * self.size, min((number + 1) * self.size, len(self.pairs_P2)))
+
+    def pairs(self, number: int) -> np.ndarray:
+        """The pairs of a shard [at most size, 2]."""
+        return self.pairs_P2[number * self.size : (number + 1) * self.size]
+
+    def missing(self, rank: int = 0, world: int = 1) -> list[int]:
+        """Unfinished shards of one of `world` processes: every world-th shard, whatever is finished already."""
+        return [number for number in range(rank, self.count, world) if not self.path(number).is_file()]
+
+    def write(self, number: int, scores: np.ndarray) -> None:
+        """Write a whole shard; the file appears when it is whole."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        save_array(self.path(number), scores)
+
+    def read(self) -> Iterator[np.ndarray]:
+        """The scores of all shards in order.
+
+        Raises:
+            BadInput: a shard file that is damaged.
+        """
+        for number in range(self.count):
+            remedy = "delete the file and run the same command again"
+            yield MappedArray(self.path(number), len(self.rows(number)), remedy).array

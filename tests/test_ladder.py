@@ -134,3 +134,15 @@ def test_kill_9_while_scoring_continues_and_ends_in_the_same_bytes(ladder, tmp_p
     for stage in ("evaluate_distilled", "rerank"):
         name = "run.test.trec"
         assert (again[stage] / name).read_bytes() == (stages[stage] / name).read_bytes()
+
+
+def test_two_devices_write_the_same_scores(ladder, tmp_path, collection):
+    directory, _, stages = ladder
+    later = [stages[stage].name for stage in ("score", "distilled", "evaluate_distilled", "report")]
+    shutil.copytree(directory / "outputs", tmp_path / "outputs", ignore=lambda _, names: set(names) & set(later))
+    arguments = [*LADDER, f"corpus.path={collection}", "stage=[score]", "+trainer@score.trainer=ddp_cpu"]
+    output = tools.command(*arguments, cwd=tmp_path)
+    assert "1 of 2 processes" in output
+    again = Finished(tmp_path / "outputs")
+    assert again["score"].name != stages["score"].name
+    assert (again["score"] / FILE).read_bytes() == (stages["score"] / FILE).read_bytes()

@@ -9,7 +9,7 @@ from bmae_lightning.batch import pad_pairs
 from bmae_lightning.corpus.token_store import TokenStoreWriter
 from bmae_lightning.cross_encoder import cross_encoder_of
 from bmae_lightning.errors import BadInput
-from bmae_lightning.scoring import PairScorer, score_shards
+from bmae_lightning.scoring import PairScorer, PairShards
 from bmae_lightning.vocabulary import Vocabulary
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
@@ -48,35 +48,30 @@ def test_scores_do_not_depend_on_the_batch(masked_lm, tmp_path):
     queries, passages = store(tmp_path / "q", [3, 5, 2]), store(tmp_path / "p", [4, 30, 1, 9])
     pairs_P2 = np.array([(q, p) for q in range(3) for p in range(4)], dtype=np.int32)
     done = []
-    scores_P = PairScorer(model, queries, passages, Vocabulary.from_tokens(TOKENS), 16, 50, "cpu")(
-        pairs_P2, done.append
-    )
+    scores_P = PairScorer(model, queries, passages, Vocabulary.from_tokens(TOKENS), 16, 50)(pairs_P2, done.append)
     assert sum(done) == 12
     assert len(done) > 3
     special = {"cls_id": 2, "sep_id": 3, "pad_id": 0}
     for (query, passage), found in zip(pairs_P2, scores_P, strict=True):
         alone = model(pad_pairs([queries[query]], [passages[passage]], **special, max_length=16))
         np.testing.assert_allclose(found, alone.item(), atol=1e-5)
+    torch.nn.init.constant_(model.classifier.classifier.bias, float("nan"))
+    with pytest.raises(BadInput, match="score of query 0 and passage 0 is not a number"):
+        PairScorer(model, queries, passages, Vocabulary.from_tokens(TOKENS), 16, 50)(pairs_P2, done.append)
 
 
 def test_finished_shards_are_kept_and_the_end_is_the_same(tmp_path):
     pairs_P2 = np.arange(22, dtype=np.int32).reshape(11, 2)
-    calls = []
-
-    def scorer(part_P2, advance, fail_at=None):
-        if part_P2[0, 0] == fail_at:
-            raise KeyboardInterrupt
-        calls.append(int(part_P2[0, 0]))
-        advance(len(part_P2))
-        return part_P2.sum(1).astype(np.float32)
-
-    done = []
-    with pytest.raises(KeyboardInterrupt):
-        list(score_shards(lambda part, advance: scorer(part, advance, 12), pairs_P2, 3, tmp_path / "s", done.append))
-    assert calls == [0, 6]
-    scores_P = np.concatenate(list(score_shards(scorer, pairs_P2, 3, tmp_path / "s", done.append)))
-    assert calls == [0, 6, 12, 18]
-    assert scores_P.tolist() == pairs_P2.sum(1).tolist()
-    np.save(tmp_path / "s" / "shard-000001.npy", np.zeros(2, dtype=np.float32))
+    shards = PairShards(tmp_path / "s", pairs_P2, 3)
+    assert shards.count == 4
+    for number in (0, 3):
+        shards.write(number, shards.pairs(number).sum(1).astype(np.float32))
+    again = PairShards(tmp_path / "s", pairs_P2, 3)
+    assert again.missing() == [1, 2]
+    assert (again.missing(0, 2), again.missing(1, 2)) == ([2], [1])
+    for number in again.missing():
+        again.write(number, again.pairs(number).sum(1).astype(np.float32))
+    assert np.concatenate(list(again.read())).tolist() == pairs_P2.sum(1).tolist()
+    np.save(again.path(1), np.zeros(2, dtype=np.float32))
     with pytest.raises(BadInput, match=r"shard-000001.npy has the shape .2,. instead of .3,.; delete the file"):
-        list(score_shards(scorer, pairs_P2, 3, tmp_path / "s", done.append))
+        list(again.read())

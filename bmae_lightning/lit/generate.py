@@ -107,34 +107,39 @@ class GenerationModule(pl.LightningModule):
 class Watch(pl.Callback):
     """Progress of the first process, the clean stop, and the wait for the other processes' shards.
 
+    Args:
+        shards: pieces of work with `missing` and `rows`.
+        label, unit: of the progress.
+        each: units that a row of a shard makes.
+
     Only batches are looked at for a stop, not the other processes: these get the signal from their launcher, or from
     here where Lightning launched them.
     """
 
-    def __init__(self, shards: Shards, label: str, unit: str) -> None:
-        self.shards, self.label, self.unit = shards, label, unit
+    def __init__(self, shards: Any, label: str, unit: str, each: int = 1) -> None:
+        self.shards, self.label, self.unit, self.each = shards, label, unit, each
         self.stack = contextlib.ExitStack()
         self.stopped, self.parent = False, os.getppid()
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: GenerationModule) -> None:
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.launcher = trainer.strategy.launcher
         signal.signal(signal.SIGTERM, self._ask_to_stop)
         pl_module.asked_to_stop = lambda: self.stopped or (trainer.global_rank > 0 and os.getppid() != self.parent)
         pl_module.leaves_silently = trainer.global_rank > 0 and not launched()
         if trainer.is_global_zero:
             own = self.shards.missing(0, trainer.world_size)
-            total = sum(len(self.shards.rows(number)) for number in own) * len(pl_module.writers)
+            total = sum(len(self.shards.rows(number)) for number in own) * self.each
             share = f" (1 of {trainer.world_size} processes)" if trainer.world_size > 1 else ""
             pl_module.advance = self.stack.enter_context(track(self.label + share, total, unit=self.unit))
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: GenerationModule) -> None:
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.stack.close()
         while trainer.is_global_zero and self.shards.missing():
             if self.stopped:
                 raise Interrupted("asked to stop; run the same command again to continue")
             time.sleep(0.1)
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: GenerationModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.stack.close()  # the last line of the progress comes before that of the error
 
     def _ask_to_stop(self, number: int, *_: Any) -> None:
@@ -158,7 +163,7 @@ def generate(
         trainer,
         label,
         logger=False,
-        callbacks=[Watch(shards, label, "texts")],
+        callbacks=[Watch(shards, label, "texts", len(writers))],
         default_root_dir=directory,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -1,16 +1,18 @@
 """Let a re-ranker order the best passages of a retriever anew and measure the result (finetuning §3.4)."""
 
 import time
+from functools import partial
 
 import numpy as np
 
 from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.scoring import check_devices, score_pairs
 from bmae_lightning.measure.ranking import check_measures
-from bmae_lightning.progress import track
+from bmae_lightning.rank import rank
 from bmae_lightning.run import Run, read_run, write_run
-from bmae_lightning.scoring import score_shards
+from bmae_lightning.scoring import PairShards
 from bmae_lightning.stage.bm25 import measure_run
-from bmae_lightning.stage.context import Context, Stage, device_of, require_splits, write_json
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.reranker import open_scorer
 from bmae_lightning.tracking.loggers import Tracking
@@ -25,46 +27,48 @@ class Rerank(Stage):
         depth: ranks that are scored; those below keep their order, below.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
-        device: `cpu`, `gpu` or `auto`.
+        trainer: whose devices share the shards.
         logger: tracking.
     """
 
     def __init__(
-        self, splits: list[str], measures: list[str], depth: int, batch_tokens: int, shard: int, device: str,
+        self, splits: list[str], measures: list[str], depth: int, batch_tokens: int, shard: int, trainer: partial,
         logger: Tracking,
     ) -> None:  # fmt: skip
         for name, value in {"depth": depth, "batch_tokens": batch_tokens, "shard": shard}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.splits, self.measures, self.depth, self.batch_tokens = splits, measures, depth, batch_tokens
-        self.shard, self.device, self.logger = shard, device, logger
+        self.shard, self.trainer, self.logger = shard, trainer, logger
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
+        check_devices(self.trainer, self.name)
         require_splits(f"{self.name}.splits", self.splits, splits)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
-        scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens, device_of(self.device))
-        results: dict = {}
+        scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
+        runs, pairs = {}, [np.empty((0, 2), dtype=np.int32)]
+        for split in self.splits:
+            path = context.input("ranking") / f"run.{split}.trec"
+            runs[split] = run = read_run(path)
+            pairs.append(pairs_of({query: run.passages(query)[: self.depth] for query in run}, prepared, path))
+        shards = PairShards(context.directory / "checkpoints", np.concatenate(pairs), self.shard)
+        left, started = sum(len(shards.rows(number)) for number in shards.missing()), time.monotonic()
+        score_pairs(self.trainer, scorer, shards, context.title, context.directory)
+        if rank() != 0:
+            return
+        rate = left / max(time.monotonic() - started, 1e-9)
+        scores_P = np.concatenate([np.empty(0, dtype=np.float32), *shards.read()])
+        starts = np.cumsum([len(part) for part in pairs])
+        results: dict = {"depth": self.depth, "pairs_per_second": rate}
         with self.logger.of(context) as loggers:
-            for split in self.splits:
-                path = context.input("ranking") / f"run.{split}.trec"
-                run = read_run(path)
-                pairs_P2 = pairs_of({query: run.passages(query)[: self.depth] for query in run}, prepared, path)
-                started = time.monotonic()
-                with track(f"{context.title}: {split}", len(pairs_P2), unit="pairs") as advance:
-                    parts = score_shards(
-                        scorer, pairs_P2, self.shard, context.directory / "checkpoints" / split, advance
-                    )
-                    scores_P = np.concatenate([np.empty(0, dtype=np.float32), *parts])
-                seconds = time.monotonic() - started
-                write_run(context.directory / f"run.{split}.trec", reranked(run, scores_P, self.depth), context.title)
+            for split, start, end in zip(self.splits, starts, starts[1:], strict=False):
+                anew = reranked(runs[split], scores_P[start:end], self.depth)
+                write_run(context.directory / f"run.{split}.trec", anew, context.title)
                 results[split] = measure_run(context, prepared, split, self.measures)
-                results[split]["milliseconds_per_query"] = 1000 * seconds / max(len(run), 1)
-                results["depth"], results["pairs_per_second"] = self.depth, len(pairs_P2) / max(seconds, 1e-9)
-            for logger in loggers:
-                for split in self.splits:
+                for logger in loggers:
                     logger.log_metrics({f"{split}/{name}": v for name, v in results[split]["mean"].items()}, step=0)
         write_json(context.directory / "metrics.json", results)
 
@@ -81,7 +85,7 @@ def reranked(run: Run, scores_P: np.ndarray, depth: int) -> Run:
         order = np.argsort(-scores_P[start : start + len(top)], kind="stable")
         start += len(top)
         ranked = [top[i] for i in order] + passages[depth:]
-        rankings[query] = [(passage, float(len(ranked) - rank)) for rank, passage in enumerate(ranked)]
+        rankings[query] = [(passage, float(len(ranked) - place)) for place, passage in enumerate(ranked)]
     return Run(rankings)
 
 

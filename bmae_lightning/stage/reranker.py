@@ -152,7 +152,7 @@ class TrainReranker(Stage):
         return directory
 
 
-def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int, device: str) -> PairScorer:
+def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairScorer:
     """The trained re-ranker in a stage's directory, ready to score pairs of the prepared corpus.
 
     Raises:
@@ -163,5 +163,5 @@ def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int, device: 
     if record["tokenizer"] != passages.tokenizer_digest:
         raise BadInput(f"{directory}: trained with another tokenizer than the prepared corpus has; train it again")
     vocabulary = Vocabulary(prepared.tokenizer())
-    model: CrossEncoder = load_cross_encoder(str(directory), vocabulary.size)[0].eval().to(device)
-    return PairScorer(model, prepared.queries(), passages, vocabulary, record["length"], batch_tokens, device)
+    model: CrossEncoder = load_cross_encoder(str(directory), vocabulary.size)[0].eval()
+    return PairScorer(model, prepared.queries(), passages, vocabulary, record["length"], batch_tokens)

@@ -1,18 +1,19 @@
 """Let the re-ranker score every training pair that distillation may draw: all positives, all hard negatives (finetuning §3.5)."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.scoring import check_devices, score_pairs
 from bmae_lightning.negatives.hard_negatives import negatives_from_run
-from bmae_lightning.progress import track
-from bmae_lightning.rank import say
+from bmae_lightning.rank import rank, say
 from bmae_lightning.run import read_run
-from bmae_lightning.scoring import score_shards
+from bmae_lightning.scoring import PairShards
 from bmae_lightning.stage.bm25 import TRAIN
-from bmae_lightning.stage.context import Context, Stage, device_of, require_splits, write_json
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rerank import pairs_of
 from bmae_lightning.stage.reranker import open_scorer
@@ -27,18 +28,19 @@ class Score(Stage):
         depth: passages scored per training query beside its positives: the first of its ranking that are none.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
-        device: `cpu`, `gpu` or `auto`.
+        trainer: whose devices share the shards.
         logger: tracking.
     """
 
-    def __init__(self, depth: int, batch_tokens: int, shard: int, device: str, logger: Tracking) -> None:
+    def __init__(self, depth: int, batch_tokens: int, shard: int, trainer: partial, logger: Tracking) -> None:
         for name, value in {"depth": depth, "batch_tokens": batch_tokens, "shard": shard}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.depth, self.batch_tokens, self.shard = depth, batch_tokens, shard
-        self.device, self.logger = device, logger
+        self.trainer, self.logger = trainer, logger
 
     def preflight(self, splits: list[str]) -> None:
+        check_devices(self.trainer, self.name)
         require_splits(self.name, [TRAIN], splits)
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
@@ -58,24 +60,21 @@ class Score(Stage):
         negatives = negatives_from_run(read_run(path), positives, self.depth)
         listed = {query: [*relevant, *negatives[query]] for query, relevant in positives.items()}
         pairs_P2 = pairs_of(listed, prepared, path)
-        scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens, device_of(self.device))
+        scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
+        shards = PairShards(context.directory / "checkpoints", pairs_P2, self.shard)
+        score_pairs(self.trainer, scorer, shards, context.title, context.directory)
+        if rank() != 0:
+            return
         queries, passages = prepared.queries(), prepared.passages()
 
         def parts():
             start = 0
-            for scores in score_shards(scorer, pairs_P2, self.shard, context.directory / "checkpoints", advance):
+            for scores in shards.read():
                 part_P2 = pairs_P2[start : start + len(scores)]
                 start += len(scores)
-                if len(wrong := np.flatnonzero(~np.isfinite(scores))):
-                    query, passage = part_P2[wrong[0]].tolist()
-                    raise BadInput(
-                        f"{context.title}: the score of query {queries.external_id(query)} and passage "
-                        f"{passages.external_id(passage)} is not a number; the re-ranker diverged, lower its lr"
-                    )
                 yield *names(part_P2, queries, passages), scores
 
-        with track(context.title, len(pairs_P2), unit="pairs") as advance:
-            rows = write_teacher_scores(context.directory / FILE, parts())
+        rows = write_teacher_scores(context.directory / FILE, parts())
         if rows != len(pairs_P2):
             raise BadInput(f"{context.title}: {rows} scores for {len(pairs_P2)} pairs; delete {context.directory}")
         short = sum(len(ranked) < self.depth for ranked in negatives.values())
