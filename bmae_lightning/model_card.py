@@ -49,10 +49,12 @@ def lineage_of(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     Stages whose directories are gone are left out.
     """
     found: dict[str, dict[str, Any]] = {}
+    seen: set[Path] = set()
 
     def visit(path: Path) -> None:
-        if not (path / "manifest.json").is_file():
+        if path in seen or not (path / "manifest.json").is_file():
             return
+        seen.add(path)
         manifest = read_json(path / "manifest.json")
         for source in manifest["context"]["inputs"].values():
             if source:
