@@ -76,7 +76,7 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int) -> str:
     state = {"cls": "the [CLS] state", "mean": "the mean of all states, [CLS] and [SEP] included"}[spec.pooling]
     dense = f"{state} of the last layer" + (", mapped linearly" if spec.dense else "") + f", {width} dimensions"
     lexical = (
-        f"the maximum of the vocabulary logits over all positions but [CLS] ({spec.separator} [SEP]; activation "
+        f"the maximum of the vocabulary logits over all positions but [CLS] ([SEP] {spec.separator}d; activation "
         f"{spec.activation}); passages keep the {spec.lexical} largest entries, queries all"
     )
     vector = f"{dense}; {lexical}" if spec.lexical and width else lexical if spec.lexical else dense
