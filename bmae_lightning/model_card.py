@@ -49,10 +49,12 @@ def lineage_of(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     Stages whose directories are gone are left out.
     """
     found: dict[str, dict[str, Any]] = {}
+    seen: set[Path] = set()
 
     def visit(path: Path) -> None:
-        if not (path / "manifest.json").is_file():
+        if path in seen or not (path / "manifest.json").is_file():
             return
+        seen.add(path)
         manifest = read_json(path / "manifest.json")
         for source in manifest["context"]["inputs"].values():
             if source:
@@ -74,7 +76,7 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int) -> str:
     state = {"cls": "the [CLS] state", "mean": "the mean of all states, [CLS] and [SEP] included"}[spec.pooling]
     dense = f"{state} of the last layer" + (", mapped linearly" if spec.dense else "") + f", {width} dimensions"
     lexical = (
-        f"the maximum of the vocabulary logits over all positions but [CLS] ({spec.separator} [SEP]; activation "
+        f"the maximum of the vocabulary logits over all positions but [CLS] ([SEP] {spec.separator}d; activation "
         f"{spec.activation}); passages keep the {spec.lexical} largest entries, queries all"
     )
     vector = f"{dense}; {lexical}" if spec.lexical and width else lexical if spec.lexical else dense

@@ -7,6 +7,7 @@ Shapes: Q queries, q of them at a time, N passages, M passages of one block, D w
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from bmae_lightning.representation.vectors import Sparse, Vectors, score
 
 QUERIES_AT_ONCE = 512
 """Their entries are spread over the whole vocabulary: 60 MB at 30,522 entries."""
+QUERIES_PER_PRODUCT = 32
+"""Of one sparse product on a CPU, whose right side (4 MB) then stays in the cache: 3 to 4 times as fast as with 512."""
 
 
 class HybridIndex:
@@ -28,7 +31,7 @@ class HybridIndex:
         passages: tuple[np.ndarray, np.ndarray, np.ndarray],
         queries: Vectors,
         k: int,
-        block: int = 8192,
+        block: int = 32_768,
         device: str = "cpu",
         progress: Callable[[int], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -77,17 +80,30 @@ def _scores(queries: Vectors, passages: Vectors, device: str) -> Tensor:
     queries = queries.map(lambda tensor: tensor.to(device))
     if device != "cpu":
         return score(queries, passages)
+    lexical = queries.lexical.full() if isinstance(queries.lexical, Sparse) else queries.lexical
+    lexical_qM = _products(lexical.float().numpy(), passages.lexical)
+    return torch.addmm(lexical_qM, queries.dense_BD.float(), passages.dense_BD.T)
+
+
+def _products(full_qV: np.ndarray, kept: Sparse) -> Tensor:
+    """[q, M]: the lexical scores, a few queries to a thread."""
     from scipy.sparse import csr_array
 
-    lexical, kept = queries.lexical, passages.lexical
-    full_qV = (lexical.full() if isinstance(lexical, Sparse) else lexical).float()
     count, width = kept.indices_BK.shape
-    starts = np.arange(0, count * width + 1, width) if width else np.zeros(count + 1, dtype=np.int64)
+    wide = np.int64 if count * width >= 2**31 else np.int32  # scipy copies the indices where the two differ
+    starts = np.arange(count + 1, dtype=wide) * width
     entries_MV = csr_array(
         (kept.values_BK.flatten().numpy(), kept.indices_BK.flatten().numpy(), starts), shape=(count, kept.size)
     )
-    lexical_Mq = torch.from_numpy(entries_MV @ np.ascontiguousarray(full_qV.T.numpy()))
-    return torch.addmm(lexical_Mq.T, queries.dense_BD.float(), passages.dense_BD.T)
+    scores_qM = np.empty((len(full_qV), count), dtype=np.float32)
+
+    def product(start: int) -> None:
+        some = slice(start, start + QUERIES_PER_PRODUCT)
+        scores_qM[some] = (entries_MV @ np.ascontiguousarray(full_qV[some].T)).T
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(product, range(0, len(full_qV), QUERIES_PER_PRODUCT)))
+    return torch.from_numpy(scores_qM)
 
 
 def _check(dense_ND: np.ndarray, indices_NK: np.ndarray, values_NK: np.ndarray, queries: Vectors) -> int:

@@ -51,6 +51,7 @@ def best(scores, k):
 @pytest.mark.parametrize(("dense", "device"), [(3, "cpu"), (0, "cpu"), (3, "cpu:0")])  # cpu:0: as other devices do it
 def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, dense, device, monkeypatch):
     monkeypatch.setattr(hybrid, "QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr(hybrid, "QUERIES_PER_PRODUCT", 3)
     stored, queries = made(150, 5, 11, dense)
     whole = expected_scores(stored, queries)
     assert len(np.unique(whole)) < 60, "ties abound"
