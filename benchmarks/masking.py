@@ -12,7 +12,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +21,6 @@ import slow_masks as slow
 import torch
 
 from bmae_lightning import native
-from bmae_lightning.batch import TextBatch, Tokens
 from bmae_lightning.corpus.token_store import TokenStore, TokenStoreWriter
 from bmae_lightning.corruption.bert import BertCorruption
 from bmae_lightning.corruption.corruption import Corruption
@@ -33,6 +32,7 @@ from bmae_lightning.mask.policy import MaskPolicy
 from bmae_lightning.mask.superset import SupersetMask
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
+from bmae_lightning.stage.streams import PassageBatches, Stream
 from bmae_lightning.view import View, take
 from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -113,26 +113,12 @@ class Texts:
             key_of += keys
         return key_of
 
-    def collate(self, rows: np.ndarray, streams: Iterable[str] = ("passage",), values: Iterable[str] = ()) -> TextBatch:
-        """As a data worker does: slices of memory-mapped ids and values, padded."""
-        batch = {}
-        for name in streams:
-            store = self.streams[name]
-            start, end = store.offsets[rows], store.offsets[rows + 1]
-            places = [slice(*place) for place in zip(start.tolist(), end.tolist(), strict=True)]
-            tokens = self.vocabulary.pad([store.tokens[place] for place in places], self.length)
-            wanted = values if name == "passage" else ()
-            numbers = {value: self.pad(self.values[value], places, tokens) for value in wanted}
-            batch[name] = Tokens(tokens.ids_BL, tokens.real_BL, numbers)
-        return TextBatch(batch, torch.from_numpy(rows), torch.zeros(len(rows)).long())
-
-    def pad(self, flat: np.ndarray, places: list[slice], tokens: Tokens) -> torch.Tensor:
-        """Numbers of the passages' tokens at the places of these tokens."""
-        value_BL = np.zeros(tokens.ids_BL.shape, np.float32)
-        for value_L, place in zip(value_BL, places, strict=True):
-            cut = flat[place][: self.length - 2]
-            value_L[1 : 1 + len(cut)] = cut
-        return torch.from_numpy(value_BL)
+    def collate(self, streams: Iterable[str], values: Sequence[str]) -> PassageBatches:
+        """What makes batches of (row, epoch) pairs in a data worker."""
+        found = {name: Stream(self.streams[name]) for name in streams}
+        if values:
+            found["passage"] = Stream(self.passages, None, values, self.values)
+        return PassageBatches(found, self.vocabulary, self.length)
 
     def ids(self, row: int, stream: str = "passage") -> list[int]:
         return self.streams[stream][row][: self.length - 2].tolist()
@@ -145,12 +131,13 @@ class Ours:
         self.texts = texts
         self.encoder = SimpleNamespace(vocabulary=texts.vocabulary)
 
-    def views(self, views: dict[str, tuple[View, str | None]], values: Iterable[str] = ()) -> Callable:
+    def views(self, views: dict[str, tuple[View, str | None]], values: Sequence[str] = ()) -> Callable:
         """views: name -> (view, name of the view whose selection it relates to or None)."""
-        streams, vocabulary = {view.stream for view, _ in views.values()}, self.texts.vocabulary
+        vocabulary = self.texts.vocabulary
+        collate = self.texts.collate({view.stream for view, _ in views.values()}, values)
 
         def run(rows: np.ndarray) -> list[torch.Tensor]:
-            batch = self.texts.collate(rows, streams, values)
+            batch = collate([(row, 0) for row in rows.tolist()])
             noise, made = Noise(0, batch.epoch_B, batch.passage_B), {}
             for name, (view, other) in views.items():
                 made[name] = view(batch, vocabulary, noise, name, made.get(other))
@@ -169,9 +156,10 @@ class Ours:
     def rows(self, mask: MaskPolicy, kind: str, *values: str) -> Callable:
         """An encoder's view and the visibility of enhanced decoding."""
         decoder, view = EnhancedDecoder(mask, rows=kind), View(UniformMask(0.3), BertCorruption())
+        collate = self.texts.collate(["passage"], values)
 
         def run(rows: np.ndarray) -> list[torch.Tensor]:
-            batch = self.texts.collate(rows, values=values)
+            batch = collate([(row, 0) for row in rows.tolist()])
             noise = Noise(0, batch.epoch_B, batch.passage_B)
             text = view(batch, self.texts.vocabulary, noise, "view")
             tokens = take(batch, "passage", "whole", self.texts.vocabulary)

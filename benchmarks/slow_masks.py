@@ -5,6 +5,7 @@ keyword sampling by repeated weighted drawing (MASTER), scores plus noise (CDMAE
 masks for the rows of enhanced decoding (RetroMAE), and 80/10/10 corruption.
 """
 
+import copy
 import random
 from collections.abc import Sequence
 
@@ -100,12 +101,12 @@ def corrupt(
 
 
 def rows_visible(tokens: Sequence[str], rate: float, draw: random.Random) -> list[list[int]]:
-    """1 where a row may look: every row copies a mask from a pool and hides itself."""
+    """1 where a row may look: every row deep-copies a mask from a pool, as released, and hides itself."""
     length = len(tokens)
     pool = [whole_words(tokens, rate, length, EDGES, draw) for _ in range(min(length, 256))]
     visible = []
     for row in range(length):
-        mask = list(pool[draw.randrange(len(pool))])
+        mask = copy.deepcopy(pool[draw.randrange(len(pool))])
         mask[row] = 1
         visible.append([1 - hidden for hidden in mask])
     return visible

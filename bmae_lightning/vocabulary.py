@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bmae_lightning.batch import Tokens, pad_rows
+from bmae_lightning.batch import Tokens, cut_rows, pad_rows
 from bmae_lightning.errors import BadInput
 from bmae_lightning.function_words import function_flags
 
@@ -77,8 +77,21 @@ class Vocabulary(nn.Module):
         values: Mapping[str, Sequence[np.ndarray]] | None = None,
     ) -> Tokens:
         """Rows of content ids, and numbers at them, as Tokens, see `pad_rows`."""
-        special = {"cls_id": self.cls_id, "sep_id": self.sep_id, "pad_id": self.pad_id}
-        return pad_rows(rows, **special, max_length=max_length, values=values)
+        return pad_rows(rows, **self._edges, max_length=max_length, values=values)
+
+    def cut(
+        self,
+        flat: np.ndarray,
+        start_B: np.ndarray,
+        size_B: np.ndarray,
+        values: Mapping[str, np.ndarray] | None = None,
+    ) -> Tokens:
+        """Pieces of one long array of content ids, and numbers at them, as Tokens, see `cut_rows`."""
+        return cut_rows(flat, start_B, size_B, **self._edges, values=values)
+
+    @property
+    def _edges(self) -> dict[str, int]:
+        return {"cls_id": self.cls_id, "sep_id": self.sep_id, "pad_id": self.pad_id}
 
     def _fill(self, tokens: list[str], special: dict[str, str | None], source: str) -> None:
         super().__init__()

@@ -75,6 +75,30 @@ def cli(tmp_path, collection):
     return run
 
 
+@pytest.fixture
+def cli_here(tmp_path, collection, monkeypatch, capfd):
+    """As `cli`, in this process: for what ends before any training."""
+
+    def run(*arguments: str, code: int) -> str:
+        from hydra.core.global_hydra import GlobalHydra
+
+        import bmae_lightning.__main__ as program
+
+        monkeypatch.setattr(sys, "argv", ["bmae_lightning", *TINY, f"corpus.path={collection}", *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(program, "_exit_codes", [])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+        monkeypatch.delenv("HYDRA_FULL_ERROR")
+        monkeypatch.chdir(tmp_path)
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        assert program.main() == code
+        written = capfd.readouterr()
+        return written.out + written.err
+
+    return run
+
+
 def metrics(output_dir: Path, stage: str, arm: str = "retromae") -> list[dict]:
     """The logged steps of a stage."""
     for path in sorted((output_dir / "store").glob(f"{stage}-*/metrics.jsonl")):

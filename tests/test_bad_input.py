@@ -42,6 +42,10 @@ def error_line(output: str) -> str:
             ["decoders=[shallow]", "mask@decoders.shallow.mask=complement", "decoders.shallow.span=second_half"],
             ["decoders.shallow.mask", "passage/second_half"],
         ),
+        (
+            ["decoders=[shallow]", "mask@decoders.shallow.mask=superset", "decoders.shallow.mask.rate=0.2"],
+            ["decoders.shallow.mask", "0.2 is below encoder_rate 0.3"],
+        ),
         (["pretrain.length=200"], ["pretrain.length=200", "128 positions"]),
         (["decoders=[queries]", "pretrain.inputs.generate=null"], ["decoders.queries", "`generate`", "needs/generate"]),
         (
@@ -69,14 +73,20 @@ def error_line(output: str) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else None,
 )
-def test_options(cli, arguments, words):
+def test_options(cli_here, arguments, words):
     if arguments == ["trainer=gpu"]:
         import torch
 
         if torch.cuda.is_available():
             pytest.skip("there is a GPU here, so asking for one is no mistake")
-    line = error_line(cli(*arguments, "logger=none", code=2))
+    line = error_line(cli_here(*arguments, "logger=none", code=2))
     assert all(word in line for word in words), line
+
+
+def test_the_command_itself(cli):
+    """The cases of this file that end before training run in the test's process; here is one that does not."""
+    line = error_line(cli("pretrain.stps=3", "logger=none", code=2))
+    assert "did you mean 'pretrain.steps'?" in line
 
 
 @pytest.mark.parametrize(
@@ -94,7 +104,7 @@ def test_options(cli, arguments, words):
         ("queries.jsonl", None, ["queries.jsonl"]),
     ],
 )
-def test_collections(cli, tmp_path, collection, file, change, words):
+def test_collections(cli_here, tmp_path, collection, file, change, words):
     broken = tmp_path / "broken"
     shutil.copytree(collection, broken)
     if change is None:
@@ -102,7 +112,7 @@ def test_collections(cli, tmp_path, collection, file, change, words):
     else:
         (broken / file).write_text(change((broken / file).read_text()))
     before = {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()}
-    line = error_line(cli(f"corpus.path={broken}", "logger=none", code=2))
+    line = error_line(cli_here(f"corpus.path={broken}", "logger=none", code=2))
     assert all(word in line for word in words), line
     assert before == {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()}
 

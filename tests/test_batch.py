@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.batch import RetrievalBatch, TextBatch, Tokens, pad_pairs, pad_rows
+from bmae_lightning.batch import RetrievalBatch, TextBatch, Tokens, cut_rows, pad_pairs, pad_rows
 
 
 def pad_reference(rows, max_length):
@@ -29,6 +29,31 @@ def test_pad_rows_equals_reference(lengths, max_length):
     assert tokens.real_BL.dtype == torch.bool
     assert torch.equal(tokens.ids_BL, ids_BL)
     assert torch.equal(tokens.real_BL, real_BL)
+
+
+@pytest.mark.parametrize("length", [3, 5, 64])
+def test_cut_rows_equals_pad_rows(length):
+    generator = np.random.default_rng(1)
+    flat, numbers = generator.integers(5, 99, 90).astype(np.uint16), generator.random(90, np.float32)
+    start_B, size_B = np.array([0, 40, 90, 33, 86]), np.array([9, 50, 0, 1, 4]).clip(max=length - 2)
+    places = [slice(start, start + size) for start, size in zip(start_B, size_B, strict=True)]
+    edges = {"cls_id": 2, "sep_id": 3, "pad_id": 1}
+    cut = cut_rows(flat, start_B, size_B, **edges, values={"x": numbers})
+    ids_BL, real_BL = pad_reference([flat[place] for place in places], length)
+    assert torch.equal(cut.ids_BL, ids_BL.masked_fill(~real_BL, 1))
+    assert torch.equal(cut.real_BL, real_BL)
+    for row, place in enumerate(places):
+        expected = [0.0, *numbers[place].tolist(), *[0.0] * cut.ids_BL.shape[1]][: cut.ids_BL.shape[1]]
+        assert cut.values["x"][row].tolist() == expected
+    padded = pad_rows([flat[p] for p in places], **edges, max_length=length, values={"x": [numbers[p] for p in places]})
+    assert torch.equal(padded.ids_BL, cut.ids_BL)
+    assert torch.equal(padded.values["x"], cut.values["x"])
+
+
+def test_cut_rows_of_an_empty_store():
+    cut = cut_rows(np.empty(0, np.uint16), np.zeros(2, int), np.zeros(2, int), cls_id=2, sep_id=3, pad_id=0)
+    assert cut.ids_BL.tolist() == [[2, 3], [2, 3]]
+    assert cut.real_BL.all()
 
 
 def test_pad_rows_refuses():

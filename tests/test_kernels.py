@@ -11,11 +11,22 @@ from bmae_lightning.batch import Tokens
 from bmae_lightning.corruption.bert import BertCorruption
 from bmae_lightning.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.mask.complement import ComplementMask
+from bmae_lightning.mask.importance import ImportanceMask
 from bmae_lightning.mask.keyword import KeywordMask
-from bmae_lightning.mask.policy import FILLS, Words, budget, draw_words, first_pieces, group_words, select_words
+from bmae_lightning.mask.policy import (
+    FILLS,
+    Words,
+    budget,
+    draw_words,
+    first_pieces,
+    group_words,
+    race_words,
+    select_words,
+)
 from bmae_lightning.mask.superset import SupersetMask
 from bmae_lightning.mask.uniform import UniformMask
 from bmae_lightning.noise import Noise
+from bmae_lightning.view import half
 from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 pytest.importorskip("numba")
@@ -144,6 +155,26 @@ def test_words_with_more_slots_than_positions(monkeypatch):
         same(monkeypatch, lambda: select_words(words, priority, torch.tensor([2]), fill))  # noqa: B023
 
 
+def test_words_by_weight(monkeypatch):
+    tokens, known = batch(2), vocabulary(0.2)
+    words = group_words(tokens, known)
+    room_B = budget(tokens.real_BL.sum(1), 0.4)
+    for scale in (0.0, 1.0, 5000.0):
+        log_weight_BW = tokens.values["keyword_weight"].double() * scale
+        for rows in ROWS:
+            for fill in FILLS:
+                same(monkeypatch, lambda: race_words(words, log_weight_BW, noise(40), "x", room_B, fill, rows))  # noqa: B023
+
+
+@pytest.mark.parametrize("span", ["first_half", "second_half"])
+def test_halves(monkeypatch, span):
+    tokens, known = batch(3), vocabulary(0.2)
+    fast, slow = both(monkeypatch, lambda: half(tokens, span, known))
+    assert torch.equal(fast.ids_BL, slow.ids_BL)
+    assert torch.equal(fast.real_BL, slow.real_BL)
+    assert torch.equal(fast.values["keyword_weight"], slow.values["keyword_weight"])
+
+
 @pytest.mark.parametrize("corruption", [BertCorruption(), BertCorruption(0.0, 1.0), BertCorruption(0.0, 0.0)])
 def test_corruption(monkeypatch, corruption):
     tokens, known = batch(1), vocabulary(0.2)
@@ -171,6 +202,7 @@ POLICIES = {
     "uniform": UniformMask(0.5),
     "prefix": UniformMask(0.3, "prefix", "skip"),
     "keyword": KeywordMask(0.5),
+    "importance": ImportanceMask(0.5, value="keyword_weight"),
     "superset": SupersetMask(0.5, 0.3),
     "own": LongestWords(),
 }

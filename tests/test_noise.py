@@ -1,11 +1,12 @@
 """Noise against Python integers, its statistics, and what it may depend on."""
 
 import hashlib
+import math
 
 import pytest
 import torch
 
-from bmae_lightning.noise import Noise, mix
+from bmae_lightning.noise import Noise, log, mix
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -99,6 +100,15 @@ def test_all_orders_of_four_words_are_equally_likely():
     _, hits = code.unique(return_counts=True)
     assert len(hits) == 24
     assert ((hits - 1000.0) ** 2 / 1000).sum() < 23 + 5 * 46**0.5
+
+
+def test_logarithm_is_a_logarithm():
+    values = torch.rand(100_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ends = torch.tensor([2.0**-53, 1 - 2.0**-53, 1.0, 1e300, 1e-300], dtype=torch.float64)
+    values = torch.cat([values.clamp(min=2.0**-53), 1 - values * 1e-9, values.clamp(min=2.0**-53) * 40, ends])
+    expected = torch.tensor([math.log(value) for value in values.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(log(values), expected, rtol=1e-15, atol=0)
+    assert torch.equal(log(values.float()), values.float().log())
 
 
 def test_below_covers_its_range():

@@ -1,11 +1,12 @@
 """What the compiled loops share: the decorators, the arithmetic of noise.py, and its logarithm.
 
-These are noise.py's functions, operation by operation. numba's cache on disk sees only the file of a loop itself: after a
-change here, delete the *.nbi files in __pycache__ of this directory.
+These are noise.py's functions, operation by operation.
 Shapes: W numbers.
 """
 
+import hashlib
 import math
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -17,6 +18,9 @@ LOG_2, ROOT_HALF = math.log(2), 0x3FE6A09E667F3BCD
 LOG_SERIES = tuple(2 / odd for odd in range(21, 0, -2))
 _12, _27, _30, _31 = (np.uint64(count) for count in (12, 27, 30, 31))
 
+CONTENT = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=4).hexdigest()
+"""numba's cache on disk watches only the file of a loop itself; with this in a loop's name it notices changes here."""
+
 inlined = numba.njit(inline="always", error_model="numpy")
 
 
@@ -24,6 +28,7 @@ def compiled(signature: str):
     """Compile now, with numba's cache on disk where one can be read and written, without it elsewhere."""
 
     def decorate(function):
+        function.__qualname__ = f"{function.__name__}_{CONTENT}"
         try:
             return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(function)
         except Exception:  # no writable directory, a full disk, a damaged file; a true error is raised again below

@@ -48,9 +48,13 @@ def corrupt_pieces(
     known = np.uint64(special_V.size - 1)
     for b in range(ids_BL.shape[0]):
         fate_key, random_key = mix(fate_key_B[b] + STRIDE), mix(random_key_B[b] + STRIDE)
-        for l in range(ids_BL.shape[1]):
+        end = ids_BL.shape[1]
+        while end > 0 and not selected_BL[b, end - 1]:
+            end -= 1
+            new_BL[b, end], labels_BL[b, end], taken_BL[b, end] = ids_BL[b, end], ignored, False
+        for l in range(end):
             taken_BL[b, l] = selected_BL[b, l] & (not special_V[min(np.uint64(ids_BL[b, l]), known)])
-        for l in range(ids_BL.shape[1]):
+        for l in range(end):
             fate = unit(mix(fate_key + np.uint64(l + 1) * STRIDE))
             other = np.int64(unit(mix(random_key + np.uint64(l + 1) * STRIDE)) * special_V.size)
             token = mask_id if fate < hide else other if fate < change else ids_BL[b, l]

@@ -193,10 +193,8 @@ class PassageBatches:
         kept_B = size_B.clip(max=self.length - 2)
         if self.crop == "window":
             start_B = start_B + noise.below(f"crop/{name}", 1, torch.from_numpy(size_B - kept_B + 1))[:, 0].numpy()
-        places = [slice(*place) for place in zip(start_B.tolist(), (start_B + kept_B).tolist(), strict=True)]
-        rows = [stream.store.tokens[place] for place in places]
-        values = {key: [stream.numbers[key][place] for place in places] for key in stream.values}
-        return self.vocabulary.pad(rows, self.length, values)
+        values = {key: stream.numbers[key] for key in stream.values}
+        return self.vocabulary.cut(stream.store.tokens, start_B, kept_B, values)
 
 
 def check_crop(crop: str) -> str:

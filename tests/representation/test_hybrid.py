@@ -51,7 +51,7 @@ def test_queries_are_full_and_passages_keep_the_largest(encoder, tokens, separat
     assert torch.equal(queries.dense_BD, passages.dense_BD)
 
 
-def test_f22_score_of_dense_and_kept_entries(encoder, tokens):
+def test_p29_f22_score_of_dense_and_kept_entries(encoder, tokens):
     queries, passages = both(encoder, tokens, build(encoder, "cls", 6, 7))
     found_QN = score(queries, passages)
     for q in range(4):
@@ -77,6 +77,25 @@ def test_f22_score_of_dense_and_kept_entries(encoder, tokens):
 
     swapped_QN = score(*both(encoder, tokens, build(encoder, "cls", 0, 7))).T
     assert (swapped_QN - swapped_QN.T).abs().max() > 1e-3  # roles matter: only passages are thinned out
+
+
+def test_p29_order_does_not_matter_and_a_thinned_query_does(encoder, tokens):
+    queries, passages = both(encoder, tokens, build(encoder, "cls", 6, 7))
+    found_QN = score(queries, passages)
+    order_K = torch.randperm(7, generator=torch.Generator().manual_seed(1))
+    kept = passages.lexical
+    shuffled = Sparse(kept.indices_BK[:, order_K], kept.values_BK[:, order_K], kept.size)
+    torch.testing.assert_close(score(queries, Vectors(passages.dense_BD, shuffled)), found_QN)
+    thinned = Vectors(queries.dense_BD, passages.lexical.full())  # the same texts as passages: only 7 entries left
+    assert (score(thinned, passages) - found_QN).abs().max() > 1e-3
+
+
+def test_p30_passages_keep_exactly_k_different_entries(encoder, tokens):
+    for k in (1, 7, V):
+        kept = both(encoder, tokens, build(encoder, "cls", 6, k))[1].lexical
+        assert kept.indices_BK.shape == kept.values_BK.shape == (4, k)
+        assert all(len(set(row)) == k for row in kept.indices_BK.tolist())
+        assert 0 <= kept.indices_BK.min() <= kept.indices_BK.max() < V < 2**15
 
 
 def test_gradients_reach_encoder_head_and_projection_through_kept_values(encoder, tokens):

@@ -1,0 +1,24 @@
+"""The benchmark of masks runs, and both sides select alike; no time is asserted."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_one_repeat_of_every_case():
+    done = subprocess.run(
+        [sys.executable, "benchmarks/masking.py", "--batch", "32", "--length", "24", "--repeats", "1"],
+        cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shares = re.findall(r"^  (\w+) .* ours / loops ([\d.]+) \.\. ([\d.]+)$", done.stdout, re.MULTILINE)
+    assert {name for name, _, _ in shares} == {
+        "uniform", "keyword", "importance", "superset", "complement", "enhanced", "enhanced_pooled", "master",
+    }  # fmt: skip
+    assert len(shares) == 16
+    for name, least, most in shares:
+        assert 0.8 < float(least) <= float(most) < 1.25, name
