@@ -15,7 +15,9 @@ import torch
 
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.dual_encoder import DualEncoder
+from bmae_lightning.errors import BadInput
 from bmae_lightning.representation.vectors import Sparse, Vectors
+from bmae_lightning.stage.context import read_json, write_json
 
 SHARD = 65536
 """Passages encoded before their vectors are written."""
@@ -119,9 +121,17 @@ def encode_to_files(
 ) -> Encoded:  # fmt: skip
     """Encode passages, a whole store, and return them memory-mapped; shards already written are kept.
 
-    The dense part goes to `path` (NAME.npy), a lexical part to NAME.indices.npy and NAME.values.npy beside it.
+    The dense part goes to `path` (NAME.npy), a lexical part to NAME.indices.npy and NAME.values.npy beside it, what they
+    are of to NAME.json.
+
+    Raises:
+        BadInput: files are there, but of another corpus or of vectors of another kind.
     """
     count, width, kept = len(store), model.width, model.representation.lexical
+    _claim(path, {
+        "passages": count, "word_pieces": len(store.tokens), "tokenizer": store.tokenizer_digest, "length": length,
+        "dense": width, "lexical": kept,
+    })  # fmt: skip
     columns = [_Column(path, "<f4", (count, width))]
     if kept:
         index_type = "<u2" if model.encoder.config.vocab_size <= 65536 else "<i4"
@@ -144,6 +154,25 @@ def encode_to_files(
     for column in columns:
         column.partial.replace(column.path)
     return Encoded(*(np.load(column.path, mmap_mode="r") for column in columns))
+
+
+def _claim(path: Path, wanted: dict[str, int | str]) -> None:
+    """Write down what the vectors at `path` are of, or compare it with what was written there before."""
+    record = path.with_suffix(".json")
+    begun = [file for file in path.parent.glob(f"{path.stem}.*") if ".npy" in file.name]
+    if not record.exists() or not begun:
+        for file in begun:
+            file.unlink()
+        write_json(record, wanted)
+        return
+    found = read_json(record)
+    differ = [name for name in wanted if found.get(name) != wanted[name]]
+    if differ:
+        was, now = (", ".join(f"{name} {str(of.get(name))[:12]}" for name in differ) for of in (found, wanted))
+        raise BadInput(
+            f"{path}: the corpus has changed since this index was built (it has {was}; now {now}): remove "
+            f"{path.parent / path.stem}.* and run again"
+        )
 
 
 class _Column:

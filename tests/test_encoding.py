@@ -9,6 +9,7 @@ from bmae_lightning import encoding
 from bmae_lightning.corpus.token_store import TokenStoreWriter
 from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.errors import BadInput
 from bmae_lightning.representation.hybrid import HybridRepresentation
 from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.representation.vectors import Vectors
@@ -156,3 +157,25 @@ def test_separate_encoders_encode_their_own_side(store):
     for passages in (False, True):
         vectors = encoding.encode(model, store, np.arange(25), 20, 64, "cpu", lambda n: None, passages)
         assert np.allclose(vectors, one_by_one(model, store, 20, passages).dense_BD, atol=1e-5)
+
+
+def test_an_index_of_another_corpus_is_one_clear_line(model, store, tmp_path):
+    def encode(of, length=20):
+        return encoding.encode_to_file(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None)
+
+    def other(digest, rows):
+        with TokenStoreWriter(tmp_path / f"{digest}{rows}", len(TOKENS), digest) as writer:
+            for row in range(rows):
+                writer.append(store[row % len(store)], f"p{row}")
+            return writer.commit()
+
+    before = encode(store).copy()
+    with pytest.raises(BadInput, match=r"vectors.npy: the corpus has changed .*passages 25.*now passages 26.*: remove"):
+        encode(other("digest", 26))
+    with pytest.raises(BadInput, match="tokenizer digest; now tokenizer elsewhere"):
+        encode(other("elsewhere", 25))
+    with pytest.raises(BadInput, match="length 20; now length 21"):
+        encode(store, 21)
+    assert np.array_equal(encode(other("digest", 25)), before)
+    (tmp_path / "vectors.json").unlink()  # of an older version, which did not write it: begun again
+    assert len(encode(other("digest", 26))) == 26

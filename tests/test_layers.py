@@ -35,7 +35,7 @@ LAYERS = [
     ["stage.context"],
     ["spec"],
     ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
-    ["scoring"],
+    ["scoring", "portable", "model_card"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],

@@ -59,16 +59,16 @@ class ExactIndex:
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
         faiss = self._faiss(device)
         block = block or BLOCK["faiss" if faiss else "torch"]
-        queries_QD = _tensor(queries, "cpu")
+        queries_QD = as_tensor(queries, "cpu")
         best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
         total = 0
-        with torch.inference_mode(), _full_precision(torch.device(device).type):
+        with torch.inference_mode(), full_precision(torch.device(device).type):
             for start, rows_MD in blocks_of(passages, block):
                 check_width(rows_MD, queries_QD)
                 total += len(rows_MD)
-                passages_MD = _tensor(rows_MD, device)
+                passages_MD = as_tensor(rows_MD, device)
                 parts = [
-                    _merge(best_qK, _best_of(part_qD.to(device), passages_MD, start, k, faiss), k)
+                    merge(best_qK, _best_of(part_qD.to(device), passages_MD, start, k, faiss), k)
                     for part_qD, best_qK in zip(
                         queries_QD.split(QUERIES_AT_ONCE), best_QK.split(QUERIES_AT_ONCE), strict=True
                     )
@@ -78,7 +78,7 @@ class ExactIndex:
                     progress(len(rows_MD))
         if total == 0:
             raise BadInput("there is no passage to search; encode the corpus first")
-        scores_QK, rows_QK = _unpack(best_QK)
+        scores_QK, rows_QK = unpack(best_QK)
         return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
 
     def _faiss(self, device: str) -> Any:
@@ -114,7 +114,7 @@ def check_width(passages_MD: np.ndarray, queries_QD: np.ndarray | Tensor) -> Non
         )
 
 
-def _tensor(values: np.ndarray, device: str) -> Tensor:
+def as_tensor(values: np.ndarray, device: str) -> Tensor:
     array = np.ascontiguousarray(values)
     return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device).float()
 
@@ -123,7 +123,7 @@ def _best_of(queries_QD: Tensor, passages_MD: Tensor, start: int, k: int, faiss:
     """The best k of a block whose first row is `start`, packed."""
     width = min(k, len(passages_MD))
     if faiss is None or not len(queries_QD):
-        return _keep(queries_QD @ passages_MD.T, start, width)
+        return keep(queries_QD @ passages_MD.T, start, width)
     asked = min(width + 1, len(passages_MD))  # one more, to see whether equal scores were cut apart
     found_QK, columns_QK = faiss.knn(queries_QD.numpy(), passages_MD.numpy(), asked, metric=faiss.METRIC_INNER_PRODUCT)
     scores_QK, columns_QK = torch.from_numpy(found_QK), torch.from_numpy(columns_QK)
@@ -131,11 +131,11 @@ def _best_of(queries_QD: Tensor, passages_MD: Tensor, start: int, k: int, faiss:
     packed_QK = _pack(scores_QK[:, :width], columns_QK[:, :width] + start)
     if asked > width and (tied_Q := scores_QK[:, width] == scores_QK[:, width - 1]).any():
         for query in tied_Q.nonzero().flatten().split(64):
-            packed_QK[query] = _keep(queries_QD[query] @ passages_MD.T, start, width)
+            packed_QK[query] = keep(queries_QD[query] @ passages_MD.T, start, width)
     return packed_QK
 
 
-def _keep(scores_QM: Tensor, start: int, width: int) -> Tensor:
+def keep(scores_QM: Tensor, start: int, width: int) -> Tensor:
     """The best of a block's scores, packed."""
     scores_QK, columns_QK = scores_QM.topk(width, dim=1)
     _check_finite(scores_QK, columns_QK)
@@ -144,11 +144,11 @@ def _keep(scores_QM: Tensor, start: int, width: int) -> Tensor:
         rows_M = torch.arange(scores_QM.shape[1], device=scores_QM.device)
         for query in tied_Q.nonzero().flatten().split(64):
             packed = _pack(scores_QM[query], rows_M).topk(width, dim=1).values
-            scores_QK[query], columns_QK[query] = _unpack(packed)
+            scores_QK[query], columns_QK[query] = unpack(packed)
     return _pack(scores_QK, columns_QK + start)
 
 
-def _merge(best_QK: Tensor, block_QK: Tensor, k: int) -> Tensor:
+def merge(best_QK: Tensor, block_QK: Tensor, k: int) -> Tensor:
     """The best k of what is kept and of a block's best, all packed."""
     both_QK = torch.cat([best_QK, block_QK], dim=1)
     return both_QK.topk(min(k, both_QK.shape[1]), dim=1).values
@@ -166,13 +166,13 @@ def _pack(scores: Tensor, rows: Tensor) -> Tensor:
     return (ordered << 32) | (0xFFFFFFFF - rows)
 
 
-def _unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
+def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
     ordered = packed >> 32
     bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).to(torch.int32)
     return bits.view(torch.float32), 0xFFFFFFFF - (packed & 0xFFFFFFFF)
 
 
-class _full_precision:
+class full_precision:
     """No autocast and no TF32 while searching, whatever training has set."""
 
     def __init__(self, device_type: str) -> None:

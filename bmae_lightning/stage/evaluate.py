@@ -8,20 +8,23 @@ import time
 import numpy as np
 
 from bmae_lightning.dual_encoder import load_dual_encoder
-from bmae_lightning.encoding import encode, encode_to_file
+from bmae_lightning.encoding import encode_to_files
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.progress import track
+from bmae_lightning.rank import say
 from bmae_lightning.run import Run, write_run
 from bmae_lightning.stage.bm25 import TRAIN, measure_run
 from bmae_lightning.stage.context import Context, Stage, device_of, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.search import check_index, search
 from bmae_lightning.tracking.loggers import Tracking
 
 
 class Evaluate(Stage):
-    """Writes passages.npy (vectors), run.<split>.trec, per_query.<split>.json and the measures; run.train.trec if mining.
+    """Writes passages.npy (vectors; a lexical part beside it), run.<split>.trec, per_query.<split>.json and the measures;
+    run.train.trec if mining.
 
     Args:
         splits: judged splits to search for.
@@ -59,9 +62,14 @@ class Evaluate(Stage):
         model.to(device)
         passages, queries = prepared.passages(), prepared.queries()
         spec.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
+        check_index(self.index, model)
+        if self.depth > len(passages):
+            say(
+                f"{context.title}: depth={self.depth:,} is more than there are passages; all {len(passages):,} are ranked"
+            )
         started = time.monotonic()
         with track(f"{context.title}: encoding", len(passages), unit="passages") as advance:
-            vectors = encode_to_file(
+            vectors = encode_to_files(
                 model,
                 passages,
                 spec.passage_length,
@@ -80,17 +88,17 @@ class Evaluate(Stage):
                 qrels = judged.get(split) or prepared.qrels(split)
                 rows = np.array([queries.row_of(query) for query in qrels])
                 with track(f"{context.title}: {split}", len(rows), unit="queries") as advance:
-                    query_vectors = encode(model, queries, rows, spec.query_length, self.batch_tokens, device, advance)
-                started = time.monotonic()
-                scores, found = self.index.search(vectors, query_vectors, depth, device=device)
-                searched = time.monotonic() - started
+                    scores, found, searched = search(
+                        self.index, model, vectors, queries, rows, spec.query_length, self.batch_tokens, device,
+                        depth, advance,
+                    )  # fmt: skip
                 run = Run.from_rows(list(qrels), passages.external_ids, found, scores)
                 write_run(path, run, context.title)
                 if split in judged:
                     results[split] = measure_run(context, prepared, split, self.measures)
                     results[split]["milliseconds_per_query"] = 1000 * searched / len(rows)
             results["passages_per_second"] = len(passages) / encoded
-            results["index_bytes"] = int(vectors.nbytes)
+            results["index_bytes"] = sum(int(part.nbytes) for part in vectors if part is not None)
             for logger in loggers:
                 for split in judged:
                     logger.log_metrics({f"{split}/{name}": v for name, v in results[split]["mean"].items()}, step=0)

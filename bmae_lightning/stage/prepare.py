@@ -1,13 +1,17 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
+from pathlib import Path
+
+import numpy as np
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin import BuiltinCorpus
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.mapped_array import save_array
-from bmae_lightning.corpus.token_store import write_token_store
+from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
+from bmae_lightning.errors import BadInput
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
 from bmae_lightning.run import write_qrels
@@ -63,6 +67,7 @@ class Prepare(Stage):
                 tokenizer,
                 progress=advance,
             )
+        _check_queries(directory / "queries", source)
         save_array(directory / NEIGHBOURS, order.neighbours())
         (directory / "qrels").mkdir()
         for split in splits:
@@ -76,3 +81,15 @@ class Prepare(Stage):
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
+
+
+def _check_queries(directory: Path, source: BeirCorpus) -> None:
+    """Refuse a query of which the tokenizer leaves nothing, which could find nothing."""
+    queries = TokenStore(directory)
+    empty = np.flatnonzero(queries.lengths == 0)
+    if len(empty):
+        more = f", and {len(empty) - 1:,} more queries" if len(empty) > 1 else ""
+        raise BadInput(
+            f"{source.path}: the tokenizer leaves nothing of query {queries.external_ids[empty[0]]!r}{more}: remove it "
+            "from queries.jsonl and qrels/, or write out its text"
+        )

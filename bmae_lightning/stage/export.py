@@ -1,0 +1,53 @@
+"""Write a finished retriever as a directory that transformers and sentence-transformers load, with a model card."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.dual_encoder import load_dual_encoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.model_card import base_model_of, lineage_of, model_card
+from bmae_lightning.portable import save_portable
+from bmae_lightning.rank import say
+from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.stage.prepared import Prepared
+
+
+class Export(Stage):
+    """Writes model/: weights (safetensors only), tokenizer, the JSON files of sentence-transformers and README.md."""
+
+    def run(self, context: Context) -> None:
+        retriever, evaluation = context.input("retriever"), context.input("evaluation")
+        judged = read_json(evaluation / "manifest.json")["context"]["inputs"].get("retriever")
+        if judged is None or Path(judged).name != retriever.name:
+            raise BadInput(
+                f"{context.stage}.inputs: evaluation ({evaluation.name}) measured another retriever than the one to be "
+                f"exported ({retriever.name}); name a pair such as retriever=retriever1 and evaluation=evaluate"
+            )
+        prepared = Prepared(context.input("corpus"))
+        model, spec = load_dual_encoder(retriever / "retriever")
+        spec.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
+        partial, final = context.directory / "model.partial", context.directory / "model"
+        for directory in (partial, final):
+            shutil.rmtree(directory, ignore_errors=True)
+        parts = save_portable(model, spec, prepared.tokenizer_directory, partial)
+        lineage = lineage_of(retriever)
+        text = model_card(
+            context.arm, spec, parts, model.width, _collection(context.input("corpus")), lineage,
+            read_json(evaluation / "metrics.json"), base_model_of(lineage),
+        )  # fmt: skip
+        (partial / "README.md").write_text(text, encoding="utf-8")
+        partial.replace(final)
+        write_json(context.directory / "metrics.json", {"parameters": sum(p.numel() for p in model.parameters())})
+        loads = (
+            "sentence-transformers and transformers load it" if parts else "transformers loads it, see its README.md"
+        )
+        say(f"{context.title}: {final} ({loads})")
+
+
+def _collection(directory: Path) -> dict[str, Any]:
+    """The record of the prepare stage, with a name: of the collection's directory, or of the packages it was taken from."""
+    options = read_json(directory / "manifest.json")["config"]["corpus"]
+    record = read_json(directory / "corpus.json")
+    taken = options.get("packages")
+    return record | {"name": f"built-in ({', '.join(taken)})" if taken else Path(record["path"]).name}

@@ -1,0 +1,193 @@
+"""What transformers and sentence-transformers make of an exported retriever are our vectors; its card's code runs."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+
+from bmae_lightning.dual_encoder import DualEncoder, load_dual_encoder
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.model_card import base_model_of, lineage_of, model_card
+from bmae_lightning.portable import save_portable
+from bmae_lightning.representation.hybrid import HybridRepresentation
+from bmae_lightning.representation.pooled import PooledRepresentation
+from bmae_lightning.representation.projected import ProjectedRepresentation
+from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.vocabulary import Vocabulary
+
+WORDS = [f"w{i}" for i in range(40)]
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##x", *WORDS]
+QUERY_LENGTH, PASSAGE_LENGTH = 6, 11
+PREFIXES = {"query_prefix": "w1 ", "passage_prefix": "w2 w3 "}
+CORPUS = {
+    "path": "/somewhere/else",
+    "name": "things",
+    "passages": 60,
+    "queries": 20,
+    "words": 900,
+    "splits": ["train", "test"],
+}
+RESULTS = {"test": {"mean": {"RR@10": 0.12345}, "queries": 20}, "passages_per_second": 3.0}
+
+
+def exported(directory, representation, similarity="dot", shared=True, prefixes=PREFIXES):
+    """An untrained retriever, where it was written, what sentence-transformers loads of it, and its card."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        initializer_range=0.3, max_position_embeddings=16,
+    )  # fmt: skip
+    model = DualEncoder(
+        Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)), representation, similarity, shared
+    ).eval()
+    if not shared:
+        with torch.no_grad():
+            for parameter in model.passage_encoder.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    spec = RetrieverSpec(
+        tokenizer="digest", similarity=similarity, query_length=QUERY_LENGTH, passage_length=PASSAGE_LENGTH,
+        shared=shared, **representation.record(), **prefixes,
+    )  # fmt: skip
+    tokenizer = directory / "tokenizer"
+    tokenizer.mkdir()
+    BertTokenizerFast(vocab={token: i for i, token in enumerate(TOKENS)}).save_pretrained(tokenizer)
+    parts = save_portable(model, spec, tokenizer, directory / "model")
+    return model, spec, parts, model_card("none", spec, parts, model.width, CORPUS, [], RESULTS, None)
+
+
+def texts(count=9, seed=0):
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice(WORDS, int(draw.integers(1, 14)))) for _ in range(count)]
+
+
+def ours(model, spec, passages):
+    """One text at a time."""
+    prefix = spec.passage_prefix if passages else spec.query_prefix
+    length = spec.passage_length if passages else spec.query_length
+    rows = [np.array([TOKENS.index(word) for word in (prefix + text).split()]) for text in texts()]
+    with torch.inference_mode():
+        return [model(model.encoder.vocabulary.pad([row], length), passages) for row in rows]
+
+
+def run_code(card, block, directory):
+    """The `encode` of a card's block of code, which is run; None where it defines none."""
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[block].replace("DIRECTORY", str(directory))
+    names = {}
+    exec(code.replace("a question", "w5").replace("a passage", "w6 w7"), names)
+    assert names["scores"].shape == (1, 1)
+    return names.get("encode")
+
+
+DENSE = {
+    "cls": (lambda: PooledRepresentation("cls"), "dot", True),
+    "mean cos": (lambda: PooledRepresentation("mean"), "cos", True),
+    "projected": (lambda: ProjectedRepresentation("mean", 5), "dot", True),
+    "projected cos": (lambda: ProjectedRepresentation("cls", 5), "cos", True),
+    "hybrid without entries": (lambda: HybridRepresentation("cls", 5, 0), "dot", True),
+    "separate": (lambda: ProjectedRepresentation("cls", 5), "cos", False),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_both_libraries_make_our_vectors(name, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    make, similarity, shared = DENSE[name]
+    model, spec, parts, card = exported(tmp_path, make(), similarity, shared)
+    directory = tmp_path / "model"
+    assert parts == (["."] if shared else ["query", "passage"])
+    assert not [path for path in directory.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+    query_side, passage_side = (SentenceTransformer(str(directory / part)) for part in (parts[0], parts[-1]))
+    encode = run_code(card, 1, directory)
+    for passages in (False, True):
+        right = torch.cat([vectors.dense_BD for vectors in ours(model, spec, passages)])
+        loaded = passage_side if passages else query_side
+        assert loaded.get_embedding_dimension() == right.shape[1]
+        found = (loaded.encode_document if passages else loaded.encode_query)(texts(), convert_to_tensor=True)
+        torch.testing.assert_close(found.cpu(), right, rtol=0, atol=1e-5)
+        torch.testing.assert_close(encode(texts(), passages), right, rtol=0, atol=1e-5)
+    assert query_side.similarity_fn_name == {"dot": "dot", "cos": "cosine"}[similarity]
+    one = texts()[:2]
+    scores = query_side.similarity(query_side.encode_query(one), passage_side.encode_document(one))
+    torch.testing.assert_close(scores, encode(one, False) @ encode(one, True).T, rtol=0, atol=1e-5)
+    run_code(card, 0, directory)
+
+
+def test_without_the_query_length_an_older_version_needs_the_length_set(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    model, spec, _, card = exported(tmp_path, PooledRepresentation(), prefixes={})
+    path = tmp_path / "model" / "sentence_bert_config.json"
+    options = json.loads(path.read_text())
+    assert options.pop("query_length") == QUERY_LENGTH
+    path.write_text(json.dumps(options))
+    loaded = SentenceTransformer(str(tmp_path / "model"))
+    assert loaded.max_seq_length == PASSAGE_LENGTH
+    right = torch.cat([vectors.dense_BD for vectors in ours(model, spec, False)])
+    assert not torch.allclose(torch.from_numpy(loaded.encode_query(texts())), right, atol=1e-3)
+    loaded.max_seq_length = QUERY_LENGTH
+    torch.testing.assert_close(torch.from_numpy(loaded.encode_query(texts())), right, rtol=0, atol=1e-5)
+    assert f"`max_seq_length = {QUERY_LENGTH}`" in card
+
+
+@pytest.mark.parametrize(
+    ("representation", "shared"),
+    [
+        (lambda: HybridRepresentation("cls", 5, 7), True),
+        (lambda: HybridRepresentation("mean", 5, 7, "log1p_relu", "exclude"), False),
+        (lambda: HybridRepresentation("cls", 0, 7, "relu"), True),
+    ],
+)
+def test_a_lexical_part_is_made_by_the_code_of_the_card(representation, shared, tmp_path):
+    model, spec, parts, card = exported(tmp_path, representation(), "dot", shared)
+    directory = tmp_path / "model"
+    assert parts == []
+    assert not (directory / "modules.json").exists()
+    assert "sentence-transformers cannot load this directory" in card
+    encode = run_code(card, 0, directory)
+    for passages in (False, True):
+        found = encode(texts(), passages)
+        for row, vectors in enumerate(ours(model, spec, passages)):
+            lexical = vectors.lexical.full() if passages else vectors.lexical
+            torch.testing.assert_close(found[0][row : row + 1], vectors.dense_BD, rtol=0, atol=1e-5)
+            torch.testing.assert_close(found[1][row : row + 1], lexical, rtol=0, atol=1e-5)
+    again, _ = load_dual_encoder(directory)
+    assert again.representation.lexical == 7
+
+
+def test_the_card_says_what_was_done(tmp_path):
+    spec = RetrieverSpec("mean", "digest", "cos", 32, 64)
+    stages = {
+        "pretrain-1": ({}, {"_target_": "a.Pretrain", "trainer": {"devices": 1}, "lr": 1e-4, "view": {"passage": {
+            "mask": {"_target_": "a.Uniform", "rate": 0.3}}}}),
+        "bm25-1": ({}, {"_target_": "a.Bm25Ranking"}),
+        "retriever1-1": ({"encoder": "pretrain-1", "ranking": "bm25-1", "other": "gone-1"}, {
+            "trainer": {}, "negatives": {"_target_": "b.RankedNegatives", "depth": 200}, "steps": 40, "epochs": None,
+            "encoder": {"_target_": "c.PretrainedEncoder", "name": "someone/bert"}, "logger": {"a": 1}}),
+    }  # fmt: skip
+    for name, (inputs, config) in stages.items():
+        (tmp_path / name).mkdir()
+        context = {
+            "stage": name.partition("-")[0], "inputs": {role: f"/moved/{source}" for role, source in inputs.items()},
+        }  # fmt: skip
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"context": context, "config": config}))
+    lineage = lineage_of(tmp_path / "retriever1-1")
+    assert [name for name, _ in lineage] == ["pretrain", "retriever1"]
+    assert base_model_of(lineage) == "someone/bert"
+    card = model_card("retromae", spec, ["."], 384, CORPUS, lineage, RESULTS, base_model_of(lineage))
+    assert "base_model: someone/bert" in card
+    assert "pre-trained by retromae" in card
+    assert "`things`: 60 passages" in card
+    assert "/somewhere" not in card
+    for line in (
+        "| view.passage.mask | `Uniform` |", "| view.passage.mask.rate | `0.3` |", "| negatives | `RankedNegatives` |",
+        "| negatives.depth | `200` |", "| steps | `40` |", "| test | 20 | 0.1235 |",
+    ):  # fmt: skip
+        assert line in card, line
+    for absent in ("logger", "trainer", "epochs"):
+        assert absent not in card
+    assert base_model_of([("retriever1", {"encoder": {"name": str(tmp_path)}})]) is None
+    assert base_model_of([("retriever1", {"encoder": {"size": 3}})]) is None
