@@ -37,6 +37,18 @@ def test_shared_arms_stand_once(tmp_path, capsys):
     assert "retromae a=2" in capsys.readouterr().out
 
 
+def test_rungs_of_the_ladder_are_rows_of_their_own(tmp_path):
+    rungs = {"evaluate@a": "a", "evaluate2@a": "a retriever2", "rerank@a": "a re-ranked",
+             "evaluate_distilled@a": "a distilled"}  # fmt: skip
+    jobs = []
+    for number in (1, 2):
+        jobs.append(job(tmp_path, number, [f"lr={number}"], {name: name for name in rungs.values()}))
+        shared = {key: key if key == "evaluate@a" else f"{key}{number}" for key in rungs}
+        jobs[-1]["nodes"] = {"report": jobs[-1]["nodes"]["report"], "reranker@a": f"{number}"} | shared
+    wanted = ["a", *(f"{rung} lr={lr}" for lr in (1, 2) for rung in list(rungs.values())[1:])]
+    assert names(jobs, tmp_path) == wanted
+
+
 def test_an_arm_that_differs_is_not_called_shared(tmp_path):
     jobs = [job(tmp_path, i, [f"lr={i}"], {"bm25": "b", "none": f"n{i}"}) for i in (1, 2)]
     assert names(jobs, tmp_path) == ["bm25", "no pre-training lr=1", "no pre-training lr=2"]

@@ -62,6 +62,21 @@ def test_without_pre_training_they_stand_beside_the_only_arm(stages):
     assert [arm.paper for arm in report.arms] == [None, PAPER]
 
 
+def test_published_values_belong_to_one_rung(stages, tmp_path):
+    for rung, value in {"evaluate2": 0.4, "rerank": 0.5, "evaluate_distilled": 0.6}.items():
+        directory = tmp_path / f"{rung}@retromae"
+        directory.mkdir()
+        (directory / "manifest.json").write_text('{"config": {}}')
+        judged = {"test": {"mean": {"RR@10": value}, "queries": 20}}
+        (directory / "metrics.json").write_text(json.dumps(judged))
+        stages[directory.name] = directory
+    report = make_report("x", stages, ["RR@10"], "test", PAPER, paper_stage="rerank")
+    assert [(arm.name, arm.paper) for arm in report.arms] == [
+        ("bm25", None), ("no pre-training", None), ("retromae", None), ("retromae retriever2", None),
+        ("retromae re-ranked", PAPER), ("retromae distilled", None),
+    ]  # fmt: skip
+
+
 def test_diagnoses_and_their_setting(stages):
     report = make_report("x", stages, ["RR@10"], "test")
     assert [part.arm for part in report.diagnoses] == ["retromae"]
