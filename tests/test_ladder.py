@@ -115,10 +115,15 @@ def test_f34_every_passage_that_can_be_drawn_has_a_teacher_score(ladder):
     assert all(line["loss/distillation"] >= 0 for line in lines)
 
 
-def test_kill_9_while_scoring_continues_and_ends_in_the_same_bytes(ladder, tmp_path, collection):
+def test_kill_9_while_mining_and_scoring_continues_and_ends_in_the_same_bytes(ladder, tmp_path, collection):
     directory, _, stages = ladder
     later = [stages[stage].name for stage in ("score", "distilled", "evaluate_distilled", "report")]
     shutil.copytree(directory / "outputs", tmp_path / "outputs", ignore=lambda _, names: set(names) & set(later))
+    mining = tmp_path / "outputs" / "store" / stages["evaluate2"].name  # as killed between two of its searches
+    for name in ("done", "metrics.json", "run.test.trec"):
+        (mining / name).unlink()
+    (mining / "passages.npy").rename(mining / "passages.npy.partial")
+    searched = (mining / "run.train.trec").stat().st_mtime_ns
     process = tools.start(*LADDER, f"corpus.path={collection}", cwd=tmp_path)
     shards = tmp_path / "outputs" / "store" / later[0] / "checkpoints"
     while len(list(shards.glob("shard-*.npy"))) < 30 and process.poll() is None:
@@ -131,7 +136,8 @@ def test_kill_9_while_scoring_continues_and_ends_in_the_same_bytes(ladder, tmp_p
     assert "score (retromae): continued in" in output
     again = Finished(tmp_path / "outputs")
     assert (again["score"] / FILE).read_bytes() == (stages["score"] / FILE).read_bytes()
-    for stage in ("evaluate_distilled", "rerank"):
+    assert (mining / "run.train.trec").stat().st_mtime_ns == searched
+    for stage in ("evaluate2", "evaluate_distilled", "rerank"):
         name = "run.test.trec"
         assert (again[stage] / name).read_bytes() == (stages[stage] / name).read_bytes()
 

@@ -91,9 +91,17 @@ class TrainReranker(Stage):
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
         require_splits(self.name, [TRAIN], splits)
-        if self.backbone is not None and isinstance(self.encoder.tokenizer, PretrainedTokenizer):
-            prepared = load_tokenizer(find_checkpoint(self.encoder.tokenizer.name, self.encoder.tokenizer.package))
-            self._check_backbone(prepared, self.name)
+        own = self.encoder.tokenizer
+        if self.backbone is None:
+            if self.length > (positions := self.encoder.dimensions()[1]):
+                raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
+        elif isinstance(own, PretrainedTokenizer):
+            self._check_backbone(load_tokenizer(find_checkpoint(own.name, own.package)), self.name)
+        elif (size := len(load_tokenizer(find_checkpoint(self.backbone, key=f"{self.name}.backbone")))) > own.size:
+            raise BadInput(
+                f"{self.name}.backbone={self.backbone}: it has {size:,} word pieces, the vocabulary trained on the corpus at "
+                f"most {own.size:,}: use a backbone of that vocabulary, or {self.name}.backbone=null for the encoder itself"
+            )
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_ranking(self.name, self.negatives, inputs)
