@@ -25,7 +25,7 @@ table: $(VENV)/installed
 	$(BIN)/python -m bmae_lightning -cd experiments +table=$(NAME) $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -173,11 +173,11 @@ EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" /
 
 
 def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection):
-    """One comparison table, one W&B group; what the experiments share (statistics, generated texts, BM25) is made once."""
+    """One comparison table, one group; what the experiments share (statistics, generated texts, BM25) is made once."""
     output = tools.command(
         "-m", f"+experiment={','.join(EXPERIMENTS)}", *tools.TINY[1:], f"corpus.path={collection}", "pretrain.steps=3",
         "retriever1.steps=2", "masked_lm.steps=3", "generate.queries.steps=3", "generate.continuation.steps=3",
-        "baseline=false", cwd=tmp_path,
+        "baseline=false", "logger=none", cwd=tmp_path,
     )  # fmt: skip
     assert len(EXPERIMENTS) >= 12
     assert output.count("comparison: experiment=") == 1
@@ -192,7 +192,5 @@ def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection)
             assert all(0 < line["loss"] < 100 for line in lines)
     for stage in ("prepare", "statistics", "masked_lm", "generate", "bm25"):
         assert len(list(store.glob(f"{stage}-*/done"))) == 1, stage
-    (group,) = {json.loads(path.read_text())["context"]["group"] for path in store.glob("*/manifest.json")}
-    runs = list((tmp_path / "outputs" / "wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(runs) > 3 * len(EXPERIMENTS)
-    assert all(group.encode() in run.read_bytes() for run in runs)
+    groups = {json.loads(path.read_text())["context"]["group"] for path in store.glob("*/manifest.json")}
+    assert len(groups) == 1  # of W&B: tests/test_tables.py looks into the run files of a sweep

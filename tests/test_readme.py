@@ -56,13 +56,16 @@ def test_commands(line, tmp_path, collection):
             (tmp_path / "myconf" / group).mkdir(parents=True)
             (tmp_path / f"{name}.py").write_text(block("python", f"class {target.split('.')[1]}"))
             (tmp_path / "myconf" / group / f"{name}.yaml").write_text(block("yaml", target))
-    if "scale=paper" in arguments or "recipe=" in line:  # the rungs run in tests/test_ladder.py
+    # recipes run in tests/test_ladder.py, two devices in tests/test_end_to_end.py
+    if "scale=paper" in arguments or "recipe=" in line or "trainer=ddp_cpu" in line:
         arguments = ["--cfg", "job", "--resolve", *arguments]
     elif not {"--help", "--cfg"} & set(arguments):
         corpus = (
             [] if any(item.startswith("corpus") for item in arguments) else ["corpus=beir", f"corpus.path={collection}"]
         )
         arguments += [*corpus, *SMALL]
+        if "logger=" not in line and line != COMMANDS[0]:  # the first one logs to W&B, as users do
+            arguments += ["logger=none"]
         if "+table=" in line:  # all of its rows: tests/test_tables.py
             arguments += ["+retromae=t6_enhanced,t6_basic"]
         if "+experiment=retromae,dupmae" in line:  # to the report: tests/test_end_to_end.py
