@@ -17,6 +17,7 @@ from bmae_lightning.configuration import build, nearest
 from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 from bmae_lightning.fingerprint import fingerprint
 from bmae_lightning.rank import launched, rank, say
+from bmae_lightning.snapshot import check_kept, check_step
 from bmae_lightning.stage.context import write_json
 from bmae_lightning.stage.worker import run_stage
 
@@ -39,6 +40,7 @@ class Node:
         inputs: role -> key of the node that makes it, None where this arm has none.
         hash: fingerprint.
         directory: where it writes.
+        pretrain_step: which snapshot of its pre-training it starts from, None for the end or where it has none.
     """
 
     stage: str
@@ -47,6 +49,7 @@ class Node:
     inputs: dict[str, str | None]
     hash: str
     directory: Path
+    pretrain_step: int | None = None
 
     @property
     def key(self) -> str:
@@ -62,13 +65,15 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
 
     Args:
         config: resolved configuration; a top-level entry with `inputs` is a stage, one with `on_demand` runs only for
-            another selected stage that names it, or when it is selected alone.
+            another selected stage that names it, or when it is selected alone. With `pretrain_step` the stages after
+            pre-training start from that snapshot, with 0 without pre-training.
         arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
         extra: stage -> content of its fingerprint that is not configuration (files, versions).
 
     Raises:
-        BadInput: an unknown stage or input, or stages that need each other in a circle.
+        BadInput: an unknown stage or input, stages that need each other in a circle, or a snapshot that is not kept.
     """
+    step = check_step(config.get("pretrain_step"))
     stages = {name: node for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     for name in selected:
@@ -79,11 +84,12 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     arms = [BASELINE_ARM, arm] if config["baseline"] and arm != BASELINE_ARM else [arm]
     nodes: dict[str, Node] = {}
 
-    def add(name: str, arm: str, inputs: dict[str, str | None]) -> str:
+    def add(name: str, arm: str, inputs: dict[str, str | None], step: int | None = None) -> str:
         content = {key: value for key, value in stages[name].items() if key not in PLANNING_KEYS}
         hashes = {role: nodes[source].hash if source else None for role, source in inputs.items()}
-        digest = fingerprint(content, hashes, extra.get(name))
-        node = Node(name, arm, content, inputs, digest, Path(config["output_dir"]) / "store" / f"{name}-{digest}")
+        digest = fingerprint(content, hashes if step is None else hashes | {"step": str(step)}, extra.get(name))
+        directory = Path(config["output_dir"]) / "store" / f"{name}-{digest}"
+        node = Node(name, arm, content, inputs, digest, directory, step)
         nodes.setdefault(node.key, node)
         return node.key
 
@@ -92,12 +98,15 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
             raise BadInput(f"stages need each other in a circle: {' -> '.join((*trail, name))}")
         if name not in stages:
             raise BadInput(f"{trail[-1]}.inputs names an unknown stage {name!r}{nearest(name, stages)}")
-        if name == PRETRAINING and arm == BASELINE_ARM:
+        if name == PRETRAINING and (arm == BASELINE_ARM or step == 0):
             return None
         inputs = {
             role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()
         }
-        return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs)
+        starts = [nodes[source] for source in inputs.values() if source and nodes[source].stage == PRETRAINING]
+        for node in starts if step is not None else ():
+            check_kept(step, node.config, node.directory, node.done)
+        return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs, step if starts else None)
 
     collecting = [name for name in selected if "collects" in stages[name]]
     for name in selected:
@@ -205,7 +214,7 @@ class Pipeline:
     def _manifest(self, node: Node) -> dict[str, Any]:
         inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}
         context = {"stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs}
-        context |= {"group": self.group, "output_dir": str(self.output_dir)}
+        context |= {"group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step}
         return {"fingerprint": node.hash, "context": context, "config": node.config}
 
 

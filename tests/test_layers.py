@@ -33,7 +33,7 @@ LAYERS = [
     ["negatives", "index", "measure", "generate"],
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
-    ["spec"],
+    ["spec", "snapshot"],
     ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
     ["scoring", "portable", "model_card"],
     ["tracking", "lit"],

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoding import encode_to_files
 from bmae_lightning.index.exact import ExactIndex
@@ -36,11 +37,12 @@ class Evaluate(Stage):
         batch_tokens: word pieces encoded at a time.
         device: `cpu`, `gpu` or `auto`.
         logger: tracking.
+        train_queries: those that are searched for in mining.
     """
 
     def __init__(
         self, splits: list[str], index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int,
-        device: str, logger: Tracking, train_depth: int = 0,
+        device: str, logger: Tracking, train_depth: int = 0, train_queries: QueryShare | None = None,
     ) -> None:  # fmt: skip
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
@@ -48,7 +50,7 @@ class Evaluate(Stage):
             raise ValueError(f"train_depth must be at least 0 (no mining), got {train_depth}")
         self.splits, self.index, self.measures, self.depth = splits, index, measures, depth
         self.batch_tokens, self.device, self.logger = batch_tokens, device, logger
-        self.train_depth = train_depth
+        self.train_depth, self.train_queries = train_depth, train_queries or QueryShare()
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
@@ -86,7 +88,7 @@ class Evaluate(Stage):
                 path = context.directory / f"run.{split}.trec"
                 if split not in judged and path.is_file():
                     continue  # searched before the stage was interrupted
-                qrels = judged.get(split) or prepared.qrels(split)
+                qrels = judged.get(split) or self.train_queries.of(prepared.qrels(split))
                 rows = np.array([queries.row_of(query) for query in qrels])
                 with track(f"{context.title}: {split}", len(rows), unit="queries") as advance:
                     scores, found, searched = search(

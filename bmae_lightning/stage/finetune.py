@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import check_similarity, save_dual_encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -72,6 +73,7 @@ class Finetune(Stage):
         mask_known_positives: bool = False,
         grad_cache: GradCache | None = None,
         distillation: Distillation | None = None,
+        train_queries: QueryShare | None = None,
     ) -> None:
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
@@ -85,7 +87,7 @@ class Finetune(Stage):
         self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared = workers, log_every, shared
-        self.mask_known_positives = mask_known_positives
+        self.mask_known_positives, self.train_queries = mask_known_positives, train_queries or QueryShare()
         self.loss_options = {
             "form": form,
             "temperature_warmup": temperature_warmup,
@@ -137,7 +139,8 @@ class Finetune(Stage):
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
         run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
-        groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
+        qrels = self.train_queries.of(prepared.qrels(TRAIN))
+        groups = Groups(qrels, queries, passages, self.negatives, run, self.group, self.seed)
         teacher = None
         if scores := context.inputs.get("scores"):
             teacher = TeacherScores(scores / FILE, queries, passages)
