@@ -23,7 +23,7 @@ from bmae_lightning.stage.worker import run_stage
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
-PLANNING_KEYS = ("inputs", "collects", "on_demand")
+PLANNING_KEYS = ("inputs", "collects", "on_demand", "optional")
 """Entries of a stage that say when it runs, not what it does."""
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a stage starts."""
@@ -65,8 +65,9 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
 
     Args:
         config: resolved configuration; a top-level entry with `inputs` is a stage, one with `on_demand` runs only for
-            another selected stage that names it, or when it is selected alone. With `pretrain_step` the stages after
-            pre-training start from that snapshot, with 0 without pre-training.
+            another selected stage that names it, or when it is selected alone. A stage that `collects` takes what is
+            selected with it; selected alone it needs everything, and an `optional` stage where that is done. With
+            `pretrain_step` the stages after pre-training start from that snapshot, with 0 without pre-training.
         arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
         extra: stage -> content of its fingerprint that is not configuration (files, versions).
 
@@ -116,8 +117,13 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     for name in collecting:
         for source in stages[name]["collects"]:
             if source in selected or len(selected) == len(collecting):
+                before = set(nodes)
                 for each in arms:
                     visit(source, each)
+                new = set(nodes) - before
+                if source not in selected and stages[source].get("optional") and not all(nodes[k].done for k in new):
+                    for key in new:
+                        del nodes[key]
         add(name, "", {key: key for key in nodes})
     return nodes
 

@@ -34,7 +34,7 @@ LAYERS = [
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec", "snapshot"],
-    ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
+    ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "classifier", "teacher_scores"],
     ["scoring", "portable", "model_card"],
     ["tracking", "lit"],
     ["stage"],

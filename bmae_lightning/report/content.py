@@ -5,7 +5,7 @@ Every writer of this package (table, figure, page, machine) takes one `Report`; 
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 FORMAT = 1
@@ -36,7 +36,7 @@ class Arm:
 class Curve:
     """One figure of lines: `series` maps a name (an arm or a loss) to its (x, y) points in order of x.
 
-    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.
+    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.  `marked`: every point is marked.
     """
 
     title: str
@@ -45,6 +45,28 @@ class Curve:
     y: str = "loss"
     dashed: list[str] = field(default_factory=list)
     linear: bool = False
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A table beside that of the measures, of tasks with examples of their own; all values are higher-is-better.
+
+    `columns` maps a head to the names of the values in its cells, `examples` to how many they are measured on (absent for
+    a mean); `rows` maps an arm to its values by name, `paper` to published values by head.
+    """
+
+    title: str
+    columns: dict[str, list[str]]
+    examples: dict[str, int]
+    rows: dict[str, dict[str, float]]
+    paper: dict[str, dict[str, float]]
+    note: str = ""
+
+    def renamed(self, names: dict[str, str]) -> "Scores":
+        """The same with other names of the arms."""
+        rows, paper = ({names.get(arm, arm): of for arm, of in part.items()} for part in (self.rows, self.paper))
+        return replace(self, rows=rows, paper=paper)
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,10 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is reported of a set of runs; the order of every list is the order on the page."""
+    """All that is reported of a set of runs; the order of every list is the order on the page.
+
+    `along`: the measures of a sweep's arms along an option.  `scores`: tables of other tasks.
+    """
 
     title: str
     subtitle: str
@@ -83,6 +108,8 @@ class Report:
     settings: dict[str, str]
     notes: list[str]
     diagnoses: list[Diagnosis] = field(default_factory=list)
+    along: list[Curve] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -101,6 +128,8 @@ class Report:
             "settings": self.settings,
             "notes": self.notes,
             "diagnoses": [vars(part) | {"curves": list(map(_curve_out, part.curves))} for part in self.diagnoses],
+            "along": list(map(_curve_out, self.along)),
+            "scores": [vars(table) for table in self.scores],
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -123,6 +152,8 @@ class Report:
                     Diagnosis(**(part | {"curves": list(map(_curve_in, part["curves"]))}))
                     for part in content.get("diagnoses", [])
                 ],
+                along=list(map(_curve_in, content.get("along", []))),
+                scores=[Scores(**table) for table in content.get("scores", [])],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error

@@ -11,6 +11,7 @@ from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
 from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.sample import sample_rows
+from bmae_lightning.report.scores import scores_html
 from bmae_lightning.report.table import printable, rows
 
 STYLE = """
@@ -80,6 +81,8 @@ def html(report: Report) -> str:
     sections = [
         ("measures", "Measures", _measures(report)),
         ("bars", "Measures by arm", _bars(report)),
+        *([("scores", "Other tasks", scores_html(report.scores))] if report.scores else []),
+        *([("along", "Along the sweep", _grid(report.along, {}, "along"))] if report.along else []),
         ("curves", "Loss curves", _curves(report)),
         ("diagnostics", "Diagnostics of pre-training", _diagnostics(report)),
         ("samples", "Masked and rebuilt passages", _samples(report)),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.corpus.glue import find_tasks
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
@@ -10,6 +11,7 @@ from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.scores import glue_scores
 from bmae_lightning.report.table import print_report
 from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
@@ -29,9 +31,9 @@ class MakeReport(Stage):
         measures: columns of the table.
         split: the judged split that is compared.
         logger: tracking.
-        paper_results: published values by measure, of the arm with pre-training.
+        paper_results: published values of the arm with pre-training: by measure, or by task for paper_stage=glue.
         paper_source: where they are printed.
-        paper_stage: whose row they belong to: `evaluate`, `evaluate2`, `rerank` or `evaluate_distilled`.
+        paper_stage: whose row they belong to: `evaluate`, `evaluate2`, `rerank`, `evaluate_distilled` or `glue`.
     """
 
     def __init__(
@@ -43,7 +45,10 @@ class MakeReport(Stage):
         self.paper_source, self.paper_stage = paper_source or "", paper_stage
 
     def preflight(self, splits: list[str]) -> None:
-        check_measures(list(self.paper))
+        if self.paper_stage == "glue":
+            find_tasks(self.paper)
+        else:
+            check_measures(list(self.paper))
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
@@ -53,6 +58,9 @@ class MakeReport(Stage):
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
+        results |= {
+            f"{arm}/{name}": v for table in report.scores for arm, of in table.rows.items() for name, v in of.items()
+        }
         write_json(context.directory / "metrics.json", results)
         with self.logger.of(context) as loggers:
             for logger in loggers:
@@ -104,6 +112,7 @@ def make_report(
     published = names - {BASELINE} or names
     diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
+    glue: dict[str, dict[str, Any]] = {}
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
         stage, _, arm = key.partition("@")
@@ -132,6 +141,8 @@ def make_report(
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
+        if stage == "glue":
+            glue[arm_name(stage, arm)] = results
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
             beside = (
@@ -145,7 +156,9 @@ def make_report(
     curves += [Curve(f"Fine-tuning ({stage})", series) for stage, series in loss_series.items()]
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
-    return Report(title, subtitle, arms, curves, samples, settings, [], diagnoses)
+    printed = {arm_name("glue", arm): paper for arm in published if paper and paper_stage == "glue"}
+    scores = glue_scores(dict(sorted(glue.items())), printed, paper_source)
+    return Report(title, subtitle, arms, curves, samples, settings, [], diagnoses, scores=scores)
 
 
 def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
