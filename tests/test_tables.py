@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bmae_lightning.corpus.glue import TASKS
+
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
 COVERAGE = yaml.safe_load((EXPERIMENTS / "coverage.yaml").read_text(encoding="utf-8"))
@@ -20,9 +22,11 @@ TABLES = sorted(path.stem for path in (EXPERIMENTS / "table").glob("*.yaml"))
 ROWS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name != "table")
 PRINTED = {"retromae": 6, "dupmae": 3, "simlm": 14, "master": 9, "cdmae": 6}
 """How many tables each paper has."""
-ABOUT_PRETRAINING = {"retromae": {6}, "dupmae": {3}, "simlm": {7, 8, 12}, "master": {6, 8}, "cdmae": {4, 5}}
+ABOUT_PRETRAINING = {"retromae": {6}, "dupmae": {3}, "simlm": {7, 8, 12}, "master": {6, 7, 8}, "cdmae": {4, 5}}
 OURS = {"cdmae_mask": ["mask_importance", "mask_random"]}
 """Tables that no paper has."""
+TRAINED: set[str] = set()
+"""Fingerprints of pre-trainings that have taken their two steps: some rows stand in several tables."""
 
 _spec = importlib.util.spec_from_file_location("two_steps", Path(__file__).parent / "two_steps.py")
 steps = importlib.util.module_from_spec(_spec)
@@ -138,6 +142,11 @@ def test_the_readme_lists_what_there_is():
         assert all((EXPERIMENTS / folder / f"{row}.yaml").is_file() for row in rows.split(","))
 
 
+def printed(entry: dict) -> dict[str, float | None]:
+    """What a row of a table carries."""
+    return entry["glue"] if "glue" in entry else entry["msmarco_dev"]
+
+
 @pytest.mark.parametrize("path", ROWS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_row_says_what_it_repeats(path):
     text = path.read_text(encoding="utf-8")
@@ -158,7 +167,7 @@ def test_a_row_says_what_it_repeats(path):
     assert re.search(rf" Table {number}\b", first), first
     assert f'"{entry["printed"]}"' in first
     assert f" Table {number}," in row["paper_source"]
-    assert row["paper_results"] == {name: value for name, value in entry["msmarco_dev"].items() if value is not None}
+    assert row["paper_results"] == {name: value for name, value in printed(entry).items() if value is not None}
     assert all(0 < value < 1 for value in row["paper_results"].values())
 
 
@@ -169,11 +178,14 @@ def test_a_table_starts_one_job_per_row_and_every_row_takes_two_steps(table, lau
     assert [job.name for job in jobs] == [row_name(folder, row) for row in rows]
     assert {job.group for job in jobs} == {table}
     for job in jobs:
-        assert set(job.report["paper_results"] or {}) <= set(job.report["measures"])
+        glue = job.report["paper_stage"] == "glue"
+        assert set(job.report["paper_results"] or {}) <= set(TASKS if glue else job.report["measures"])
         assert (job.pretrain is None) == (job.name == "none")
         if job.pretrain:
             assert job.pretrain.config["seed"] == 1
-            steps.take_two_steps(job.pretrain.config, job.pretrain.inputs, inputs, tmp_path, monkeypatch)
+            if job.pretrain.hash not in TRAINED:
+                steps.take_two_steps(job.pretrain.config, job.pretrain.inputs, inputs, tmp_path, monkeypatch)
+            TRAINED.add(job.pretrain.hash)
 
 
 @pytest.mark.parametrize("scale", ["gpu", "paper"])

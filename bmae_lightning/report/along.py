@@ -68,7 +68,7 @@ def _place(axis: str, job: dict[str, Any]) -> float | None:
     """Where a job lies on the axis, None where that cannot be said."""
     value = job.get("places", {}).get(axis)
     if axis == "train_share":
-        return value and 100 * value
+        return value and round(100 * value, 6)
     if value is not None:
         return float(value)
     for key, directory in job["nodes"].items():  # the end: what the pre-training logged last
