@@ -30,6 +30,8 @@ from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
 
 RESULT = "result.json"
+TEXTS_AT_ONCE = 4096
+"""Tokenised at a time: what the tokenizer returns takes far more memory than the ids."""
 
 
 class Glue(Stage):
@@ -151,7 +153,8 @@ class Glue(Stage):
         encode, _ = content_encoder(prepared.tokenizer())
 
         def pieces(texts: list[str]) -> list[np.ndarray]:
-            return [np.array(ids, dtype=np.int32) for ids in encode(texts)]
+            parts = (encode(texts[start : start + TEXTS_AT_ONCE]) for start in range(0, len(texts), TEXTS_AT_ONCE))
+            return [np.array(ids, dtype=np.int32) for part in parts for ids in part]
 
         first = pieces([example.first for example in examples])
         second = None if examples[0].second is None else pieces([str(example.second) for example in examples])

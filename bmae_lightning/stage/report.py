@@ -116,7 +116,8 @@ def make_report(
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
         stage, _, arm = key.partition("@")
-        config = read_json(directory / "manifest.json")["config"]
+        manifest = read_json(directory / "manifest.json")
+        config = manifest["config"]
         if stage == "prepare":
             settings["corpus"] = _corpus(directory, config)
         if stage == "generate":
@@ -138,6 +139,10 @@ def make_report(
             settings[key] = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
             if every := (config.get("diagnostics") or {}).get("every"):
                 settings[key] += f", diagnostics every {every}"
+            if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
+                settings[key] += f", {100 * share:g} % of the training queries"
+            if step := manifest.get("context", {}).get("pretrain_step"):
+                settings[key] += f", from step {step:,} of the pre-training"
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
