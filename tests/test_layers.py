@@ -14,6 +14,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["errors", "rank", "progress", "native", "kernels"],
     ["corpus"],
+    ["shards"],
     ["noise", "batch", "function_words"],
     ["vocabulary"],
     ["loss"],
