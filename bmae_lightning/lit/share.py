@@ -91,8 +91,10 @@ class Work(pl.LightningModule):
         if self.stopped or (later and os.getppid() != self.parent):
             if later and not launched():
                 raise Left
-            written = f": {shards.count - len(shards.missing())} of {shards.count} shards are written" if shards is not None else ""
-            raise Interrupted(f"asked to stop{written}; run the same command again to continue")
+            state = ""
+            if shards is not None:
+                state = f": {shards.count - len(shards.missing())} of {shards.count} shards are written"
+            raise Interrupted(f"asked to stop{state}; run the same command again to continue")
 
     def _ask_to_stop(self, number: int, *_: Any) -> None:
         """Hand the signal on to the processes that Lightning launched; other launchers do that themselves."""
