@@ -74,7 +74,7 @@ class Collection(ABC):
     def identity(self) -> str:
         """What a result depends on apart from the options: SHA-256 of the names and bytes of `files`."""
         total = hashlib.sha256()
-        for path in self.files():
+        for path in dict.fromkeys(self.files()):
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             total.update(f"{path.name} {content}\n".encode())
