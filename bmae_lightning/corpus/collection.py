@@ -13,6 +13,8 @@ from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.corpus.rules import Rules
 
+_USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
+
 
 class Collection(ABC):
     """Passages to search, queries, and who judged what relevant to which; everything is streamed.
@@ -87,3 +89,8 @@ class Collection(ABC):
     def node(self) -> dict[str, Any]:
         """The configuration that `build` makes this collection from again, wherever that is run."""
         return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
+
+
+def split_order(name: str) -> tuple[int, str]:
+    """Sorts train, dev, test first, other splits by name behind them."""
+    return _USUAL_ORDER.get(name, len(_USUAL_ORDER)), name
