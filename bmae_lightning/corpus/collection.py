@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.check import Check
+from bmae_lightning.corpus.file_digest import file_digest
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.corpus.rules import Rules
 
@@ -77,9 +78,7 @@ class Collection(ABC):
         """What a result depends on apart from the options: SHA-256 of the names and bytes of `files`."""
         total = hashlib.sha256()
         for path in dict.fromkeys(self.files()):
-            with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.name} {content}\n".encode())
+            total.update(f"{path.name} {file_digest(path)}\n".encode())
         return total.hexdigest()
 
     @abstractmethod
