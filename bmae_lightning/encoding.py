@@ -156,6 +156,19 @@ def encode_to_files(
     return Encoded(*(np.load(column.path, mmap_mode="r") for column in columns))
 
 
+def open_files(path: Path) -> Encoded:
+    """What `encode_to_files` wrote to `path`, memory-mapped.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    lexical = [path.with_name(f"{path.stem}.{part}.npy") for part in ("indices", "values")]
+    try:
+        return Encoded(*(np.load(file, mmap_mode="r") for file in [path, *lexical] if file == path or file.exists()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"{path}: the vectors cannot be read ({error}); remove {path.parent} and run again") from error
+
+
 def _claim(path: Path, wanted: dict[str, int | str]) -> None:
     """Write down what the vectors at `path` are of, or compare it with what was written there before."""
     record = path.with_suffix(".json")

@@ -31,7 +31,7 @@ LAYERS = [
     ["representation"],
     ["run"],
     ["negatives", "index", "measure", "generate"],
-    ["configuration", "fingerprint", "report"],
+    ["configuration", "arguments", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
     ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
@@ -39,6 +39,7 @@ LAYERS = [
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],
+    ["inspection"],
     ["experiment"],
     ["__main__"],
 ]

@@ -8,7 +8,7 @@ from bmae_lightning.report.content import Report
 from bmae_lightning.report.page import html, write_html
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr"}
-SECTIONS = ["measures", "bars", "curves", "diagnostics", "samples", "settings", "notes"]
+SECTIONS = ["measures", "bars", "significance", "cases", "curves", "diagnostics", "samples", "settings", "notes"]
 
 
 class Page(HTMLParser):
