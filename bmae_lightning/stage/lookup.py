@@ -77,7 +77,7 @@ class Lookup:
             more = f" (its first {spec.query_length - 2} word pieces count)" if cut[number] else ""
             lines += ["", printable(query) + more]
             for rank, (passage, score) in enumerate(run[str(number)], 1):
-                lines += [f"{rank:4}  {score:9.4f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]
+                lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]
         print_text("\n".join(lines) + "\n")
 
 

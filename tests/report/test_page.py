@@ -110,6 +110,14 @@ def test_diagnoses_stand_in_a_section_of_their_own(report):
     assert part.count("<svg") == 1
 
 
+def test_tests_and_cases_stand_in_sections_of_their_own(report):
+    text = html(report)
+    part = text[text.index('<section id="significance"') : text.index('<section id="curves"')]
+    for shown in ("+0.021", "0.1500", "who is &lt;she&gt;?", "query q7; arms differ most", "nobody &amp; nothing",
+                  "&lt;script&gt;alert(2)&lt;/script&gt;", ">relevant<", ">not relevant<"):  # fmt: skip
+        assert shown in part
+
+
 def test_published_values_and_their_source_stand_beside_ours(report):
     text = html(report)
     assert "<small>paper 0.416</small>" in text
