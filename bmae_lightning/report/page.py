@@ -176,10 +176,11 @@ def _significance(report: Report) -> str:
     parts = []
     for measure, pairs in tables(report).items():
         lines = []
-        for pair, (less, *others), clear in pairs:
+        for (arm, against), (less, *others), clear in pairs:
             cells = [f"<strong>{less}</strong>" if clear else less, *map(_text, others)]
             cells = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-            lines.append(f'<tr><th scope="row">{_breakable(pair)}</th>{cells}</tr>')
+            pair = f"{_breakable(arm)}<small>− {_breakable(against)}</small>"
+            lines.append(f'<tr><th scope="row">{pair}</th>{cells}</tr>')
         head = f'<thead><tr><th scope="col">{_text(measure)}</th>{heads}</tr></thead>'
         table = _scrolling("significance-head", f"<table>{head}\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table>")
         few = " open" if len(pairs) <= PAIRS else ""

@@ -38,14 +38,14 @@ def values_per_query(directories: Mapping[str, Path], split: str, measure: str) 
     return {arm: values[measure] for arm, values in kept.items() if measure in values}
 
 
-def tables(report: Report) -> dict[str, list[tuple[str, list[str], bool]]]:
-    """measure -> (pair, cells in the order of HEADS, whether both adjusted p are below 0.05) of every difference."""
+def tables(report: Report) -> dict[str, list[tuple[tuple[str, str], list[str], bool]]]:
+    """measure -> ((arm, against), cells in the order of HEADS, both adjusted p are below 0.05) of every difference."""
     digits, found = decimals(report), {}
     for row in report.differences:
         p = [_p(value) for value in (row.t, row.t_holm, row.randomisation, row.randomisation_holm)]
         cells = [f"{row.difference:+.{digits}f}", *p, f"{row.queries:,}"]
         clear = row.t_holm < LEVEL and row.randomisation_holm < LEVEL
-        found.setdefault(row.measure, []).append((f"{printable(row.arm)} − {printable(row.against)}", cells, clear))
+        found.setdefault(row.measure, []).append(((printable(row.arm), printable(row.against)), cells, clear))
     return found
 
 
@@ -53,7 +53,7 @@ def text_tables(report: Report) -> str:
     """The differences as plain aligned text, clear ones followed by `*`; empty where there are none."""
     lines = []
     for measure, rows in tables(report).items():
-        body = [[measure, *HEADS], *([pair + " *" * clear, *cells] for pair, cells, clear in rows)]
+        body = [[measure, *HEADS], *([" − ".join(pair) + " *" * clear, *cells] for pair, cells, clear in rows)]
         widths = [max(cell_len(row[column]) for row in body) for column in range(len(body[0]))]
         for name, *cells in body:
             aligned = (" " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths[1:], strict=True))

@@ -23,7 +23,7 @@ def test_cells(tested):
     found = tables(tested)
     assert list(found) == ["RR@10", "R@100"]
     assert found["RR@10"][0] == (
-        "retromae − none <b>", ["+0.012", "<0.0001", "0.0300", "0.0123", "0.0490", "208"], True,
+        ("retromae", "none <b>"), ["+0.012", "<0.0001", "0.0300", "0.0123", "0.0490", "208"], True,
     )  # fmt: skip
     assert [clear for _, _, clear in found["RR@10"]] == [True, False]
     assert found["R@100"][0][1][1:3] == ["–", "–"]
