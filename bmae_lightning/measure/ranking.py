@@ -67,7 +67,8 @@ def evaluate(
 
 def check_measures(names: Sequence[str]) -> None:
     """Raise BadInput for a name that ir_measures does not know."""
-    canonical(names)
+    for name in names:
+        _parse(name)
 
 
 def canonical(names: Sequence[str]) -> list[str]:

@@ -55,8 +55,9 @@ class MakeReport(Stage):
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
+        measures = canonical(self.measures)
         report = make_report(
-            self.title, stages, canonical(self.measures), self.split, self.paper, self.paper_source, self.paper_stage,
+            self.title, stages, measures, self.split, self.paper, self.paper_source, self.paper_stage,
             canonical(self.significance), self.cases,
         )  # fmt: skip
         write_report(context.directory / "report.json", report)
@@ -67,10 +68,10 @@ class MakeReport(Stage):
             for logger in loggers:
                 logger.log_metrics(results, step=0)
                 if hasattr(logger, "log_table"):
-                    columns = ["arm", "queries", *self.measures]
-                    rows = [[arm.name, arm.queries, *map(arm.measures.get, self.measures)] for arm in report.arms]
+                    columns = ["arm", "queries", *measures]
+                    rows = [[arm.name, arm.queries, *map(arm.measures.get, measures)] for arm in report.arms]
                     rows += [
-                        [f"{arm.name} (paper)", None, *map(arm.paper.get, self.measures)]
+                        [f"{arm.name} (paper)", None, *map(arm.paper.get, measures)]
                         for arm in report.arms
                         if arm.paper
                     ]
@@ -163,7 +164,7 @@ def make_report(
     return Report(
         title, subtitle, arms, curves, samples, settings, [], diagnoses, split, significance or [],
         paired_tests(judged, split, significance or []),
-        find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases else [],
+        find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures else [],
     )  # fmt: skip
 
 
