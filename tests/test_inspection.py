@@ -1,16 +1,11 @@
 """Looking at what is finished: the order of a search is that of every pair scored alone, and nothing is written."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.configuration import build, config_directory
+from bmae_lightning import inspection
 from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoding import encode_to_files
@@ -23,20 +18,16 @@ from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.vocabulary import Vocabulary
 
-_spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
-tools = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tools)
-
 HYBRID = {"dense": 6, "lexical": 9, "activation": "none", "separator": "include"}
 
 
-def planned(output_dir, collection, rung):
-    """Where the stages of a rung lie."""
-    overrides = [*tools.TINY, f"corpus.path={collection}", f"output_dir={output_dir}"]
-    with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
-    identity = build(config["corpus"]).identity()
-    return plan(config | {"stage": [rung], "baseline": False}, "retromae", {"prepare": identity})
+def planned(cli_here, monkeypatch, rung):
+    """Where a search of this rung looks for stages."""
+    plans = []
+    with monkeypatch.context() as patch:
+        patch.setattr(inspection, "plan", lambda *arguments: plans.append(plan(*arguments)) or plans[-1])
+        cli_here("search", "query=a", f"search.indexes=[{rung}]", code=2)
+    return plans[0]
 
 
 def finished(nodes, rung, representation, more):
@@ -83,9 +74,9 @@ def by_hand(model, prepared, text):
         ("evaluate_distilled", lambda: HybridRepresentation("cls", 6, 9), HYBRID),
     ],
 )
-def test_the_order_is_that_of_every_pair_scored_alone(cli_here, tmp_path, collection, rung, make, more):
+def test_the_order_is_that_of_every_pair_scored_alone(cli_here, monkeypatch, tmp_path, rung, make, more):
     assert "prepare: done" in cli_here("logger=none", "prepare", code=0)
-    model, prepared = finished(planned(tmp_path / "outputs", collection, rung), rung, make(), more)
+    model, prepared = finished(planned(cli_here, monkeypatch, rung), rung, make(), more)
     text = " ".join(prepared.query_texts({"q41"})["q41"].split()[:2])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     output = cli_here("search", f"query=[{text},'what, is {text}?']", "search.depth=4", code=0)

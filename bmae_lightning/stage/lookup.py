@@ -6,19 +6,19 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bmae_lightning.corpus.token_store import write_token_store
 from bmae_lightning.dual_encoder import load_dual_encoder
-from bmae_lightning.encoding import open_files
 from bmae_lightning.errors import BadInput
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
 from bmae_lightning.report.case import excerpt
 from bmae_lightning.report.table import print_text, printable
 from bmae_lightning.run import Run
-from bmae_lightning.stage.context import device_of
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.search import check_index, search
+from bmae_lightning.vector_files import open_vectors
 
 
 class Lookup:
@@ -31,7 +31,7 @@ class Lookup:
         index: exact or faiss.
         depth: passages per question.
         batch_tokens: word pieces encoded at a time.
-        device: `cpu`, `gpu` or `auto`.
+        device: a trainer's accelerator, `cpu`, `gpu` or `auto`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Lookup:
         Raises:
             BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
         """
-        prepared, device = Prepared(corpus), device_of(self.device)
+        prepared, device = Prepared(corpus), _device(self.device)
         model, spec = load_dual_encoder(retriever / "retriever")
         model.to(device)
         check_index(self.index, model)
@@ -66,7 +66,7 @@ class Lookup:
                 nothing = self.queries[int(np.argmin(asked.lengths))]
                 raise BadInput(f"query={nothing!r}: the tokenizer finds no word in it")
             found = search(
-                self.index, model, open_files(vectors), asked, np.arange(len(asked)), spec.query_length,
+                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), spec.query_length,
                 self.batch_tokens, device, self.depth, lambda count: None,
             )  # fmt: skip
             cut = asked.lengths + 2 > spec.query_length
@@ -79,6 +79,11 @@ class Lookup:
             for rank, (passage, score) in enumerate(run[str(number)], 1):
                 lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]
         print_text("\n".join(lines) + "\n")
+
+
+def _device(accelerator: str) -> str:
+    """What torch calls the device of a trainer's accelerator."""
+    return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
 
 
 def _wrapped(text: str) -> list[str]:

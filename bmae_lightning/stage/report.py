@@ -71,9 +71,7 @@ class MakeReport(Stage):
                     columns = ["arm", "queries", *measures]
                     rows = [[arm.name, arm.queries, *map(arm.measures.get, measures)] for arm in report.arms]
                     rows += [
-                        [f"{arm.name} (paper)", None, *map(arm.paper.get, measures)]
-                        for arm in report.arms
-                        if arm.paper
+                        [f"{arm.name} (paper)", None, *map(arm.paper.get, measures)] for arm in report.arms if arm.paper
                     ]
                     logger.log_table(key="comparison", columns=columns, data=rows)
 
