@@ -6,6 +6,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning import inspection
+from bmae_lightning.configuration import build
 from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoding import encode_to_files
@@ -15,6 +16,7 @@ from bmae_lightning.pipeline import plan
 from bmae_lightning.representation.hybrid import HybridRepresentation
 from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.vocabulary import Vocabulary
 
@@ -22,17 +24,20 @@ HYBRID = {"dense": 6, "lexical": 9, "activation": "none", "separator": "include"
 
 
 def planned(cli_here, monkeypatch, rung):
-    """Where a search of this rung looks for stages."""
+    """Where a search of this rung looks for stages, and what it says when it finds none of them."""
     plans = []
     with monkeypatch.context() as patch:
         patch.setattr(inspection, "plan", lambda *arguments: plans.append(plan(*arguments)) or plans[-1])
-        cli_here("search", "query=a", f"search.indexes=[{rung}]", code=2)
-    return plans[0]
+        line = cli_here("search", "query=it's all", f"search.indexes=[{rung}]", code=2)
+    return plans[0], line
 
 
 def finished(nodes, rung, representation, more):
-    """An untrained retriever and its index, as fine-tuning and evaluation leave them."""
-    prepared = Prepared(nodes["prepare"].directory)
+    """An untrained retriever and its index, as preparation, fine-tuning and evaluation leave them."""
+    directory = nodes["prepare"].directory
+    directory.mkdir(parents=True)
+    build(nodes["prepare"].config, "prepare").run(Context("prepare", "", directory, {}, "g", directory))
+    prepared = Prepared(directory)
     vocabulary = Vocabulary(prepared.tokenizer())
     config = BertConfig(
         vocab_size=vocabulary.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
@@ -75,8 +80,12 @@ def by_hand(model, prepared, text):
     ],
 )
 def test_the_order_is_that_of_every_pair_scored_alone(cli_here, monkeypatch, tmp_path, rung, make, more):
-    assert "prepare: done" in cli_here("logger=none", "prepare", code=0)
-    model, prepared = finished(planned(cli_here, monkeypatch, rung), rung, make(), more)
+    nodes, line = planned(cli_here, monkeypatch, rung)
+    assert f"none of {rung} is finished for retromae in {tmp_path}" in line
+    assert "run `python -m bmae_lightning +experiment=retromae corpus=beir encoder=tiny" in line
+    assert "query=" not in line
+    assert not list(tmp_path.iterdir())
+    model, prepared = finished(nodes, rung, make(), more)
     text = " ".join(prepared.query_texts({"q41"})["q41"].split()[:2])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     output = cli_here("search", f"query=[{text},'what, is {text}?']", "search.depth=4", code=0)
@@ -91,14 +100,6 @@ def test_the_order_is_that_of_every_pair_scored_alone(cli_here, monkeypatch, tmp
     assert [passage for passage, _ in hits[:4]] == best
     assert [score for _, score in hits[:4]] == pytest.approx([scores[passage] for passage in best], abs=1e-4)
     assert prepared.passage_texts({best[0]})[best[0]][:40] in output
-
-
-def test_nothing_is_finished(cli_here, tmp_path):
-    line = cli_here("search", "query=it's all", "logger=none", code=2)
-    assert "none of evaluate_distilled, evaluate2, evaluate is finished for retromae in" in line
-    assert "run `python -m bmae_lightning +experiment=retromae corpus=beir encoder=tiny" in line
-    assert "query=" not in line
-    assert not list(tmp_path.iterdir())
 
 
 def configured(**changes):
