@@ -32,7 +32,7 @@ LAYERS = [
     ["representation"],
     ["run"],
     ["negatives", "index", "measure", "generate"],
-    ["configuration", "fingerprint", "report"],
+    ["configuration", "arguments", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
     ["dual_encoder", "vector_files", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
@@ -40,6 +40,7 @@ LAYERS = [
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],
+    ["inspection"],
     ["experiment"],
     ["__main__"],
 ]

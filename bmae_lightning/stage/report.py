@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.lit.reading import read_metrics
-from bmae_lightning.measure.ranking import check_measures
+from bmae_lightning.measure.ranking import canonical, check_measures
 from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.significance import paired_tests
 from bmae_lightning.report.table import print_report
+from bmae_lightning.stage.cases import find_cases
 from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
@@ -32,24 +34,32 @@ class MakeReport(Stage):
         paper_results: published values by measure, of the arm with pre-training.
         paper_source: where they are printed.
         paper_stage: whose row they belong to: `evaluate`, `evaluate2`, `rerank` or `evaluate_distilled`.
+        significance: measures in which all pairs of arms are tested.
+        cases: test queries that are shown with the best passage of every arm.
     """
 
     def __init__(
         self, title: str, measures: list[str], split: str, logger: Tracking,
         paper_results: dict[str, float] | None = None, paper_source: str | None = None, paper_stage: str = "evaluate",
+        significance: list[str] | None = None, cases: int = 0,
     ) -> None:  # fmt: skip
+        if cases < 0:
+            raise ValueError(f"cases must be at least 0 (none), got {cases}")
         self.title, self.measures, self.split, self.logger = title, measures, split, logger
         self.paper = check_paper({} if paper_results is None else paper_results)
         self.paper_source, self.paper_stage = paper_source or "", paper_stage
+        self.significance, self.cases = significance or [], cases
 
     def preflight(self, splits: list[str]) -> None:
-        check_measures(list(self.paper))
+        check_measures([*self.paper, *self.significance])
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
+        measures = canonical(self.measures)
         report = make_report(
-            self.title, stages, self.measures, self.split, self.paper, self.paper_source, self.paper_stage
-        )
+            self.title, stages, measures, self.split, self.paper, self.paper_source, self.paper_stage,
+            canonical(self.significance), self.cases,
+        )  # fmt: skip
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
@@ -58,12 +68,10 @@ class MakeReport(Stage):
             for logger in loggers:
                 logger.log_metrics(results, step=0)
                 if hasattr(logger, "log_table"):
-                    columns = ["arm", "queries", *self.measures]
-                    rows = [[arm.name, arm.queries, *map(arm.measures.get, self.measures)] for arm in report.arms]
+                    columns = ["arm", "queries", *measures]
+                    rows = [[arm.name, arm.queries, *map(arm.measures.get, measures)] for arm in report.arms]
                     rows += [
-                        [f"{arm.name} (paper)", None, *map(arm.paper.get, self.measures)]
-                        for arm in report.arms
-                        if arm.paper
+                        [f"{arm.name} (paper)", None, *map(arm.paper.get, measures)] for arm in report.arms if arm.paper
                     ]
                     logger.log_table(key="comparison", columns=columns, data=rows)
 
@@ -88,6 +96,7 @@ def check_paper(results: Any) -> dict[str, float]:
 def make_report(
     title: str, stages: dict[str, Path], measures: list[str], split: str,
     paper: dict[str, float] | None = None, paper_source: str = "", paper_stage: str = "evaluate",
+    significance: list[str] | None = None, cases: int = 0,
 ) -> Report:  # fmt: skip
     """A report of finished stages.
 
@@ -99,11 +108,14 @@ def make_report(
         paper: published values of the arm with pre-training, or of the only arm.
         paper_source: where they are printed.
         paper_stage: the stage whose row they belong to.
+        significance: measures in which all pairs of arms are tested.
+        cases: how many test queries are shown, chosen by the first measure.
     """
     names = {key.partition("@")[2] for key in stages} - {""}
     published = names - {BASELINE} or names
     diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
+    judged: dict[str, Path] = {}
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
         stage, _, arm = key.partition("@")
@@ -139,13 +151,19 @@ def make_report(
                 if paper and arm in published and stage == paper_stage
                 else {}
             )
+            judged[arm_name(stage, arm)] = directory
             arms.append(
                 Arm(arm_name(stage, arm), shown, results[split]["queries"], _note(stage, arm, results), **beside)
             )
     curves += [Curve(f"Fine-tuning ({stage})", series) for stage, series in loss_series.items()]
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
-    return Report(title, subtitle, arms, curves, samples, settings, [], diagnoses)
+    judged = {arm.name: judged[arm.name] for arm in arms}
+    return Report(
+        title, subtitle, arms, curves, samples, settings, [], diagnoses, split, significance or [],
+        paired_tests(judged, split, significance or []),
+        find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures else [],
+    )  # fmt: skip
 
 
 def _note(stage: str, arm: str, results: dict[str, Any]) -> str:

@@ -96,6 +96,34 @@ def test_the_stage_writes_them(stages, tmp_path):
     assert "Diagnostics of pre-training" in page
 
 
+def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "prepare" / "manifest.json").write_text('{"config": {"corpus": {"path": "x"}}}')
+    (tmp_path / "prepare" / "metrics.json").write_text("{}")
+    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2}')
+    for key, value in {"bm25": 0.0, "evaluate@none": 0.5, "evaluate@retromae": 1.0}.items():
+        kept = {"RR@10": {f"q{i}": value * i / 8 for i in range(8)}}
+        (stages[key] / "per_query.test.json").write_text(json.dumps(kept))
+    asked = {}
+    monkeypatch.setattr(
+        "bmae_lightning.stage.report.find_cases",
+        lambda prepared, arms, *rest: asked.update(arms=list(arms), rest=rest, at=prepared.directory) or [],
+    )
+    context = Context("report", "", tmp_path / "report", {"prepare": tmp_path / "prepare"} | stages, "g", tmp_path)
+    context.directory.mkdir()
+    MakeReport("x", ["MRR@10"], "test", NoTracking(), significance=["MRR@10"], cases=4).run(context)
+    report = read_json(context.directory / "report.json")
+    assert [arm.measures for arm in report.arms] == [{"RR@10": 0.1}, {"RR@10": 0.2}, {"RR@10": 0.3}]
+    assert [(row.arm, row.against, row.queries) for row in report.differences] == [
+        ("no pre-training", "bm25", 8), ("retromae", "bm25", 8), ("retromae", "no pre-training", 8)
+    ]  # fmt: skip
+    assert asked == {
+        "arms": ["bm25", "no pre-training", "retromae"], "rest": ("test", "RR@10", 4), "at": tmp_path / "prepare"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="cases must be at least 0"):
+        MakeReport("x", ["RR@10"], "test", NoTracking(), cases=-1)
+
+
 def test_values_that_are_no_share_are_refused():
     assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"RR@10": 0.4, "R@10": 1.0}
     for wrong in (35.5, -0.1, "0.3", True, float("nan")):
