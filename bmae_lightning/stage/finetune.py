@@ -30,6 +30,7 @@ from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_retriever
+from bmae_lightning.stage.validation import Validation
 from bmae_lightning.teacher_scores import FILE, TeacherScores
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
@@ -72,6 +73,7 @@ class Finetune(Stage):
         mask_known_positives: bool = False,
         grad_cache: GradCache | None = None,
         distillation: Distillation | None = None,
+        validation: Validation | None = None,
     ) -> None:
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
@@ -86,6 +88,7 @@ class Finetune(Stage):
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared = workers, log_every, shared
         self.mask_known_positives = mask_known_positives
+        self.validation = validation or Validation()
         self.loss_options = {
             "form": form,
             "temperature_warmup": temperature_warmup,
@@ -98,6 +101,7 @@ class Finetune(Stage):
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
         require_splits(self.name, [TRAIN], splits)
+        self.validation.preflight(self.name, splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         check_ranking(self.name, self.negatives, inputs)
@@ -137,7 +141,10 @@ class Finetune(Stage):
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
         run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
-        groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
+        split, looked_at = self.validation.choose(prepared, self.seed, context.title)
+        held_out = looked_at if split == TRAIN else {}
+        qrels = {query: marks for query, marks in prepared.qrels(TRAIN).items() if query not in held_out}
+        groups = Groups(qrels, queries, passages, self.negatives, run, self.group, self.seed)
         teacher = None
         if scores := context.inputs.get("scores"):
             teacher = TeacherScores(scores / FILE, queries, passages)
@@ -152,6 +159,7 @@ class Finetune(Stage):
                 teacher.check(groups)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        dropped += f", {len(held_out):,} held out for validation" if held_out else ""
         say(
             f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
             f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
@@ -174,11 +182,19 @@ class Finetune(Stage):
             steps,
             **self.loss_options,
         )
+        looks = None
+        if looked_at:
+            looks = self.validation.callback(
+                looked_at, ranking and ranking / f"run.{split}.trec", prepared, self.query_length, self.passage_length,
+                self.seed, steps, context.directory / "checkpoints",
+            )  # fmt: skip
         with self.logger.of(context) as loggers:
             fit(
                 self.trainer, module, data, loggers, context.directory, context.title,
-                self.log_every, self.checkpoint, "queries",
+                self.log_every, self.checkpoint, "queries", [looks] if looks else [],
             )  # fmt: skip
+        if looks:
+            looks.finish(model, context.title)
         if rank() == 0:
             save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
             write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
