@@ -197,7 +197,10 @@ class Finetune(Stage):
             looks.finish(model, context.title)
         if rank() == 0:
             save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
-            write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
+            results = read_metrics(context.directory / "metrics.jsonl")[-1]
+            if looks and looks.keep_best:
+                results["kept_step"] = looks.best_step
+            write_json(context.directory / "metrics.json", results)
 
 
 def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, inputs: Mapping[str, object]) -> None:

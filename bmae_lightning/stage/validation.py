@@ -131,11 +131,11 @@ def sample_passages(qrels: Qrels, run: Run, passages: TokenStore, size: int | No
         return np.arange(len(passages))
     chosen = {passages.row_of(passage) for marks in qrels.values() for passage in marks}
     ranked = [run.passages(query) for query in qrels if query in run]
-    for rank in range(max(map(len, ranked), default=0)):
+    deepest = max(map(len, ranked), default=0)
+    for passage in (listed[rank] for rank in range(deepest) for listed in ranked if rank < len(listed)):
         if len(chosen) >= size:
             break
-        level = [listed[rank] for listed in ranked if rank < len(listed)]
-        chosen.update(map(passages.row_of, level[: size - len(chosen)]))
+        chosen.add(passages.row_of(passage))
     others = np.random.default_rng([seed, 1]).permutation(len(passages))
     others = others[~np.isin(others, list(chosen))][: max(0, size - len(chosen))]
     return np.sort(np.concatenate([np.array(sorted(chosen), dtype=np.int64), others]))

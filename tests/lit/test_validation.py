@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -51,12 +52,12 @@ class Scripted:
         return self.values[self.steps[step - 1]]
 
 
-def train(directory, values=None, every=2, patience=None, keep_best=False, more=(), start=0, **trainer):
+def train(directory, values=None, every=2, patience=None, keep_best=False, more=(), start=0, dropout=0.2, **trainer):
     """Values by step; `start`: the step that the run continues from."""
     torch.manual_seed(3)
     config = BertConfig(
         vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2,
+        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
     )  # fmt: skip
     vocabulary = Vocabulary.from_tokens(TOKENS)
     model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), PooledRepresentation("cls"), "cos")
@@ -125,7 +126,9 @@ def test_it_stops_when_patience_runs_out_and_keeps_the_best_weights(tmp_path, ca
     assert not same(model, best)
     looks.finish(model, "test")
     assert same(model, best)
-    told = "validation RR@10 0.400 at best, at step 4, whose weights are kept, stopped after 3 looks without a better one"
+    told = (
+        "validation RR@10 0.400 at best, at step 4, whose weights are kept, stopped after 3 looks without a better one"
+    )
     assert told in capsys.readouterr().out
     whole, looks, _ = train(tmp_path / "whole", PEAK, keep_best=True)
     assert whole[-1]["step"] == STEPS
@@ -170,3 +173,18 @@ def test_weights_that_no_checkpoint_leads_back_to_are_removed(tmp_path):
     train(tmp_path, RISING, keep_best=True)  # when step 12 was looked at, there were checkpoints of steps 4 and 8
     found = sorted(path.name for path in (tmp_path / "checkpoints").glob("best-*"))
     assert found == [f"best-{step:08d}.safetensors" for step in (4, 6, 8, 10, 12)]
+
+
+def test_two_processes_stop_together_at_what_the_first_one_sees(tmp_path, monkeypatch):
+    one, _, _ = train(tmp_path / "one", PEAK, patience=3, dropout=0.0)
+    call = Scripted.__call__
+
+    def rises_elsewhere(self, model, device):
+        value = call(self, model, device)
+        return value if torch.distributed.get_rank() == 0 else 1.0 + len(self.modes)
+
+    monkeypatch.setattr(Scripted, "__call__", rises_elsewhere)
+    monkeypatch.setattr(os, "getppid", lambda: 1)  # forked processes would take themselves for orphans
+    two, _, _ = train(tmp_path / "two", PEAK, patience=3, dropout=0.0, devices=2, strategy="ddp_fork")
+    assert values_of(two) == values_of(one) == {2: 0.1, 4: 0.4, 6: 0.3, 8: 0.4, 10: 0.2}
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-4)
