@@ -187,4 +187,4 @@ def test_two_processes_stop_together_at_what_the_first_one_sees(tmp_path, monkey
     monkeypatch.setattr(os, "getppid", lambda: 1)  # forked processes would take themselves for orphans
     two, _, _ = train(tmp_path / "two", PEAK, patience=3, dropout=0.0, devices=2, strategy="ddp_fork")
     assert values_of(two) == values_of(one) == {2: 0.1, 4: 0.4, 6: 0.3, 8: 0.4, 10: 0.2}
-    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-4)
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], abs=1e-3)
