@@ -65,6 +65,8 @@ def fit(
         f"{built.strategy.root_device.type}, first checkpoint at step {min(data.steps, int(checkpoint['every_steps']))}"
     )
     path = newest_checkpoint(directory / "checkpoints", module)
+    if path:
+        say(f"continuing from {path}")
     module.train()
     with sigterm_restored():
         built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)

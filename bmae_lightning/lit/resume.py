@@ -121,9 +121,13 @@ def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | Non
             say(f"{path}: skipped, it cannot be read ({type(error).__name__})")
             continue
         check_architecture(state, module.state_dict(), path)
-        say(f"continuing from {path}")
         return path
     return None
+
+
+def step_of(path: Path | None) -> int:
+    """The step in the name of what was saved after it, 0 for nothing."""
+    return int(path.stem.partition("-")[2]) if path else 0
 
 
 def check_architecture(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path) -> None:

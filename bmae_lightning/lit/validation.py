@@ -14,6 +14,7 @@ from safetensors.torch import load_model, save_model
 
 from bmae_lightning.diagnostics import undisturbed
 from bmae_lightning.lit.reading import VALIDATION
+from bmae_lightning.lit.resume import step_of
 from bmae_lightning.rank import rank, say
 
 
@@ -97,7 +98,7 @@ class Looks(pl.Callback):
         temporary = path.with_suffix(".tmp")
         save_model(model, str(temporary))
         os.replace(temporary, path)
-        checkpoints = [int(found.stem.partition("-")[2]) for found in self.directory.glob("step-*.ckpt")]
+        checkpoints = [step_of(found) for found in self.directory.glob("step-*.ckpt")]
         kept = self._kept()
         needed = max((step for step in kept if step <= min(checkpoints, default=0)), default=0)
         for step, old in kept.items():
@@ -105,7 +106,7 @@ class Looks(pl.Callback):
                 old.unlink()
 
     def _kept(self) -> dict[int, Path]:
-        return {int(path.stem.partition("-")[2]): path for path in self.directory.glob("best-*.safetensors")}
+        return {step_of(path): path for path in self.directory.glob("best-*.safetensors")}
 
     def _path(self, step: int) -> Path:
         return self.directory / f"best-{step:08d}.safetensors"

@@ -140,10 +140,8 @@ def test_it_stops_when_patience_runs_out_and_keeps_the_best_weights(tmp_path, ca
     ("values", "patience", "broken_at", "continued_from"),
     [
         (PEAK, 3, 3, 0),  # before the first checkpoint: all over again
-        (PEAK, 3, 7, 4),  # its best is of the very step
         (PEAK, 3, 9, 8),  # its best is of an earlier step
         (RISING, None, 7, 4),  # step 6 was better, but is not known to the checkpoint
-        (RISING, None, 11, 8),
     ],
 )
 def test_a_killed_run_ends_the_same(values, patience, broken_at, continued_from, tmp_path):

@@ -1,5 +1,6 @@
 """What is looked at during fine-tuning: which queries and passages, the value itself, and what it leaves alone."""
 
+import functools
 import importlib.util
 import json
 from pathlib import Path
@@ -45,19 +46,24 @@ def corpus(tmp_path_factory):
     return directory / "prepare"
 
 
-def node(stage, *overrides):
+@functools.cache
+def composed(*overrides):
     GlobalHydra.instance().clear()
-    common = ["encoder=tiny", "logger=none", "negatives=random", "retriever1.steps=6", "retriever1.batch_size=8"]
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        config = compose("config", overrides=[*common, *overrides])
-    content = OmegaConf.to_container(config, resolve=True)[stage]
-    return {key: value for key, value in content.items() if key not in ("inputs", "on_demand")}
+        return compose("config", overrides=["encoder=tiny", "logger=none", "negatives=random", *overrides])
 
 
-def finetune(directory, corpus, *overrides, **inputs):
+def node(stage, overrides=(), options=()):
+    """A stage with options of its own."""
+    content = OmegaConf.to_container(composed(*overrides), resolve=True)[stage]
+    del content["inputs"]
+    return OmegaConf.to_container(OmegaConf.merge(content, OmegaConf.from_dotlist(list(options))))
+
+
+def finetune(directory, corpus, *options, overrides=()):
     """Runs retriever1; its lines and the weights that it hands on."""
-    made = build(node("retriever1", *overrides), "retriever1")
-    made.run(context("retriever1", directory, corpus=corpus, **inputs))
+    made = build(node("retriever1", overrides, ["steps=6", "batch_size=8", *options]), "retriever1")
+    made.run(context("retriever1", directory, corpus=corpus))
     lines = read_metrics(directory / "metrics.jsonl")
     return lines, load_file(directory / "retriever" / "model.safetensors")
 
@@ -97,23 +103,21 @@ HYBRID = ("representation=hybrid", "representation.dense=8", "representation.lex
 
 @pytest.mark.parametrize("representation", [(), HYBRID], ids=["cls", "hybrid"])
 def test_the_value_is_that_of_every_pair_scored_alone(representation, corpus, tmp_path):
-    lines, _ = finetune(tmp_path / "r", corpus, "retriever1.validation.every=4", "retriever1.lr=1e-2", *representation)
+    lines, _ = finetune(tmp_path / "r", corpus, "validation.every=4", "lr=1e-2", overrides=representation)
     assert list(values_of(lines)) == [4, 6]
     assert values_of(lines)[6] == pytest.approx(slow_measure(tmp_path / "r", corpus, "dev"), abs=1e-6)
 
 
 def test_looking_changes_nothing_and_the_best_weights_are_handed_on(corpus, tmp_path):
-    common = ("encoder.dropout=0.1", "retriever1.lr=3e-2")
+    common = ("encoder.dropout=0.1", "lr=3e-2")
     plain, last = finetune(tmp_path / "plain", corpus, *common)
-    looked, weights = finetune(tmp_path / "looked", corpus, *common, "retriever1.validation.every=1")
+    looked, weights = finetune(tmp_path / "looked", corpus, *common, "validation.every=1")
     assert [line["loss"] for line in looked] == [line["loss"] for line in plain]
     assert same(weights, last)
     values = values_of(looked)
     best = max(values, key=values.get)
     assert best < 6, "otherwise this shows nothing"
-    found, weights = finetune(
-        tmp_path / "best", corpus, *common, "retriever1.validation.every=1", "retriever1.validation.keep=best"
-    )
+    found, weights = finetune(tmp_path / "best", corpus, *common, "validation.every=1", "validation.keep=best")
     assert values_of(found) == values
     assert not same(weights, last)
     assert slow_measure(tmp_path / "best", corpus, "dev") == pytest.approx(values[best], abs=1e-6)
@@ -130,9 +134,9 @@ def test_held_out_training_queries_are_not_trained_with(corpus, tmp_path, capsys
 
     monkeypatch.setattr("bmae_lightning.stage.finetune.fit", fit)
     options = [
-        "retriever1.validation.every=0.5",
-        "retriever1.validation.split=train",
-        "retriever1.validation.queries=7",
+        "validation.every=0.5",
+        "validation.split=train",
+        "validation.queries=7",
     ]
     with pytest.raises(InterruptedError):
         finetune(tmp_path / "r", corpus, *options)
@@ -143,7 +147,7 @@ def test_held_out_training_queries_are_not_trained_with(corpus, tmp_path, capsys
     assert seen["looks"].every == 3
     assert "33 training queries, 7 held out for validation" in capsys.readouterr().out
     with pytest.raises(BadInput, match="validation.queries=40 would hold all 40 training queries"):
-        finetune(tmp_path / "r", corpus, *options[:2], "retriever1.validation.queries=40")
+        finetune(tmp_path / "r", corpus, *options[:2], "validation.queries=40")
 
 
 def test_queries_are_drawn_by_the_seed(corpus):
@@ -206,7 +210,7 @@ def test_options_that_do_not_fit_are_refused(options, words):
     ("options", "words"),
     [
         ({"measure": "RRR@10"}, "unknown measure 'RRR@10'"),
-        ({"every": 2, "split": "dve"}, "retriever1.validation.split: the corpus has no judgments for the split 'dve'"),
+        ({"every": 2, "split": "dve"}, "validation.split: the corpus has no judgments for the split 'dve'"),
         ({"every": 2, "keep": "best"}, "no judgments for the split 'dev'.*set retriever1.validation.split=train"),
         ({"every": 2, "patience": 2}, "no judgments for the split 'dev'"),
     ],
@@ -224,10 +228,10 @@ def test_without_a_dev_split_nothing_is_looked_at_and_that_is_said(collection, t
 
 
 def test_every_rung_looks_as_the_first_one_does_unless_told_otherwise():
-    options = ["recipe=ladder", "retriever1.validation.every=3", "retriever2.validation.measure=nDCG@10"]
-    first, second, third = (node(stage, *options)["validation"] for stage in ("retriever1", "retriever2", "distilled"))
+    options = ("retriever1.validation.every=3", "retriever2.validation.measure=nDCG@10")
+    first, second, third = (node(stage, options)["validation"] for stage in ("retriever1", "retriever2", "distilled"))
     assert first["every"] == 3
     assert second == third == first | {"measure": "nDCG@10"}
     for scale in ("gpu", "paper"):
-        options = node("retriever1", f"scale={scale}")["validation"]
-        assert (options["every"], options["patience"], options["keep"]) == (0.1, None, "last")
+        found = node("retriever1", (f"scale={scale}",))["validation"]
+        assert (found["every"], found["patience"], found["keep"]) == (0.1, None, "last")
