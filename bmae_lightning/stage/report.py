@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.lit.reading import VALIDATION, read_metrics
 from bmae_lightning.measure.ranking import canonical, check_measures
 from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
@@ -117,6 +117,7 @@ def make_report(
     arms, curves, samples, settings = [], [], [], {}
     judged: dict[str, Path] = {}
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    looks: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
         stage, _, arm = key.partition("@")
         config = read_json(directory / "manifest.json")["config"]
@@ -138,6 +139,10 @@ def make_report(
                 loss_series.setdefault(stage, {})[arm_name(stage, arm)] = [
                     (line["step"], line["loss"]) for line in lines
                 ]
+                for name in dict.fromkeys(name for line in lines for name in line if name.startswith(VALIDATION)):
+                    looks.setdefault((stage, name.removeprefix(VALIDATION)), {})[arm_name(stage, arm)] = [
+                        (line["step"], line[name]) for line in lines if name in line
+                    ]
             settings[key] = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
             if every := (config.get("diagnostics") or {}).get("every"):
                 settings[key] += f", diagnostics every {every}"
@@ -156,6 +161,9 @@ def make_report(
                 Arm(arm_name(stage, arm), shown, results[split]["queries"], _note(stage, arm, results), **beside)
             )
     curves += [Curve(f"Fine-tuning ({stage})", series) for stage, series in loss_series.items()]
+    curves += [
+        Curve(f"Validation ({stage})", series, y=measure, linear=True) for (stage, measure), series in looks.items()
+    ]
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
     judged = {arm.name: judged[arm.name] for arm in arms}

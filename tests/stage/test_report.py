@@ -84,6 +84,23 @@ def test_diagnoses_and_their_setting(stages):
     assert all(arm.paper is None for arm in report.arms)
 
 
+def test_values_of_a_validation_are_a_figure_per_rung_and_measure(stages, tmp_path):
+    for arm, values in {"none": [0.1, 0.2], "retromae": [0.3, 0.4]}.items():
+        directory = tmp_path / f"retriever1@{arm}"
+        directory.mkdir()
+        (directory / "manifest.json").write_text('{"config": {}}')
+        (directory / "metrics.json").write_text("{}")
+        lines = [
+            {"step": 1, "loss": 1.0},
+            *({"step": 5 * i, "loss": 1.0, "validation/RR@10": values[i - 1]} for i in (1, 2)),
+        ]
+        (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        stages[directory.name] = directory
+    (curve,) = [c for c in make_report("x", stages, ["RR@10"], "test").curves if c.title == "Validation (retriever1)"]
+    assert curve.series == {"no pre-training": [(5, 0.1), (10, 0.2)], "retromae": [(5, 0.3), (10, 0.4)]}
+    assert curve.y == "RR@10"
+
+
 def test_the_stage_writes_them(stages, tmp_path):
     directory = tmp_path / "report"
     directory.mkdir()
