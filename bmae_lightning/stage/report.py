@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.configuration import nearest
 from bmae_lightning.lit.reading import VALIDATION, read_metrics
 from bmae_lightning.measure.ranking import canonical, check_measures
+from bmae_lightning.report.comparison import JUDGED
 from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
@@ -23,6 +25,10 @@ SHOWN = (
 )  # fmt: skip
 
 
+FIRST_RUNG = "evaluate"
+"""The stage whose row published values belong to where none is named."""
+
+
 class MakeReport(Stage):
     """Writes report.html, report.json.
 
@@ -31,33 +37,34 @@ class MakeReport(Stage):
         measures: columns of the table.
         split: the judged split that is compared.
         logger: tracking.
-        paper_results: published values by measure, of the arm with pre-training.
+        paper_results: published values of the arm with pre-training, by measure those of the row of `evaluate`, or by
+            stage (`evaluate`, `evaluate2`, `rerank`, `evaluate_distilled`, `bm25`) and measure; a stage that does not
+            run has no row.
         paper_source: where they are printed.
-        paper_stage: whose row they belong to: `evaluate`, `evaluate2`, `rerank` or `evaluate_distilled`.
         significance: measures in which all pairs of arms are tested.
         cases: test queries that are shown with the best passage of every arm.
     """
 
     def __init__(
         self, title: str, measures: list[str], split: str, logger: Tracking,
-        paper_results: dict[str, float] | None = None, paper_source: str | None = None, paper_stage: str = "evaluate",
+        paper_results: dict[str, Any] | None = None, paper_source: str | None = None,
         significance: list[str] | None = None, cases: int = 0,
     ) -> None:  # fmt: skip
         if cases < 0:
             raise ValueError(f"cases must be at least 0 (none), got {cases}")
         self.title, self.measures, self.split, self.logger = title, measures, split, logger
         self.paper = check_paper({} if paper_results is None else paper_results)
-        self.paper_source, self.paper_stage = paper_source or "", paper_stage
+        self.paper_source = paper_source or ""
         self.significance, self.cases = significance or [], cases
 
     def preflight(self, splits: list[str]) -> None:
-        check_measures([*self.paper, *self.significance])
+        for values in (*self.paper.values(), self.significance):
+            check_measures(list(values))
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
-        measures = canonical(self.measures)
         report = make_report(
-            self.title, stages, measures, self.split, self.paper, self.paper_source, self.paper_stage,
+            self.title, stages, canonical(self.measures), self.split, self.paper, self.paper_source,
             canonical(self.significance), self.cases,
         )  # fmt: skip
         write_report(context.directory / "report.json", report)
@@ -81,21 +88,35 @@ def show(directory: Path) -> None:
     print_report(read_report(directory / "report.json"), directory / "report.html")
 
 
-def check_paper(results: Any) -> dict[str, float]:
-    """Published values without those that are null; ValueError for one that is not in 0..1."""
+def check_paper(results: Any) -> dict[str, dict[str, float]]:
+    """Published values by stage and measure, without those that are null; values by measure alone are of `evaluate`.
+
+    Raises:
+        ValueError: no such stage, a value that is not in 0..1, or values of both forms.
+    """
     if not isinstance(results, dict):
         raise ValueError(f"paper_results must be values by measure, as {{RR@10: 0.3553}}, got {results!r}")
-    for name, value in results.items():
+    by_stage = any(isinstance(values, dict) for values in results.values())
+    if not by_stage:
+        return {FIRST_RUNG: _check_values(results, "paper_results")}
+    for stage, values in results.items():
+        if stage not in JUDGED:
+            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, JUDGED)}")
+        if not isinstance(values, dict):
+            raise ValueError(f"paper_results.{stage} must be values by measure, as {{RR@10: 0.3553}}, got {values!r}")
+    return {stage: _check_values(values, f"paper_results.{stage}") for stage, values in results.items()}
+
+
+def _check_values(values: dict[str, Any], key: str) -> dict[str, float]:
+    for name, value in values.items():
         if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
-            raise ValueError(
-                f"paper_results.{name} must lie in 0..1 like our own values, got {value!r}; 35.5 % is 0.355"
-            )
-    return {name: float(value) for name, value in results.items() if value is not None}
+            raise ValueError(f"{key}.{name} must lie in 0..1 like our own values, got {value!r}; 35.5 % is 0.355")
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def make_report(
     title: str, stages: dict[str, Path], measures: list[str], split: str,
-    paper: dict[str, float] | None = None, paper_source: str = "", paper_stage: str = "evaluate",
+    paper: dict[str, dict[str, float]] | None = None, paper_source: str = "",
     significance: list[str] | None = None, cases: int = 0,
 ) -> Report:  # fmt: skip
     """A report of finished stages.
@@ -105,9 +126,8 @@ def make_report(
         stages: `stage` or `stage@arm` -> its directory.
         measures: which measures to show.
         split: the judged split.
-        paper: published values of the arm with pre-training, or of the only arm.
+        paper: published values by stage and measure, of the arm with pre-training or of the only arm, and of BM25.
         paper_source: where they are printed.
-        paper_stage: the stage whose row they belong to.
         significance: measures in which all pairs of arms are tested.
         cases: how many test queries are shown, chosen by the first measure.
     """
@@ -151,11 +171,8 @@ def make_report(
         results = read_json(directory / "metrics.json")
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
-            beside = (
-                {"paper": paper, "paper_source": paper_source}
-                if paper and arm in published and stage == paper_stage
-                else {}
-            )
+            printed = (paper or {}).get(stage) if not arm or arm in published else None
+            beside = {"paper": printed, "paper_source": paper_source} if printed else {}
             judged[arm_name(stage, arm)] = directory
             arms.append(
                 Arm(arm_name(stage, arm), shown, results[split]["queries"], _note(stage, arm, results), **beside)
