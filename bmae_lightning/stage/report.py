@@ -63,8 +63,9 @@ class MakeReport(Stage):
 
     def run(self, context: Context) -> None:
         stages = {key: directory for key, directory in context.inputs.items() if directory is not None}
+        measures = canonical(self.measures)
         report = make_report(
-            self.title, stages, canonical(self.measures), self.split, self.paper, self.paper_source,
+            self.title, stages, measures, self.split, self.paper, self.paper_source,
             canonical(self.significance), self.cases,
         )  # fmt: skip
         write_report(context.directory / "report.json", report)
