@@ -20,7 +20,7 @@ from bmae_lightning.vocabulary import Vocabulary
 
 RUN = [
     "pretrain.steps=6", "pretrain.keep_every=2", "encoder.dropout=0.1", "pretrain.diagnostics.every=0", "logger=none",
-    "pretrain.checkpoint.every_steps=4", "stage=[prepare,pretrain]", "baseline=false",
+    "pretrain.checkpoint.every_steps=3", "stage=[prepare,pretrain]", "baseline=false",
 ]  # fmt: skip
 
 
@@ -45,8 +45,8 @@ def test_snapshots_of_a_killed_run_are_those_of_a_whole_one(cli_here, tmp_path, 
         with pytest.raises(OSError, match="power cut"):
             cli_here(*RUN, "output_dir=cut", code=0)
     cut = made(tmp_path / "cut", "pretrain")
-    assert (cut / "checkpoints" / "step-00000004.ckpt").is_file()
-    (cut / "step-4").rename(cut / "step-4.partial")  # as if it had been cut off right after the checkpoint
+    assert (cut / "checkpoints" / "step-00000003.ckpt").is_file()
+    (cut / "step-4").rename(cut / "step-4.partial")  # as if it had been cut off while it was written
     assert "continuing from" in cli_here(*RUN, "output_dir=cut", code=0)
     for step in (2, 4, 6, None):
         files = [path.name for path in snapshot(whole, step).iterdir()]

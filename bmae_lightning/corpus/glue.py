@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bmae_lightning.corpus.lines import BrokenLine, FirstProblem, as_text, plain_or_gzip, raw_lines
+from bmae_lightning.corpus.file_digest import file_digest
+from bmae_lightning.corpus.lines import BrokenLine, Problems, as_text, plain_or_gzip, raw_lines
 from bmae_lightning.errors import BadInput
 
 SPLITS = ("train", "dev")
@@ -94,7 +95,7 @@ class GlueFiles:
             BadInput: a missing file, header or label, a wrong number of columns; names file and line.
         """
         path = self._file(task, split)
-        examples, problems = [], FirstProblem()
+        examples, problems = [], Problems()
         lines = raw_lines(path)
         header = task.header or _header(task, path, next(lines, None))
         places = [header.index(name) for name in task.texts]
@@ -111,7 +112,7 @@ class GlueFiles:
             examples.append(
                 Example(texts[0], texts[1] if texts[1:] else None, _label(task, path, number, cells[label]))
             )
-        left_out = 0 if problems.first is None else problems.more + 1
+        left_out = sum(1 + more for _, more in problems)
         if not task.spoilt or left_out > BROKEN * (len(examples) + left_out):
             problems.raise_if_any()
         if len(examples) < 2:
@@ -130,7 +131,7 @@ class GlueFiles:
                 path = self._file(task, split)
                 listed = [path.parent / name for name in MRPC_DEV_IDS] if path.name.startswith(MRPC_WHOLE) else []
                 for each in [path, *filter(Path.is_file, listed)]:
-                    digest.update(hashlib.sha256(each.read_bytes()).digest())
+                    digest.update(file_digest(each).encode())
         return digest.hexdigest()
 
     def _file(self, task: Task, split: str) -> Path:

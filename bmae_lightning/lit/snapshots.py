@@ -13,7 +13,7 @@ from bmae_lightning.snapshot import snapshot
 class Snapshots(pl.Callback):
     """Has the encoder saved after every `every` steps, whole or not at all; training does not notice.
 
-    A continued run looks at the step it continues from as well: the killed one may have written its checkpoint only.
+    It stands before the callback that writes checkpoints, so that a continued run misses none.
 
     Args:
         directory: of the stage.
@@ -24,23 +24,16 @@ class Snapshots(pl.Callback):
     def __init__(self, directory: Path, every: int, save: Callable[[Path], None]) -> None:
         self.directory, self.every, self.save = directory, every, save
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._look(trainer)
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not trainer.fit_loop._should_accumulate():
-            self._look(trainer)
-
-    def _look(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.fit_loop._should_accumulate():
             self.keep(trainer.global_step)
 
     def keep(self, step: int) -> None:
         """Save the encoder as that of `step`, if this one is to be kept and is not there."""
         target = snapshot(self.directory, step).parent
-        if step == 0 or step % self.every or target.is_dir():
+        if step % self.every or target.is_dir():
             return
         partial = target.with_name(f"{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)

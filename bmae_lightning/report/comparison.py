@@ -71,13 +71,14 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     from bmae_lightning.report.machine import read_json, write_json
     from bmae_lightning.report.page import write_html
     from bmae_lightning.report.scores import merge_scores
+    from bmae_lightning.report.significance import paired_tests
     from bmae_lightning.report.table import print_report
 
     jobs = [job for job in jobs if "report" in job["nodes"]]
     parts = [read_json(Path(job["nodes"]["report"]) / "report.json") for job in jobs]
-    arms, curves, diagnoses, scores, settings, subtitle = {}, {}, {}, [], {}, ""
+    arms, curves, diagnoses, scores, settings, tested, subtitle, split = {}, {}, {}, [], {}, {}, "", ""
     for job, part in zip(jobs, parts, strict=True):
-        subtitle = part.subtitle
+        subtitle, split, tested = part.subtitle, part.split, tested | dict.fromkeys(part.tested)
         judged = judged_nodes(job)
         for arm in part.arms:
             key = judged[arm.name]
@@ -101,8 +102,11 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     if not arms and not scores:
         return
     looks = [merge(list(diagnoses.values()))] if diagnoses else []
-    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks)
-    report = dataclasses.replace(report, along=curves_along(jobs, parts), scores=merge_scores(scores))
+    judged = {arm.name: Path(directory) for (_, directory), arm in arms.items()}
+    report = Report(
+        title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks, split, list(tested),
+        paired_tests(judged, split, list(tested)), along=curves_along(jobs, parts), scores=merge_scores(scores),
+    )  # fmt: skip
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")

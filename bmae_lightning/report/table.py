@@ -111,8 +111,8 @@ def text_table(report: Report, width: int = 80) -> str:
     return "\n".join(lines) + "\n"
 
 
-def print_report(report: Report, path: str | Path) -> None:
-    """Print the table and where the page lies: in colour on a terminal, as plain aligned text elsewhere."""
+def print_report(report: Report, path: str | Path | None = None) -> None:
+    """Print the table, and where its page lies: in colour on a terminal, as plain aligned text elsewhere."""
     console = Console(highlight=False, soft_wrap=False)
     table = terminal_table(report, console.width)
     if console.is_terminal and not console.is_dumb_terminal:
@@ -122,12 +122,17 @@ def print_report(report: Report, path: str | Path) -> None:
                 console.print(table)
             for other in report.scores:
                 console.print(Text("\n" + scores_text(other)), soft_wrap=True)
-            console.print(Text(f"report: {path}"), soft_wrap=True)
+            if path:
+                console.print(Text(f"report: {path}"), soft_wrap=True)
             return
     measures = text_table(report) if report.arms or not report.scores else ""
     parts = [printable(report.title), measures, _below(report), *map(scores_text, report.scores)]
     text = "\n".join(filter(None, parts))
-    text += f"\nreport: {path}\n"
+    print_text(text + (f"\nreport: {path}\n" if path else "\n"))
+
+
+def print_text(text: str) -> None:
+    """Write to standard output what its encoding can show."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

@@ -23,7 +23,7 @@ from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.measure.glue import glue_scores, mean_score
 from bmae_lightning.rank import rank, say
-from bmae_lightning.stage.context import Context, Stage, device_of, read_json, write_json
+from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_encoder
 from bmae_lightning.tracking.loggers import Tracking
@@ -129,9 +129,9 @@ class Glue(Stage):
         directory = _directory(context, task, rate)
         directory.mkdir(parents=True, exist_ok=True)
         label = f"{context.title}: {task.name} at {rate:g}"
-        fit(self.trainer, module, data, [], directory, label, self.log_every, self.checkpoint, "examples")
+        trainer = fit(self.trainer, module, data, [], directory, label, self.log_every, self.checkpoint, "examples")
         if rank() == 0:
-            device = device_of(self.trainer.keywords.get("accelerator", "auto"))
+            device = str(trainer.strategy.root_device)
             scores = glue_scores(task, predict(model, dev, 4 * self.batch_size, device), dev.labels)
             say(f"{label}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
             write_json(directory / RESULT, {"lr": rate, "train": len(train), "dev": len(dev), "scores": scores})

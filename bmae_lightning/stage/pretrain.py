@@ -144,8 +144,6 @@ class Pretrain(Stage):
                 self.log_every, self.checkpoint, "passages", diagnostics + snapshots,
             )  # fmt: skip
             if rank() == 0:
-                for each in snapshots:
-                    each.keep(steps)  # a run killed after its last checkpoint trains no further step
                 self._finish(context, prepared, model, collate, loggers)
 
     def _load_decoders(self, model: BottleneckMAE) -> None:

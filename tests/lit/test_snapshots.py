@@ -1,4 +1,4 @@
-"""When the encoder is kept: every so many steps, whole or not at all, also what a killed run missed."""
+"""When the encoder is kept: every so many steps, whole or not at all."""
 
 from types import SimpleNamespace
 
@@ -37,18 +37,9 @@ def test_every_third_step_of_the_first_process(kept, tmp_path):
         assert len(written) == (step - 1) // 3
         snapshots.on_train_batch_end(trainer(step), None, None, None, 0)
     assert steps(tmp_path) == [3, 6]
+    snapshots.keep(3)
+    assert len(written) == 2
     assert (snapshot(tmp_path, 3) / "model").is_file()
-
-
-def test_a_continued_run_writes_what_is_missing_and_nothing_twice(kept, tmp_path):
-    snapshots, written = kept
-    snapshots.on_train_start(trainer(0), None)
-    assert not written
-    snapshots.on_train_start(trainer(3), None)
-    snapshots.on_train_start(trainer(3), None)
-    snapshots.on_train_start(trainer(4), None)
-    assert steps(tmp_path) == [3]
-    assert len(written) == 1
 
 
 def test_half_a_snapshot_is_none(kept, tmp_path):
