@@ -34,7 +34,6 @@ OURS = {"cdmae_mask": ["mask_importance", "mask_random"]}
 SCALES = ("laptop", "gpu", "paper")
 
 
-
 def beside(name: str):
     """The module of that name in this directory."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
