@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.errors import BadInput
+from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.pipeline import Pipeline, plan
 from bmae_lightning.rank import rank, say
 from bmae_lightning.stage.context import write_json
@@ -33,13 +34,21 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         _drop_unselected(cfg, hydra_cfg, group)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
+    if judges_files(config):
+        judge_files(config)
+        return
+    lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     asked = take_corpus_options(config)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _files(config))
+    extra = {"prepare": corpus.identity()} | _files(config)
+    if lookup:
+        look_up(lookup, config, extra, hydra_cfg)
+        return
+    nodes = plan(config, config["name"], extra)
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
