@@ -225,4 +225,4 @@ def _corpus(directory: Path, config: dict[str, Any]) -> str:
         source = "documentation of " + ", ".join(config["corpus"]["packages"])
     else:
         source = config["corpus"].get("path") or record["name"]
-    return f"{source}: {record['passages']:,} passages, {record['queries']:,} queries"
+    return f"{source}: {record['passages']:,} passages (titles: {record['title']}), {record['queries']:,} queries"
