@@ -36,6 +36,7 @@ LAYERS = [
     ["spec"],
     ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
     ["scoring", "portable", "model_card"],
+    ["external"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],

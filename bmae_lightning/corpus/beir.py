@@ -15,6 +15,7 @@ from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.errors import BadInput
 
 TITLE_CHOICES = ("prepend", "drop")
+EMPTY_CHOICES = ("refuse", "keep")
 HEADER = "query-id<tab>corpus-id<tab>score"
 _USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -25,15 +26,20 @@ class BeirCorpus(Collection):
 
     path: the directory. splits: the names of the qrels files to use, None for all that exist. title: "prepend" keeps
     the passages' titles (`Passage.content` puts them in front of the text), "drop" empties them, as MS MARCO wants.
+    empty: "refuse" passages without any text, or "keep" them, as published benchmarks do.
 
-    Raises ValueError for another `title`. The methods raise BadInput for anything wrong in the files.
+    Raises ValueError for another `title` or `empty`. The methods raise BadInput for anything wrong in the files.
     """
 
-    def __init__(self, path: str, splits: list[str] | None = None, title: str = "prepend"):
+    def __init__(
+        self, path: str, splits: list[str] | None = None, title: str = "prepend", empty: str = "refuse"
+    ) -> None:
         if title not in TITLE_CHOICES:
             raise ValueError(f"title={title!r} is not known; use one of {', '.join(TITLE_CHOICES)}.")
+        if empty not in EMPTY_CHOICES:
+            raise ValueError(f"empty={empty!r} is not known; use one of {', '.join(EMPTY_CHOICES)}.")
         self.path = Path(path).expanduser()
-        self.title = title
+        self.title, self.empty = title, empty
         self._requested = None if splits is None else list(splits)
 
     @property
@@ -41,7 +47,8 @@ class BeirCorpus(Collection):
         return self.path.absolute().name
 
     def options(self) -> dict[str, Any]:
-        return {"path": str(self.path.absolute()), "splits": self._requested, "title": self.title}
+        path = str(self.path.absolute())
+        return {"path": path, "splits": self._requested, "title": self.title, "empty": self.empty}
 
     def passages(self) -> Iterator[Passage]:
         """Yields the passages in file order; doc_id and position come from `metadata` where present."""
@@ -131,7 +138,7 @@ class BeirCorpus(Collection):
         if not isinstance(title, str):
             message = f'"title" of {id!r} is a {type(title).__name__}; make it a string or leave it out.'
             raise BrokenLine(path, number, "title", message)
-        if not text.strip() and not (title.strip() and self.title == "prepend"):
+        if not (text.strip() or (title.strip() and self.title == "prepend") or self.empty == "keep"):
             remedy = 'its title is dropped, keep it with title="prepend"' if title.strip() else "remove the line"
             raise BrokenLine(path, number, "empty", f"passage {id!r} has no text: {remedy} or add the text.")
         metadata = record.get("metadata")

@@ -8,9 +8,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from bmae_lightning.report.suite import SuiteTable, as_json
+
 FORMAT = 1
 BASELINE = "none"
 """The arm without pre-training."""
+EXTERNAL = "external"
+"""The stage that measures retrievers from elsewhere, each an arm by its own name."""
 RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
 """Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
@@ -83,6 +87,7 @@ class Report:
     settings: dict[str, str]
     notes: list[str]
     diagnoses: list[Diagnosis] = field(default_factory=list)
+    suites: list[SuiteTable] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -101,6 +106,7 @@ class Report:
             "settings": self.settings,
             "notes": self.notes,
             "diagnoses": [vars(part) | {"curves": list(map(_curve_out, part.curves))} for part in self.diagnoses],
+            "suites": as_json(self.suites),
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -123,6 +129,7 @@ class Report:
                     Diagnosis(**(part | {"curves": list(map(_curve_in, part["curves"]))}))
                     for part in content.get("diagnoses", [])
                 ],
+                suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
@@ -132,6 +139,8 @@ def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
     if stage == "bm25":
         return stage
+    if stage == EXTERNAL:
+        return arm
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.measure.ranking import check_measures
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
+from bmae_lightning.report.content import BASELINE, EXTERNAL, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
@@ -13,6 +13,7 @@ from bmae_lightning.report.page import write_html
 from bmae_lightning.report.table import print_report
 from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.suite import read_tables
 from bmae_lightning.tracking.loggers import Tracking
 
 SHOWN = (
@@ -100,10 +101,11 @@ def make_report(
         paper_source: where they are printed.
         paper_stage: the stage whose row they belong to.
     """
-    names = {key.partition("@")[2] for key in stages} - {""}
+    names = {key.partition("@")[2] for key in stages if not key.startswith(f"{EXTERNAL}@")} - {""}
     published = names - {BASELINE} or names
     diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
+    suites = read_tables(stages["suite"]) if "suite" in stages else []
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
         stage, _, arm = key.partition("@")
@@ -132,6 +134,10 @@ def make_report(
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
+        if stage == EXTERNAL:
+            settings[key] = ", ".join(
+                f"{name} {value}" for name, value in results["model"].items() if value is not None
+            )
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
             beside = (
@@ -145,7 +151,7 @@ def make_report(
     curves += [Curve(f"Fine-tuning ({stage})", series) for stage, series in loss_series.items()]
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
-    return Report(title, subtitle, arms, curves, samples, settings, [], diagnoses)
+    return Report(title, subtitle, arms, curves, samples, settings, [], diagnoses, suites)
 
 
 def _note(stage: str, arm: str, results: dict[str, Any]) -> str:
