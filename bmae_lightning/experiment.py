@@ -104,7 +104,7 @@ def _models(config: dict[str, Any], selected: list[str]) -> dict[str, Any]:
         from bmae_lightning.external.retriever import find_retriever
 
         for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
-            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity()
+            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
     if config["suite"]["collections"] and "suite" in selected:
         options = {key: value for key, value in config["suite"].items() if key not in PLANNING_KEYS}
         found["suite"] = build(options, "suite").identity()

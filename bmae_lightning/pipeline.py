@@ -104,7 +104,10 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
             role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()
         }
         if "compare" in stages[name]:
-            for label, model in label_models(stages[name]["compare"], "compare", (*arms, BM25)).items():
+            models = label_models(stages[name]["compare"], "compare", (*arms, BM25))
+            if not models:
+                raise BadInput(f"stage={name}: compare is empty; name retrievers, as 'compare=[DIR]'")
+            for label, model in models.items():
                 add(name, label, inputs, model=dataclasses.asdict(model))
             return None
         return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs)
@@ -118,12 +121,13 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     def collect(name: str) -> None:
         alone, own = stages[name].get("alone", False), []
         for source in [] if alone and selected == [name] else stages[name]["collects"]:
-            if source not in selected and len(selected) > len(collecting):
+            chosen = source in selected or len(selected) == len(collecting)
+            if not chosen or not stages[source].get("if_any", True):
                 continue
-            if "collects" not in stages[source]:
-                own += [visit(source, each) for each in arms]
-            elif stages[source].get("if_any", True):
+            if "collects" in stages[source]:
                 collect(source)
+            else:
+                own += [visit(source, each) for each in arms]
         add(name, "", {key: key for key in (own if alone else nodes) if key})
 
     for name in collecting:

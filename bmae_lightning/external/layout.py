@@ -6,9 +6,10 @@ checkpoint without any record, where pooling and similarity must be known. Shape
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.pretrained import load_config
@@ -17,11 +18,18 @@ from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import ModelOptions
 from bmae_lightning.portable import PASSAGE, QUERY, SIMILARITY_NAMES
 from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.vocabulary import Vocabulary
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-"""Names of the prompt of passages, in the order in which sentence-transformers looks for them."""
-LENGTHS = {"max_seq_length", "do_lower_case", "query_length", "document_length"}
-"""What of sentence_bert_config.json is understood here."""
+"""Names that the prompt of passages goes by; the first that is not empty counts."""
+LENGTHS = ("max_seq_length", "query_length", "document_length")
+USUAL = {
+    "do_lower_case": False, "transformer_task": "feature-extraction", "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+}  # fmt: skip
+"""What else sentence_bert_config.json says of an encoder whose last states are pooled."""
+SHAPES = [["Transformer", "Pooling", *rest] for rest in ([], ["Normalize"], ["Dense"], ["Dense", "Normalize"])]
+"""Modules that our own code runs."""
 LIBRARY = "sentence_transformers"
 
 
@@ -69,9 +77,10 @@ def read_layout(directory: Path, options: ModelOptions, key: str) -> Layout:
 def _checkpoint(directory: Path, spec: RetrieverSpec | None, options: ModelOptions, key: str) -> Layout:
     """A BERT-type checkpoint that was not saved as a retriever: [CLS] and inner product unless something else is said."""
     limit = load_config(str(directory), key).max_position_embeddings
+    tokenizer = load_tokenizer(directory)
+    Vocabulary(tokenizer)
     pooling = spec.pooling if spec is not None else options.pooling or "cls"
-    digest = tokenizer_digest(load_tokenizer(directory))
-    spec = RetrieverSpec(pooling, digest, options.similarity or "dot", limit, limit)
+    spec = RetrieverSpec(pooling, tokenizer_digest(tokenizer), options.similarity or "dot", limit, limit)
     return Layout(directory, spec, (directory,), (None,))
 
 
@@ -83,61 +92,74 @@ def _pair(directory: Path, spec: RetrieverSpec, options: ModelOptions, key: str)
 
 def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
     """A sentence-transformers directory; what is more than encoder, pooling, linear map and length 1 needs the library."""
-    modules = _read(directory / "modules.json", key)
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    paths = [directory / str(module.get("path", "")) for module in modules]
+    modules = {}
+    for number, module in enumerate(_read(directory / "modules.json", key)):
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        modules[kind if kind not in modules else f"{kind} {number}"] = directory / str(module.get("path", ""))
     settings = _read(directory / "config_sentence_transformers.json", key, {})
     lengths = _read(directory / "sentence_bert_config.json", key, {})
-    pooling = dense = None
-    simple = kinds[:2] == ["Transformer", "Pooling"] and kinds[2:] in (
-        [],
-        ["Normalize"],
-        ["Dense"],
-        ["Dense", "Normalize"],
-    )
-    if simple:
-        pooling = _pooling(_read(paths[1] / "config.json", key))
-        simple = pooling is not None and set(lengths) <= LENGTHS and not lengths.get("do_lower_case")
-    if simple and "Dense" in kinds:
-        linear = _read(paths[2] / "config.json", key)
-        dense = paths[2] / "model.safetensors"
-        activation = str(linear.get("activation_function", "")).rpartition(".")[2]
-        simple = activation == "Identity" and not (linear.get("bias", True) or linear.get("use_residual"))
-        simple = simple and dense.is_file()
-    if not simple or _model_type(paths[0], key) != "bert":
-        return _library(directory, settings, kinds, options, key)
+    similarity = "cos" if "Normalize" in modules else _similarity(settings, directory, options, key)
     prompts = settings.get("prompts") or {}
-    width = None if dense is None else int(linear["out_features"])
-    tokenizer = load_tokenizer(paths[0])
-    limit = min(load_config(str(paths[0]), key).max_position_embeddings, tokenizer.model_max_length)
-    longest = lengths.get("max_seq_length") or limit
-    similarity = "cos" if "Normalize" in kinds else _similarity(settings, directory, options, key)
+    prefixes = {
+        "query_prefix": prompts.get("query") or "",
+        "passage_prefix": next((prompts[name] for name in DOCUMENT_PROMPTS if prompts.get(name)), ""),
+    }
+    head = _head(modules, lengths, key)
+    if head is None:
+        if importlib.util.find_spec(LIBRARY) is None:
+            raise BadInput(
+                f"{key}: {directory} is more than a BERT-type encoder with pooling ({', '.join(modules)}), which needs "
+                "the library sentence-transformers: pip install 'bmae_lightning[external]'"
+            )
+        return Layout(directory, RetrieverSpec("library", "", similarity, **prefixes), library=True)
+    encoder = modules["Transformer"]
+    tokenizer = load_tokenizer(encoder)
+    longest = min(load_config(str(encoder), key).max_position_embeddings, tokenizer.model_max_length)
+    longest = lengths.get("max_seq_length") or longest
     spec = RetrieverSpec(
-        pooling, tokenizer_digest(tokenizer), similarity,
-        lengths.get("query_length") or longest, lengths.get("document_length") or longest,
-        prompts.get("query") or "", _document_prompt(prompts), dense=width,
+        head.pooling, tokenizer_digest(tokenizer), similarity, lengths.get("query_length") or longest,
+        lengths.get("document_length") or longest, dense=head.width, **prefixes,
     )  # fmt: skip
-    return Layout(directory, spec, (paths[0],), (dense,))
+    return Layout(directory, spec, (encoder,), (head.dense,))
 
 
-def _library(directory: Path, settings: dict[str, Any], kinds: list[str], options: ModelOptions, key: str) -> Layout:
-    if importlib.util.find_spec(LIBRARY) is None:
-        raise BadInput(
-            f"{key}: {directory} is more than a BERT-type encoder with pooling ({', '.join(kinds)}), which needs the "
-            "library sentence-transformers: pip install 'bmae_lightning[external]'"
-        )
-    prompts = settings.get("prompts") or {}
-    similarity = _similarity(settings, directory, options, key)
-    spec = RetrieverSpec("library", "", similarity, None, None, prompts.get("query") or "", _document_prompt(prompts))
-    return Layout(directory, spec, library=True)
+class _Head(NamedTuple):
+    """What comes behind the encoder: pooling, and the file and the width of a linear map, None for none."""
+
+    pooling: str
+    dense: Path | None = None
+    width: int | None = None
 
 
-def _pooling(config: dict[str, Any]) -> str | None:
+def _head(modules: Mapping[str, Path], lengths: Mapping[str, Any], key: str) -> _Head | None:
+    """The head of a model that our own code can run; None for any other."""
+    if (
+        list(modules) not in SHAPES
+        or _read(modules["Transformer"] / "config.json", key, {}).get("model_type") != "bert"
+    ):
+        return None
+    if any(value != USUAL.get(name) for name, value in lengths.items() if name not in LENGTHS):
+        return None
+    try:
+        Vocabulary(load_tokenizer(modules["Transformer"]))
+    except BadInput:  # not of word pieces
+        return None
+    pooling = _pooling(_read(modules["Pooling"] / "config.json", key))
+    if pooling is None:
+        return None
+    if "Dense" not in modules:
+        return _Head(pooling)
+    linear, file = _read(modules["Dense"] / "config.json", key), modules["Dense"] / "model.safetensors"
+    activation = str(linear.get("activation_function", "")).rpartition(".")[2]
+    if activation != "Identity" or linear.get("bias", True) or linear.get("use_residual") or not file.is_file():
+        return None
+    return _Head(pooling, file, int(linear["out_features"]))
+
+
+def _pooling(config: Mapping[str, Any]) -> str | None:
     """`cls` or `mean`; None for any other mode, and for several."""
-    modes = {"cls_token": "cls", "mean_tokens": "mean"}
-    chosen = [
-        name.removeprefix("pooling_mode_") for name, on in config.items() if name.startswith("pooling_mode_") and on
-    ]
+    modes = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    chosen = [name for name, on in config.items() if name.startswith("pooling_mode_") and on]
     mode = config.get("pooling_mode") or (modes.get(chosen[0]) if len(chosen) == 1 else None)
     return mode if mode in modes.values() and config.get("include_prompt", True) else None
 
@@ -151,14 +173,6 @@ def _similarity(settings: dict[str, Any], directory: Path, options: ModelOptions
         if name == theirs:
             return ours
     raise BadInput(f"{key}: {directory} compares by {name!r}; only cosine and inner product can be searched for")
-
-
-def _document_prompt(prompts: dict[str, str]) -> str:
-    return next((prompts[name] for name in DOCUMENT_PROMPTS if prompts.get(name)), "")
-
-
-def _model_type(directory: Path, key: str) -> str | None:
-    return _read(directory / "config.json", key, {}).get("model_type")
 
 
 def _read(path: Path, key: str, default: Any = None) -> Any:

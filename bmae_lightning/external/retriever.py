@@ -6,6 +6,7 @@ Everything but what needs the library sentence-transformers is encoded by the sa
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Retriever:
     layout: Layout
     key: str
 
+    @cached_property
     def identity(self) -> str:
         """SHA-256 of the model's files and of how it is used."""
         directory, total = self.layout.directory, hashlib.sha256()

@@ -31,10 +31,8 @@ class External(Stage):
 
     def __init__(
         self, splits: list[str], index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int,
-        device: str, logger: Tracking, model: dict[str, Any] | None = None,
+        device: str, logger: Tracking, model: dict[str, Any],
     ) -> None:  # fmt: skip
-        if model is None:
-            raise ValueError("compare is empty: name retrievers, as 'compare=[DIR]'")
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.options = ModelOptions(**model)

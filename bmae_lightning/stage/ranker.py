@@ -4,6 +4,7 @@ A ranker indexes once and is searched for the queries of every split; what it wr
 """
 
 import copy
+import gc
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -203,6 +204,11 @@ class LibraryRanker(Ranker):
             vectors_QD = self.model.queries(list(queries.values()), advance)
             scores, rows = self.by.search(blocks(self.paths), vectors_QD, depth, device=self.device)
         return Run.from_rows(list(queries), self.ids, rows, scores)
+
+    def free(self) -> None:
+        super().free()
+        del self.model
+        gc.collect()  # what the library is made of may refer to itself
 
 
 def make_ranker(

@@ -83,7 +83,7 @@ class Suite(Stage):
         """What the result depends on apart from the options: the content of the collections and of the models."""
         collections = [part for data_set in self._benchmark().data_sets for part in data_set.parts.values()]
         models = [model for model in self._models().values() if isinstance(model, Retriever)]
-        return [*map(identity, collections), *(model.identity() for model in models)]
+        return [*map(identity, collections), *(model.identity for model in models)]
 
     def run(self, context: Context) -> None:
         benchmark, own, arms = self._benchmark(), self._models(), self._arms(context.inputs)

@@ -3,13 +3,11 @@
 Vectors and indexes are deleted when the run is written; a pair that is done is never ranked again.
 """
 
-import gc
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 
 from bmae_lightning.corpus.collection import Collection
@@ -76,9 +74,6 @@ class ZeroShot:
                 self._rank(directory, title, texts, model)
                 write_json(directory / DONE, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
             results = self._measured(directory, texts.collection)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         shown = "  ".join(f"{measure} {value:.3f}" for measure, value in results["mean"].items())
         say(f"{title}: {results['queries']:,} queries: {shown}")
         return results
@@ -92,7 +87,7 @@ class ZeroShot:
         if isinstance(model, Bm25):
             settings = {name: getattr(model, name) for name in ("k1", "b", "stemmer", "stopwords")}
             return shared | {"bm25": settings}
-        return shared | {"model": model.identity(), "index": [type(self.index).__name__, vars(self.index)]}
+        return shared | {"model": model.identity, "index": [type(self.index).__name__, vars(self.index)]}
 
     def _rank(self, directory: Path, title: str, texts: Texts, model: Bm25 | Retriever) -> None:
         queries = judged_queries(texts.collection, read_judgments(texts.collection, self.split))
