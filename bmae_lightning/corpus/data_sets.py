@@ -12,6 +12,7 @@ from pathlib import Path
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.lines import plain_or_gzip
+from bmae_lightning.corpus.rules import TOLERATE
 from bmae_lightning.errors import BadInput
 
 
@@ -135,4 +136,4 @@ class DataSets:
         return DataSet(shown, {part: self._collection(directory / part) for part in self.parts[name]})
 
     def _collection(self, directory: Path) -> Collection:
-        return BeirCorpus(str(directory), splits=[self.split], title=self.titles, empty="keep")
+        return BeirCorpus(str(directory), [self.split], self.titles, list(TOLERATE))

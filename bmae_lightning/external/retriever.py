@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
+from bmae_lightning.corpus.file_digest import file_digest
 from bmae_lightning.corpus.mapped_array import save_array
 from bmae_lightning.dual_encoder import DualEncoder, load_dual_encoder, representation_of
 from bmae_lightning.encoder.checkpoint import find_checkpoint
@@ -45,9 +46,7 @@ class Retriever:
         """SHA-256 of the model's files and of how it is used."""
         directory, total = self.layout.directory, hashlib.sha256()
         for path in sorted(path for path in directory.rglob("*") if path.suffix in CONTENT and path.is_file()):
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.relative_to(directory)} {content}\n".encode())
+            total.update(f"{path.relative_to(directory)} {file_digest(path)}\n".encode())
         total.update(repr(sorted(asdict(self.layout.spec).items())).encode())
         return total.hexdigest()
 

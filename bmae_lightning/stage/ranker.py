@@ -44,8 +44,8 @@ class Texts:
 
     @cached_property
     def count(self) -> int:
-        """Passages; the first look at it reads all of them, so that a broken line is found before any work."""
-        return sum(1 for _ in self.collection.passages())
+        """Passages; the first look at it reads the collection, so that a broken line is found before any work."""
+        return self.collection.check().passages
 
     def contents(self) -> Iterator[tuple[str, str]]:
         """(id, text with its title) of every passage."""

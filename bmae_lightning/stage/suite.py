@@ -24,7 +24,7 @@ from bmae_lightning.report.suite import SuiteMean, SuiteRow, SuiteTable, as_json
 from bmae_lightning.report.suite_table import csv_text, text
 from bmae_lightning.stage.context import Context, Stage, device_of, read_json, write_json
 from bmae_lightning.stage.ranker import Texts
-from bmae_lightning.stage.zero_shot import ZeroShot, identity
+from bmae_lightning.stage.zero_shot import ZeroShot
 from bmae_lightning.tracking.loggers import Tracking
 
 IDENTICAL_IDS = ("remove", "keep")
@@ -83,7 +83,7 @@ class Suite(Stage):
         """What the result depends on apart from the options: the content of the collections and of the models."""
         collections = [part for data_set in self._benchmark().data_sets for part in data_set.parts.values()]
         models = [model for model in self._models().values() if isinstance(model, Retriever)]
-        return [*map(identity, collections), *(model.identity for model in models)]
+        return [*(part.identity() for part in collections), *(model.identity for model in models)]
 
     def run(self, context: Context) -> None:
         benchmark, own, arms = self._benchmark(), self._models(), self._arms(context.inputs)

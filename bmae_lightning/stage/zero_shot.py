@@ -25,8 +25,6 @@ from bmae_lightning.stage.ranker import Texts, judged_queries, make_ranker
 RUN, PER_QUERY, RESULTS, DONE = "run.trec.gz", "per_query.json", "metrics.json", "done"
 """Files of a finished pair."""
 
-_identities: dict[tuple, str] = {}
-
 
 @dataclass(frozen=True)
 class ZeroShot:
@@ -81,7 +79,7 @@ class ZeroShot:
     def _key(self, model: Bm25 | Retriever, collection: Collection) -> dict[str, Any]:
         """All that the ranking of a pair depends on."""
         shared = {
-            "collection": identity(collection), "split": self.split, "titles": collection.title, "depth": self.depth,
+            "collection": collection.identity(), "split": self.split, "titles": collection.title, "depth": self.depth,
             "remove_identical": self.remove_identical,
         }  # fmt: skip
         if isinstance(model, Bm25):
@@ -111,15 +109,6 @@ class ZeroShot:
             write_json(directory / PER_QUERY, measured.per_query)
             write_json(directory / RESULTS, results)
         return results
-
-
-def identity(collection: Collection) -> str:
-    """`Collection.identity`, which reads every byte, once in a process."""
-    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in collection.files()]
-    key = (repr(collection.node()), *stats)
-    if key not in _identities:
-        _identities[key] = collection.identity()
-    return _identities[key]
 
 
 def read_judgments(collection: Collection, split: str) -> dict[str, dict[str, int]]:
