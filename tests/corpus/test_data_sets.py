@@ -62,7 +62,7 @@ def test_collections_are_read_as_published(root):
 def test_mistakes_are_one_line(root):
     with pytest.raises(BadInput, match=r"suite.collections=all needs suite.path=DIR.*first, forums, last"):
         data_sets(None).find(["all"])
-    with pytest.raises(BadInput, match=r"'frist' is no directory, nor is .*did you mean 'first'"):
+    with pytest.raises(BadInput, match=r"'frist' is no directory, nor is it in .*did you mean 'first'"):
         data_sets(root).find(["frist"])
     with pytest.raises(BadInput, match=r"'/nowhere' is no directory; give one, or one of all, few"):
         data_sets(None).find(["/nowhere"])
@@ -70,7 +70,7 @@ def test_mistakes_are_one_line(root):
         data_sets(root).find(["own", str(root / "own")])
     with pytest.raises(BadInput, match="holds none of the collections of all"):
         data_sets(root / "own").find(["all"])
-    with pytest.raises(BadInput, match=r"forums is the mean of 3 collections, and c is not there"):
+    with pytest.raises(BadInput, match=r"forums in .* is the mean of 3 collections, and c is not there"):
         data_sets(root, parts={"forums": ["a", "b", "c"]}).find(["forums"])
 
 
@@ -82,3 +82,21 @@ def test_the_papers_sets():
     assert left_out == ["BioASQ", "Signal-1M(RT)", "TREC-NEWS", "Robust04"]
     assert [item for item in eighteen if item in fourteen] == fourteen
     assert len(suite["parts"]["cqadupstack"]) == len(set(suite["parts"]["cqadupstack"])) == 12
+
+
+def test_beir_through_ir_datasets():
+    suite = yaml.safe_load(CONF.read_text())["suite"]
+    found = data_sets("ir_datasets", sets=suite["sets"], parts=suite["parts"]).find(["beir18", "beir14"])
+    assert [group.missing for group in found.groups] == [["BioASQ", "Signal-1M(RT)", "TREC-NEWS", "Robust04"], []]
+    parts = {data_set.name: data_set.parts for data_set in found.data_sets}
+    assert list(parts) == list(suite["sets"]["beir14"].values())
+    assert {part.name for part in parts["CQADupStack"].values()} == {
+        f"beir/cqadupstack/{forum}" for forum in suite["parts"]["cqadupstack"]
+    }
+    ids = {"SciFact": "beir/scifact/test", "ArguAna": "beir/arguana"}
+    for name, id in ids.items():
+        assert parts[name][""].splits() == ["test"]
+        assert parts[name][""].options()["splits"] == {"test": id}
+    assert names(data_sets("ir_datasets").find(["scifact"])) == ["scifact"]
+    with pytest.raises(BadInput, match="nor is it in ir_datasets; did you mean 'scifact'"):
+        data_sets("ir_datasets").find(["scifat"])
