@@ -9,6 +9,7 @@ from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import label_models
+from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.pipeline import PLANNING_KEYS, Pipeline, plan
 from bmae_lightning.rank import rank, say
 from bmae_lightning.stage.context import write_json
@@ -34,11 +35,18 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         _drop_unselected(cfg, hydra_cfg, group)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
+    if judges_files(config):
+        judge_files(config)
+        return
+    lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     asked = take_corpus_options(config)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
+        return
+    if lookup:
+        look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
         return
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     extra = {"prepare": corpus.identity()} | _files(config) | _models(config, selected)

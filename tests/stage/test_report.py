@@ -84,6 +84,23 @@ def test_diagnoses_and_their_setting(stages):
     assert all(arm.paper is None for arm in report.arms)
 
 
+def test_values_of_a_validation_are_a_figure_per_rung_and_measure(stages, tmp_path):
+    for arm, values in {"none": [0.1, 0.2], "retromae": [0.3, 0.4]}.items():
+        directory = tmp_path / f"retriever1@{arm}"
+        directory.mkdir()
+        (directory / "manifest.json").write_text('{"config": {}}')
+        (directory / "metrics.json").write_text("{}")
+        lines = [
+            {"step": 1, "loss": 1.0},
+            *({"step": 5 * i, "loss": 1.0, "validation/RR@10": values[i - 1]} for i in (1, 2)),
+        ]
+        (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        stages[directory.name] = directory
+    (curve,) = [c for c in make_report("x", stages, ["RR@10"], "test").curves if c.title == "Validation (retriever1)"]
+    assert curve.series == {"no pre-training": [(5, 0.1), (10, 0.2)], "retromae": [(5, 0.3), (10, 0.4)]}
+    assert curve.y == "RR@10"
+
+
 def test_the_stage_writes_them(stages, tmp_path):
     directory = tmp_path / "report"
     directory.mkdir()
@@ -94,6 +111,34 @@ def test_the_stage_writes_them(stages, tmp_path):
     assert "paper 0.355" in page
     assert "Table 6, MS MARCO dev" in page
     assert "Diagnostics of pre-training" in page
+
+
+def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "prepare" / "manifest.json").write_text('{"config": {"corpus": {"path": "x"}}}')
+    (tmp_path / "prepare" / "metrics.json").write_text("{}")
+    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2}')
+    for key, value in {"bm25": 0.0, "evaluate@none": 0.5, "evaluate@retromae": 1.0}.items():
+        kept = {"RR@10": {f"q{i}": value * i / 8 for i in range(8)}}
+        (stages[key] / "per_query.test.json").write_text(json.dumps(kept))
+    asked = {}
+    monkeypatch.setattr(
+        "bmae_lightning.stage.report.find_cases",
+        lambda prepared, arms, *rest: asked.update(arms=list(arms), rest=rest, at=prepared.directory) or [],
+    )
+    context = Context("report", "", tmp_path / "report", {"prepare": tmp_path / "prepare"} | stages, "g", tmp_path)
+    context.directory.mkdir()
+    MakeReport("x", ["MRR@10"], "test", NoTracking(), significance=["MRR@10"], cases=4).run(context)
+    report = read_json(context.directory / "report.json")
+    assert [arm.measures for arm in report.arms] == [{"RR@10": 0.1}, {"RR@10": 0.2}, {"RR@10": 0.3}]
+    assert [(row.arm, row.against, row.queries) for row in report.differences] == [
+        ("no pre-training", "bm25", 8), ("retromae", "bm25", 8), ("retromae", "no pre-training", 8)
+    ]  # fmt: skip
+    assert asked == {
+        "arms": ["bm25", "no pre-training", "retromae"], "rest": ("test", "RR@10", 4), "at": tmp_path / "prepare"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="cases must be at least 0"):
+        MakeReport("x", ["RR@10"], "test", NoTracking(), cases=-1)
 
 
 def test_values_that_are_no_share_are_refused():
