@@ -37,6 +37,7 @@ LAYERS = [
     ["spec"],
     ["dual_encoder", "vector_files", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
     ["scoring", "portable", "model_card"],
+    ["external"],
     ["tracking", "lit"],
     ["stage"],
     ["pipeline"],

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bmae_lightning.measure.significance import Difference
+from bmae_lightning.report.suite import SuiteTable, as_json
 
 FORMAT = 1
 BASELINE = "none"
 """The arm without pre-training."""
+EXTERNAL = "external"
+"""The stage that measures retrievers from elsewhere, each an arm by its own name."""
 RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
 """Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
@@ -117,6 +120,7 @@ class Report:
     tested: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    suites: list[SuiteTable] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -139,6 +143,7 @@ class Report:
             "tested": self.tested,
             "differences": [_difference_out(row) for row in self.differences],
             "cases": [asdict(case) for case in self.cases],
+            "suites": as_json(self.suites),
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -168,6 +173,7 @@ class Report:
                     Case(**(case | {"answers": [Answer(**answer) for answer in case["answers"]]}))
                     for case in content.get("cases", [])
                 ],
+                suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
@@ -177,6 +183,8 @@ def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
     if stage == "bm25":
         return stage
+    if stage == EXTERNAL:
+        return arm
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
 
 

@@ -7,7 +7,7 @@ from bmae_lightning.configuration import nearest
 from bmae_lightning.lit.reading import VALIDATION, read_metrics
 from bmae_lightning.measure.ranking import canonical, check_measures
 from bmae_lightning.report.comparison import JUDGED
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
+from bmae_lightning.report.content import BASELINE, EXTERNAL, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
@@ -17,6 +17,7 @@ from bmae_lightning.report.table import print_report
 from bmae_lightning.stage.cases import find_cases
 from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.suite import read_tables
 from bmae_lightning.tracking.loggers import Tracking
 
 SHOWN = (
@@ -132,11 +133,12 @@ def make_report(
         significance: measures in which all pairs of arms are tested.
         cases: how many test queries are shown, chosen by the first measure.
     """
-    names = {key.partition("@")[2] for key in stages} - {""}
+    names = {key.partition("@")[2] for key in stages if not key.startswith(f"{EXTERNAL}@")} - {""}
     published = names - {BASELINE} or names
     diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
     judged: dict[str, Path] = {}
+    suites = read_tables(stages["suite"]) if "suite" in stages else []
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     looks: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
@@ -170,6 +172,10 @@ def make_report(
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
+        if stage == EXTERNAL:
+            settings[key] = ", ".join(
+                f"{name} {value}" for name, value in results["model"].items() if value is not None
+            )
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
             printed = (paper or {}).get(stage) if not arm or arm in published else None
@@ -189,6 +195,7 @@ def make_report(
         title, subtitle, arms, curves, samples, settings, [], diagnoses, split, significance or [],
         paired_tests(judged, split, significance or []),
         find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures else [],
+        suites,
     )  # fmt: skip
 
 
