@@ -7,10 +7,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
-from bmae_lightning.corpus.glue import GlueFiles, find_tasks
+from bmae_lightning.corpus.glue import find_tasks, open_glue
 from bmae_lightning.errors import BadInput
+from bmae_lightning.external.options import label_models
 from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
-from bmae_lightning.pipeline import Pipeline, plan
+from bmae_lightning.pipeline import PLANNING_KEYS, Pipeline, plan
 from bmae_lightning.rank import rank, say
 from bmae_lightning.report.along import AXES
 from bmae_lightning.stage.context import write_json
@@ -46,12 +47,12 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    extra = {"prepare": corpus.identity()} | _files(config)
     if lookup:
-        look_up(lookup, config, extra, hydra_cfg)
+        look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
         return
-    nodes = plan(config, config["name"], extra)
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, selected)
+    nodes = plan(config, config["name"], extra)
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
     Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
@@ -66,6 +67,10 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             from bmae_lightning.stage.report import show
 
             show(nodes["report"].directory)
+        if "suite" in nodes:
+            from bmae_lightning.stage.suite import show as show_suite
+
+            show_suite(nodes["suite"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
 
@@ -126,7 +131,21 @@ def _files(config: dict[str, Any]) -> dict[str, str]:
         if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
             found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
     if path := config.get("glue", {}).get("path"):
-        found["glue"] = GlueFiles(path).identity(find_tasks(config["glue"]["tasks"]))
+        found["glue"] = open_glue(path).identity(find_tasks(config["glue"]["tasks"]))
+    return found
+
+
+def _models(config: dict[str, Any], selected: list[str]) -> dict[str, Any]:
+    """The content of the models and collections from elsewhere, for the stages that take them."""
+    found: dict[str, Any] = {}
+    if config["compare"] and "external" in selected:
+        from bmae_lightning.external.retriever import find_retriever
+
+        for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
+            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
+    if config["suite"]["collections"] and "suite" in selected:
+        options = {key: value for key, value in config["suite"].items() if key not in PLANNING_KEYS}
+        found["suite"] = build(options, "suite").identity()
     return found
 
 

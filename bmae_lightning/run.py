@@ -116,6 +116,15 @@ class Run(Mapping):
         offsets_Q = np.concatenate([[0], np.cumsum(np.minimum(np.diff(self._offsets), depth))])
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
+    def without_own(self) -> Run:
+        """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
+        keep_T = np.ones(len(self._codes), dtype=bool)
+        for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
+            if query in (passages := self.passages(query)):
+                keep_T[start + passages.index(query)] = False
+        offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
+        return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
+
     def merge(self, other: Run, depth: int | None = None) -> Run:
         """Both runs together, for instance of two shards of queries or two shards of passages.
 

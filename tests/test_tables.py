@@ -22,6 +22,7 @@ from bmae_lightning.stage.report import check_paper
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = ROOT / "experiments"
+PAPER_RESULTS = ROOT.parent / "shared" / "paper_results.yaml"
 COVERAGE = yaml.safe_load((EXPERIMENTS / "coverage.yaml").read_text(encoding="utf-8"))
 TABLES = sorted(path.stem for path in (EXPERIMENTS / "table").glob("*.yaml"))
 ROWS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name != "table")
@@ -203,6 +204,64 @@ def test_every_such_table_has_its_yaml_and_rows():
         assert (folder, rows) == (paper, wanted)
         used |= {EXPERIMENTS / folder / f"{row}.yaml" for row in rows}
     assert used == set(ROWS)
+
+
+STAGES = {
+    "Retriever_1": "evaluate", "BM25": "evaluate", "Retriever_2": "evaluate2", "hard": "evaluate2", "+ mined": "evaluate2",
+    "Retriever_distil": "evaluate_distilled", "reranker_distilled": "evaluate_distilled",
+    "+ distillation": "evaluate_distilled", "Cross-encoder": "rerank",
+}  # fmt: skip
+"""How a paper begins the name of a rung -> the stage that measures it."""
+
+
+def as_printed(table: dict) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Row -> data set -> `measure` or `stage/measure` -> value, of a table as ../shared/paper_results.yaml writes it down."""
+    found: dict = {}
+    for row, cells in table["rows"].items():
+        row, _, part = row.partition(" | ")
+        for key, value in cells.items():
+            data, measure = key.split("/")
+            stage = next((stage for name, stage in STAGES.items() if (part or data).startswith(name)), "")
+            measure = "/".join(filter(None, [stage, measure.replace("MRR", "RR").replace("@1k", "@1000")]))
+            share = value if value is None or table["unit"] == "fraction" else round(value / 100, 6)
+            found.setdefault(row, {}).setdefault("msmarco_dev" if stage else data, {})[measure] = share
+    return found
+
+
+@pytest.mark.skipif(
+    not PAPER_RESULTS.is_file(), reason="../shared/paper_results.yaml, the papers' numbers, is not here"
+)
+def test_numbers_are_those_of_the_papers():
+    """Every row and every value of a covered table is in coverage.yaml, or the row is named among those elsewhere."""
+    results = yaml.safe_load(PAPER_RESULTS.read_text(encoding="utf-8"))["papers"]
+    for paper, entries in COVERAGE.items():
+        covered_tables = {
+            number(name) for name, entry in entries.items() if name.startswith("table") and "rows" in entry
+        }
+        for table in covered_tables:
+            printed = as_printed(results[paper]["tables"][f"table_{table}"])
+            wanted = {(row, data) for row, values in printed.items() for data in values}
+            for name, entry in entries.items():
+                if name.startswith("table") and number(name) == table:
+                    for row in entry["rows"].values():
+                        for data in row.keys() - {"printed"}:
+                            values = printed[row["printed"]][data]
+                            assert flat(row[data], any("/" in key for key in values)) == values, (paper, name, row)
+                            wanted.discard((row["printed"], data))
+                    elsewhere = set(itertools.chain(*entry.get("elsewhere", {}).values()))
+                    assert elsewhere <= set(printed)
+                    wanted = {(row, data) for row, data in wanted if row not in elsewhere}
+            assert not wanted, (paper, table)
+
+
+def flat(values: dict, staged: bool) -> dict[str, float | None]:
+    """Values of coverage.yaml as `measure`, or as `stage/measure`."""
+    if not any(isinstance(part, dict) for part in values.values()):
+        values = {"evaluate": values}
+    parts = (
+        (stage, key.replace("Success", "R"), value) for stage, part in values.items() for key, value in part.items()
+    )
+    return {f"{stage}/{key}" if staged else key: value for stage, key, value in parts}
 
 
 def test_the_readme_lists_what_there_is():

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 if TYPE_CHECKING:
     from bmae_lightning.report.content import Diagnosis
 
-JUDGED = ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled")
+JUDGED = ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled", "external")
 """Stages that measure an arm."""
 UNNAMED = ("output_dir=", "logger", "trainer", "stage=")
 """Overrides that say how a sweep is run, not what it runs over."""

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmae_lightning.measure.significance import Difference
+from bmae_lightning.report.suite import SuiteTable, as_json
 
 FORMAT = 1
 BASELINE = "none"
 """The arm without pre-training."""
+EXTERNAL = "external"
+"""The stage that measures retrievers from elsewhere, each an arm by its own name."""
 RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
 """Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
@@ -140,6 +143,7 @@ class Report:
     tested: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    suites: list[SuiteTable] = field(default_factory=list)
     along: list[Curve] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
 
@@ -164,6 +168,7 @@ class Report:
             "tested": self.tested,
             "differences": [_difference_out(row) for row in self.differences],
             "cases": [asdict(case) for case in self.cases],
+            "suites": as_json(self.suites),
             "along": list(map(_curve_out, self.along)),
             "scores": [vars(table) for table in self.scores],
         }
@@ -195,6 +200,7 @@ class Report:
                     Case(**(case | {"answers": [Answer(**answer) for answer in case["answers"]]}))
                     for case in content.get("cases", [])
                 ],
+                suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
                 along=list(map(_curve_in, content.get("along", []))),
                 scores=[Scores(**table) for table in content.get("scores", [])],
             )
@@ -206,6 +212,8 @@ def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
     if stage == "bm25":
         return stage
+    if stage == EXTERNAL:
+        return arm
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
 
 

@@ -26,7 +26,7 @@ from bmae_lightning.loss.distillation import Distillation
 from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
 from bmae_lightning.rank import rank, say
 from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.run import read_run
+from bmae_lightning.run import Run, read_run
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
@@ -197,9 +197,12 @@ class Finetune(Stage):
         )
         looks = None
         if looked_at:
+            if split != TRAIN or run is None:
+                path = ranking and ranking / f"run.{split}.trec"
+                run = read_run(path) if path and path.is_file() else Run()
             looks = self.validation.callback(
-                looked_at, ranking and ranking / f"run.{split}.trec", prepared, self.query_length, self.passage_length,
-                self.seed, steps, context.directory / "checkpoints",
+                looked_at, run, prepared, self.query_length, self.passage_length, self.seed, steps,
+                context.directory / "checkpoints",
             )  # fmt: skip
         ends = self.refresh.ends(steps, len(groups), self.batch_size)
         if self.refresh.on and len(ends) == 1:

@@ -8,7 +8,7 @@ from bmae_lightning.corpus.glue import TASKS, find_tasks
 from bmae_lightning.lit.reading import VALIDATION, read_metrics
 from bmae_lightning.measure.ranking import canonical, check_measures
 from bmae_lightning.report.comparison import JUDGED
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Report, Sample, arm_name
+from bmae_lightning.report.content import BASELINE, EXTERNAL, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
@@ -19,6 +19,7 @@ from bmae_lightning.report.table import print_report
 from bmae_lightning.stage.cases import find_cases
 from bmae_lightning.stage.context import Context, Stage, read_json, write_json
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.suite import read_tables
 from bmae_lightning.tracking.loggers import Tracking
 
 SHOWN = (
@@ -108,8 +109,8 @@ def check_paper(results: Any) -> dict[str, dict[str, float]]:
     if not by_stage:
         return {FIRST_RUNG: _check_values(results, "paper_results")}
     for stage, values in results.items():
-        if stage not in (*JUDGED, GLUE):
-            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, (*JUDGED, GLUE))}")
+        if stage not in JUDGED:
+            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, JUDGED)}")
         if not isinstance(values, dict):
             raise ValueError(f"paper_results.{stage} must be values by measure, as {{RR@10: 0.3553}}, got {values!r}")
     return {stage: _check_values(values, f"paper_results.{stage}") for stage, values in results.items()}
@@ -139,12 +140,13 @@ def make_report(
         significance: measures in which all pairs of arms are tested.
         cases: how many test queries are shown, chosen by the first measure.
     """
-    names = {key.partition("@")[2] for key in stages} - {""}
+    names = {key.partition("@")[2] for key in stages if not key.startswith(f"{EXTERNAL}@")} - {""}
     published = names - {BASELINE} or names
     diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
     judged: dict[str, Path] = {}
     glue: dict[str, dict[str, Any]] = {}
+    suites = read_tables(stages["suite"]) if "suite" in stages else []
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     looks: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
@@ -185,6 +187,10 @@ def make_report(
         results = read_json(directory / "metrics.json")
         if stage == GLUE:
             glue[arm_name(stage, arm)] = results
+        if stage == EXTERNAL:
+            settings[key] = ", ".join(
+                f"{name} {value}" for name, value in results["model"].items() if value is not None
+            )
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
             printed = (paper or {}).get(stage) if not arm or arm in published else None
@@ -205,7 +211,7 @@ def make_report(
         title, subtitle, arms, curves, samples, settings, [], diagnoses, split, significance or [],
         paired_tests(judged, split, significance or []),
         find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures and judged else [],
-        scores=glue_scores(dict(sorted(glue.items())), printed, paper_source),
+        suites, scores=glue_scores(dict(sorted(glue.items())), printed, paper_source),
     )  # fmt: skip
 
 
@@ -242,4 +248,4 @@ def _corpus(directory: Path, config: dict[str, Any]) -> str:
         source = "documentation of " + ", ".join(config["corpus"]["packages"])
     else:
         source = config["corpus"].get("path") or record["name"]
-    return f"{source}: {record['passages']:,} passages, {record['queries']:,} queries"
+    return f"{source}: {record['passages']:,} passages (titles: {record['title']}), {record['queries']:,} queries"

@@ -32,7 +32,7 @@ def config(files, collection):
 
 
 def make(config, **changes):
-    options = {name: value for name, value in config["glue"].items() if name not in ("inputs", "optional")}
+    options = {name: value for name, value in config["glue"].items() if name not in ("inputs", "if_any")}
     made = build(options | changes, "glue")
     made.name = "glue"
     return made
@@ -102,6 +102,7 @@ def test_both_arms_stand_in_the_report(cli_here, files):
     [
         ({"tasks": ["CoLA", "SST"]}, "glue.tasks: there is no 'SST'; there is CoLA, MRPC, STS-B, QQP"),
         ({"tasks": []}, "glue.tasks is empty"),
+        ({"path": None}, "glue.path is null: set glue.path=DIR"),
         ({"lr": []}, "glue: lr is empty: name the learning rates"),
         ({"length": 1000}, "glue.length=1000: the encoder has only 128 positions"),
         ({"train_examples": 1}, "glue: train_examples must be at least 2, or null for all, got 1"),
