@@ -8,13 +8,13 @@ import hashlib
 import json
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a stage writes something that earlier readers would misunderstand."""
 
 EXECUTION_KEYS = frozenset(
     {
         "logger", "workers", "threads", "memory_gb", "log_every", "checkpoint", "samples", "diagnostics",
-        "enable_progress_bar", "enable_model_summary", "title",
+        "enable_progress_bar", "enable_model_summary", "described", "reported",
     }
 )  # fmt: skip
 """Names of options that change how a stage is executed or watched, never what it computes."""

@@ -109,6 +109,11 @@ class Groups:
         self.query_rows = [self.queries.row_of(query) for query in self.ids]
         self.short = shortfall(kept, self.size - 1).queries
 
+    def renew(self, run: Run, depth: int) -> None:
+        """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
+        self.negatives = negatives_from_run(run, {query: self.positives[query] for query in self.ids}, depth)
+        self.short = shortfall(self.negatives, self.size - 1).queries
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -86,13 +86,13 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
     for split in wanted:
         if split not in splits:
             raise BadInput(
-                f"{stage}: the corpus has no judgments for the split {split!r} (qrels/{split}.tsv); "
-                f"there is {', '.join(splits)}"
+                f"{stage}: the corpus has no judgments for the split {split!r}; there is {', '.join(splits)}: add its "
+                "files, or choose what is measured (corpus.evaluated)"
             )
 
 
 def device_of(accelerator: str) -> str:
-    """What torch calls the device of a trainer's accelerator."""
+    """What torch calls the device of a trainer's accelerator, `cpu`, `gpu` or `auto`."""
     import torch
 
     return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"

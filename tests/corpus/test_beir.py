@@ -74,13 +74,12 @@ def test_only_requested_splits_are_read(folder):
     assert [path.name for path in corpus.files()] == ["corpus.jsonl", "queries.jsonl", "test.tsv"]
 
 
-def test_digest_follows_content_and_splits(folder):
-    first = BeirCorpus(str(folder)).digest()
-    assert BeirCorpus(str(folder)).identity() == first
-    assert BeirCorpus(str(folder), splits=["test"]).digest() != first
+def test_identity_follows_content_and_splits(folder):
+    first = BeirCorpus(str(folder)).identity()
+    assert BeirCorpus(str(folder), splits=["test"]).identity() != first
     with open(folder / "qrels" / "test.tsv", "a") as file:
         file.write("q1\tp2\t0\n")
-    assert BeirCorpus(str(folder)).digest() != first
+    assert BeirCorpus(str(folder)).identity() != first
 
 
 def test_identical_repeated_judgments_are_harmless(folder):
@@ -138,14 +137,14 @@ def test_judgments_of_an_absent_split(folder):
         (jsonl([*CORPUS, {"_id": "p4", "text": 5}]), r"corpus\.jsonl:4: record 'p4' has the int 5 as \"text\""),
         (jsonl([*CORPUS, {"_id": "p4", "title": " ", "text": " "}]), r"corpus\.jsonl:4: passage 'p4' has no text"),
         (jsonl([*CORPUS, {"_id": "p4", "title": 4, "text": "x"}]), r"corpus\.jsonl:4: \"title\" of 'p4' is a int"),
-        (jsonl([*CORPUS, {"id": "p4", "text": "x"}]), r"corpus\.jsonl:4: has no \"_id\" \(is 'id' meant\?\)"),
+        (jsonl([*CORPUS, {"i_d": "p4", "text": "x"}]), r"corpus\.jsonl:4: has no \"_id\" \(is 'i_d' meant\?\)"),
         (jsonl([*CORPUS, {"_id": 1.5, "text": "x"}]), r"corpus\.jsonl:4: \"_id\" is the float 1\.5"),
         (jsonl([*CORPUS, {"_id": True, "text": "x"}]), r"corpus\.jsonl:4: \"_id\" is the bool True"),
         (
             jsonl([*CORPUS, {"_id": "p 4", "text": "x"}]),
-            r"corpus\.jsonl:4: \"_id\" 'p 4' is empty or holds white space",
+            r"corpus\.jsonl:4: the id 'p 4' is empty or holds white space",
         ),
-        (jsonl([*CORPUS, {"_id": "", "text": "x"}]), r"corpus\.jsonl:4: \"_id\" '' is empty"),
+        (jsonl([*CORPUS, {"_id": "", "text": "x"}]), r"corpus\.jsonl:4: the id '' is empty"),
         (jsonl(CORPUS) + b'{"_id": "p4", "text": "caf\xe9"}\n', r"corpus\.jsonl:4: byte .* is not UTF-8"),
     ],
 )
@@ -194,8 +193,12 @@ HEADER = "query-id\tcorpus-id\tscore\n"
         ("q2\tp8\t1\nq2\tp9\t1\nq2\tp7\t1\n", r"test\.tsv:1: 'p8' is not an id of corpus\.jsonl.*\(2 more such lines"),
         (HEADER + "q2\tp2\tyes\n", r"test\.tsv:2: the score 'yes' is not an integer"),
         (HEADER + "q2\tp2\t0.5\n", r"test\.tsv:2: the score '0\.5' is not an integer"),
-        (HEADER + "q2\t0\tp2\t1\n", r"test\.tsv:2: has 4 tab-separated columns; a qrels line is query-id<tab>"),
-        (HEADER + "q2 p2 1\n", r"test\.tsv:2: has 1 tab-separated columns"),
+        (HEADER + "q2\t0\tp2\t1\n", r"test\.tsv:2: has 4 columns; a line of this file is query-id<tab>"),
+        (HEADER + "q2\tp2\n", r"test\.tsv:2: has 2 columns; a line of this file is query-id<tab>"),
+        (
+            "q9\tp2\t1\nq8\tp2\t1\n",
+            r"test\.tsv: none of the 2 queries judged there is in .*queries\.jsonl, which holds unj",
+        ),
         (HEADER + "q2\t\t1\n", r"test\.tsv:2: has an empty column"),
         (HEADER + "q2\tp2\t1\nq2\tp2\t2\n", r"test\.tsv:3: 'q2' and 'p2' were judged before with another score"),
         (HEADER + "q2\tp2\t1\n" + HEADER, r"test\.tsv:3: the score 'score' is not an integer"),
