@@ -6,20 +6,17 @@ killed run continues; the marker `done` is written last.
 
 import dataclasses
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.configuration import build, nearest
-from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import BM25, label_models
 from bmae_lightning.fingerprint import fingerprint
-from bmae_lightning.rank import launched, rank, say
+from bmae_lightning.rank import rank, say
 from bmae_lightning.stage.context import write_json
-from bmae_lightning.stage.worker import run_stage
+from bmae_lightning.stage.worker import distributed, run_here_or_in_child
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
@@ -199,7 +196,7 @@ class Pipeline:
             say(f"{label}: done in {_duration(time.monotonic() - started)}")
 
     def _run(self, node: Node) -> None:
-        if rank() != 0 and not _distributed(node.config):
+        if rank() != 0 and not distributed(node.config):
             _wait_for(node.directory / "done")
             return
         manifest = node.directory / "manifest.json"
@@ -214,10 +211,7 @@ class Pipeline:
             write_json(manifest, self._manifest(node))
         else:
             _wait_for(manifest)
-        if _distributed(node.config) and not launched():
-            _run_in_child(manifest)
-        else:
-            run_stage(manifest)
+        run_here_or_in_child(manifest, node.config)
         if rank() == 0:
             write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
             shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
@@ -229,31 +223,6 @@ class Pipeline:
         context = {"stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs}
         context |= {"group": self.group, "output_dir": str(self.output_dir)}
         return {"fingerprint": node.hash, "context": context, "config": node.config}
-
-
-def _distributed(config: dict[str, Any]) -> bool:
-    trainer = config.get("trainer") or {}
-    one_device = trainer.get("devices", 1) in (1, "1") and trainer.get("num_nodes", 1) == 1
-    return bool(trainer) and (not one_device or trainer.get("strategy", "auto") != "auto")
-
-
-def _run_in_child(manifest: Path) -> None:
-    """Run a stage on several devices in a process of its own, handing SIGTERM on to it."""
-    child = subprocess.Popen([sys.executable, "-m", "bmae_lightning.stage.worker", str(manifest)])
-    previous = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.wait()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    if code == EXIT_RESUME:
-        raise Interrupted("")
-    if code == EXIT_BAD_INPUT:
-        raise BadInput("")
-    if code:
-        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
 
 
 def _wait_for(path: Path, every_seconds: float = 0.2) -> None:
