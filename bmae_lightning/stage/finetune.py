@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import check_similarity, save_dual_encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -77,6 +78,7 @@ class Finetune(Stage):
         distillation: Distillation | None = None,
         validation: Validation | None = None,
         refresh: Refresh | None = None,
+        train_queries: QueryShare | None = None,
     ) -> None:
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
@@ -90,7 +92,7 @@ class Finetune(Stage):
         self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared = workers, log_every, shared
-        self.mask_known_positives = mask_known_positives
+        self.mask_known_positives, self.train_queries = mask_known_positives, train_queries or QueryShare()
         self.validation, self.refresh = validation or Validation(), refresh or Refresh()
         if self.refresh.on and group == 1:
             raise ValueError("refresh mines hard negatives, and with group=1 none is drawn; use a larger group")
@@ -152,9 +154,10 @@ class Finetune(Stage):
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
         run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
-        split, looked_at = self.validation.choose(prepared, self.seed, context.title)
+        split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}
-        qrels = {query: marks for query, marks in prepared.qrels(TRAIN).items() if query not in held_out}
+        share = self.train_queries.of(prepared.qrels(TRAIN))
+        qrels = {query: marks for query, marks in share.items() if query not in held_out}
         groups = Groups(qrels, queries, passages, self.negatives, run, self.group, self.seed)
         teacher = None
         if scores := context.inputs.get("scores"):
