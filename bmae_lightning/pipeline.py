@@ -6,21 +6,18 @@ killed run continues; the marker `done` is written last.
 
 import dataclasses
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.configuration import build, nearest
-from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import BM25, label_models
 from bmae_lightning.fingerprint import fingerprint
-from bmae_lightning.rank import launched, rank, say
+from bmae_lightning.rank import rank, say
 from bmae_lightning.snapshot import check_kept, check_step
 from bmae_lightning.stage.context import write_json
-from bmae_lightning.stage.worker import run_stage
+from bmae_lightning.stage.worker import distributed, run_here_or_in_child
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
@@ -90,13 +87,13 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     arms = [BASELINE_ARM, arm] if config["baseline"] and arm != BASELINE_ARM else [arm]
     nodes: dict[str, Node] = {}
 
-    def add(name: str, arm: str, inputs: dict[str, str | None], start: int | None = None, **options: Any) -> str:
+    def add(name: str, arm: str, inputs: dict[str, str | None], step: int | None = None, **options: Any) -> str:
         content = {key: value for key, value in stages[name].items() if key not in PLANNING_KEYS} | options
         hashes = {role: nodes[source].hash if source else None for role, source in inputs.items()}
-        hashes |= {} if start is None else {"pretrain_step": str(start)}
-        digest = fingerprint(content, hashes, extra.get(f"{name}@{arm}", extra.get(name)))
+        others = extra.get(f"{name}@{arm}", extra.get(name))
+        digest = fingerprint(content, hashes if step is None else hashes | {"step": str(step)}, others)
         directory = Path(config["output_dir"]) / "store" / f"{name}-{digest}"
-        node = Node(name, arm, content, inputs, digest, directory, start)
+        node = Node(name, arm, content, inputs, digest, directory, step)
         nodes.setdefault(node.key, node)
         return node.key
 
@@ -209,7 +206,7 @@ class Pipeline:
             say(f"{label}: done in {_duration(time.monotonic() - started)}")
 
     def _run(self, node: Node) -> None:
-        if rank() != 0 and not _distributed(node.config):
+        if rank() != 0 and not distributed(node.config):
             _wait_for(node.directory / "done")
             return
         manifest = node.directory / "manifest.json"
@@ -224,10 +221,7 @@ class Pipeline:
             write_json(manifest, self._manifest(node))
         else:
             _wait_for(manifest)
-        if _distributed(node.config) and not launched():
-            _run_in_child(manifest)
-        else:
-            run_stage(manifest)
+        run_here_or_in_child(manifest, node.config)
         if rank() == 0:
             write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
             shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
@@ -237,33 +231,8 @@ class Pipeline:
     def _manifest(self, node: Node) -> dict[str, Any]:
         inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}
         context = {"stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs}
-        context |= {"group": self.group, "output_dir": str(self.output_dir)}
+        context |= {"group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step}
         return {"fingerprint": node.hash, "context": context, "config": node.config}
-
-
-def _distributed(config: dict[str, Any]) -> bool:
-    trainer = config.get("trainer") or {}
-    one_device = trainer.get("devices", 1) in (1, "1") and trainer.get("num_nodes", 1) == 1
-    return bool(trainer) and (not one_device or trainer.get("strategy", "auto") != "auto")
-
-
-def _run_in_child(manifest: Path) -> None:
-    """Run a stage on several devices in a process of its own, handing SIGTERM on to it."""
-    child = subprocess.Popen([sys.executable, "-m", "bmae_lightning.stage.worker", str(manifest)])
-    previous = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.wait()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    if code == EXIT_RESUME:
-        raise Interrupted("")
-    if code == EXIT_BAD_INPUT:
-        raise BadInput("")
-    if code:
-        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
 
 
 def _wait_for(path: Path, every_seconds: float = 0.2) -> None:

@@ -109,8 +109,8 @@ def check_paper(results: Any) -> dict[str, dict[str, float]]:
     if not by_stage:
         return {FIRST_RUNG: _check_values(results, "paper_results")}
     for stage, values in results.items():
-        if stage not in JUDGED:
-            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, JUDGED)}")
+        if stage not in (*JUDGED, GLUE):
+            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, (*JUDGED, GLUE))}")
         if not isinstance(values, dict):
             raise ValueError(f"paper_results.{stage} must be values by measure, as {{RR@10: 0.3553}}, got {values!r}")
     return {stage: _check_values(values, f"paper_results.{stage}") for stage, values in results.items()}
@@ -145,8 +145,8 @@ def make_report(
     diagnoses: list[Diagnosis] = []
     arms, curves, samples, settings = [], [], [], {}
     judged: dict[str, Path] = {}
-    glue: dict[str, dict[str, Any]] = {}
     suites = read_tables(stages["suite"]) if "suite" in stages else []
+    glue: dict[str, dict[str, Any]] = {}
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     looks: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
@@ -185,12 +185,12 @@ def make_report(
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
-        if stage == GLUE:
-            glue[arm_name(stage, arm)] = results
         if stage == EXTERNAL:
             settings[key] = ", ".join(
                 f"{name} {value}" for name, value in results["model"].items() if value is not None
             )
+        if stage == GLUE:
+            glue[arm_name(stage, arm)] = results
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
             printed = (paper or {}).get(stage) if not arm or arm in published else None
@@ -211,7 +211,8 @@ def make_report(
         title, subtitle, arms, curves, samples, settings, [], diagnoses, split, significance or [],
         paired_tests(judged, split, significance or []),
         find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures and judged else [],
-        suites, scores=glue_scores(dict(sorted(glue.items())), printed, paper_source),
+        suites,
+        scores=glue_scores(dict(sorted(glue.items())), printed, paper_source),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 import bmae_lightning.stage.glue as stage
 from bmae_lightning.configuration import build
 from bmae_lightning.errors import BadInput
+from bmae_lightning.experiment import take_corpus_options
 from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.glue import Glue
 
@@ -28,7 +29,9 @@ def config(files, collection):
     overrides = ["encoder=tiny", "logger=none", f"glue.path={files}", "corpus=beir", f"corpus.path={collection}"]
     overrides += ["glue.length=32", "glue.epochs=3", "glue.lr=[1e-3,1e-5]", "encoder.dropout=0.1"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
+        config = OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
+    take_corpus_options(config)
+    return config
 
 
 def make(config, **changes):
