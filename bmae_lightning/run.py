@@ -103,6 +103,11 @@ class Run(Mapping):
         """Passage ids of a query in rank order."""
         return [self._names[code] for code in self._codes[self._span(query)].tolist()]
 
+    def entries(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
+        """All entries as numbers: of their query [T] and of their passage [T]; and the passage id of every number."""
+        queries_T = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self._offsets))
+        return queries_T, self._codes, self._names
+
     def cut(self, depth: int) -> Run:
         """The first `depth` ranks of every query."""
         keep_T = self._ranks() < depth
