@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a stage writes something that earlier readers would misunderstand."""
 
 EXECUTION_KEYS = frozenset(

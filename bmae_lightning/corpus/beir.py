@@ -3,12 +3,13 @@
 Everything is streamed; only `check` keeps the ids (about 100 bytes each, 0.9 GB for 8.8 million). It holds no equation.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
+from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.lines import BrokenLine, FirstProblem, as_object, as_text, plain_or_gzip, raw_lines
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.errors import BadInput
@@ -19,7 +20,7 @@ _USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 _INTEGER = re.compile(r"[+-]?\d+")
 
 
-class BeirCorpus:
+class BeirCorpus(Collection):
     """Reads a directory in BEIR layout.
 
     path: the directory. splits: the names of the qrels files to use, None for all that exist. title: "prepend" keeps
@@ -34,6 +35,13 @@ class BeirCorpus:
         self.path = Path(path).expanduser()
         self.title = title
         self._requested = None if splits is None else list(splits)
+
+    @property
+    def name(self) -> str:
+        return self.path.absolute().name
+
+    def options(self) -> dict[str, Any]:
+        return {"path": str(self.path.absolute()), "splits": self._requested, "title": self.title}
 
     def passages(self) -> Iterator[Passage]:
         """Yields the passages in file order; doc_id and position come from `metadata` where present."""
@@ -93,19 +101,6 @@ class BeirCorpus:
     def files(self) -> list[Path]:
         """The files this collection is read from: corpus, queries, and the qrels of `splits`."""
         return [self._file("corpus.jsonl"), self._file("queries.jsonl"), *(self._qrels(s) for s in self.splits())]
-
-    def digest(self) -> str:
-        """SHA-256 over the names and bytes of `files`; reads them all."""
-        total = hashlib.sha256()
-        for path in self.files():
-            with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.relative_to(self.path)} {content}\n".encode())
-        return total.hexdigest()
-
-    def identity(self) -> str:
-        """What a result depends on apart from the options: the content of the files."""
-        return self.digest()
 
     def _directory(self) -> Path:
         if not self.path.is_dir():

@@ -46,8 +46,8 @@ class Export(Stage):
 
 
 def _collection(directory: Path) -> dict[str, Any]:
-    """The record of the prepare stage, with a name: of the collection's directory, or of the packages it was taken from."""
+    """The record of the prepare stage; the built-in collection is named by the packages it was taken from."""
     options = read_json(directory / "manifest.json")["config"]["corpus"]
     record = read_json(directory / "corpus.json")
     taken = options.get("packages")
-    return record | {"name": f"built-in ({', '.join(taken)})" if taken else Path(record["path"]).name}
+    return record | ({"name": f"built-in ({', '.join(taken)})"} if taken else {})

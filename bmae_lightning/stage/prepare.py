@@ -7,6 +7,7 @@ import numpy as np
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin import BuiltinCorpus
+from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.mapped_array import save_array
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
@@ -16,18 +17,19 @@ from bmae_lightning.progress import track
 from bmae_lightning.rank import say
 from bmae_lightning.run import write_qrels
 from bmae_lightning.stage.context import Context, Stage, write_json
-from bmae_lightning.stage.prepared import NEIGHBOURS
+from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
 
 
 class Prepare(Stage):
-    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/ and corpus.json.
+    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json, and
+    answers.json where the collection has them.
 
     Args:
         corpus: where texts come from.
         tokenizer: where word pieces come from.
     """
 
-    def __init__(self, corpus: BeirCorpus | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer) -> None:
+    def __init__(self, corpus: Collection | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer) -> None:
         self.corpus, self.tokenizer = corpus, tokenizer
 
     def preflight(self, splits: list[str]) -> None:
@@ -75,21 +77,24 @@ class Prepare(Stage):
             for judgment in source.judgments(split):
                 qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
             write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+        answers = {split: dict(source.answers(split)) for split in splits}
+        if any(answers.values()):
+            write_json(directory / ANSWERS, answers)
         record = {
-            "path": str(source.path.absolute()), "title": source.title, "splits": splits,
+            "name": source.name, "collection": source.node(), "title": source.title, "splits": splits,
             "passages": counts.passages, "queries": counts.queries, "words": counts.words,
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
 
 
-def _check_queries(directory: Path, source: BeirCorpus) -> None:
+def _check_queries(directory: Path, source: Collection) -> None:
     """Refuse a query of which the tokenizer leaves nothing, which could find nothing."""
     queries = TokenStore(directory)
     empty = np.flatnonzero(queries.lengths == 0)
     if len(empty):
         more = f", and {len(empty) - 1:,} more queries" if len(empty) > 1 else ""
         raise BadInput(
-            f"{source.path}: the tokenizer leaves nothing of query {queries.external_ids[empty[0]]!r}{more}: remove it "
-            "from queries.jsonl and qrels/, or write out its text"
+            f"{source.name}: the tokenizer leaves nothing of query {queries.external_ids[empty[0]]!r}{more}: remove it "
+            "and its judgments, or write out its text"
         )

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.corpus.beir import BeirCorpus
+from bmae_lightning.configuration import build
+from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.mapped_array import MappedArray
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
@@ -12,7 +13,7 @@ from bmae_lightning.errors import BadInput
 from bmae_lightning.run import read_qrels
 from bmae_lightning.stage.context import read_json
 
-NEIGHBOURS = "neighbours.npy"
+NEIGHBOURS, ANSWERS = "neighbours.npy", "answers.json"
 
 
 class Prepared:
@@ -48,9 +49,9 @@ class Prepared:
         remedy = f"delete {self.directory} and run the prepare stage again"
         return MappedArray(self.directory / NEIGHBOURS, len(self.passages()), remedy)
 
-    def source(self) -> BeirCorpus:
-        """The texts."""
-        return BeirCorpus(self.record["path"], title=self.record["title"])
+    def source(self) -> Collection:
+        """The texts, read again from where the stage read them."""
+        return build(self.record["collection"], "corpus")
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """(id, text with its title) of every passage, in the order of the store."""
@@ -64,13 +65,18 @@ class Prepared:
         """
         if split not in self.splits:
             raise BadInput(
-                f"the corpus {self.record['path']} has no judgments for split {split!r} (qrels/{split}.tsv); "
+                f"the corpus {self.record['name']} has no judgments for split {split!r}; "
                 f"there is {', '.join(self.splits)}"
             )
         return read_qrels(self.qrels_path(split))
 
     def qrels_path(self, split: str) -> Path:
         return self.directory / "qrels" / f"{split}.trec"
+
+    def answers(self, split: str) -> dict[str, list[str]]:
+        """query id -> its accepted answers; empty where relevance is only judged."""
+        path = self.directory / ANSWERS
+        return read_json(path).get(split, {}) if path.is_file() else {}
 
     def query_texts(self, ids: set[str]) -> dict[str, str]:
         return {query.id: query.text for query in self.source().queries() if query.id in ids}

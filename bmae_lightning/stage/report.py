@@ -180,5 +180,5 @@ def _corpus(directory: Path, config: dict[str, Any]) -> str:
     if "packages" in config["corpus"]:
         source = "documentation of " + ", ".join(config["corpus"]["packages"])
     else:
-        source = str(config["corpus"].get("path"))
+        source = config["corpus"].get("path") or record["name"]
     return f"{source}: {record['passages']:,} passages, {record['queries']:,} queries"

@@ -147,7 +147,7 @@ def _neighbours(prepared: Prepared, part: str) -> MappedArray:
     rows = prepared.neighbours()
     if not (rows.array >= 0).any():
         raise BadInput(
-            f"{part} reads the stream 'neighbour', but no passage of {prepared.record['path']} has one: give passages of "
+            f"{part} reads the stream 'neighbour', but no passage of {prepared.record['name']} has one: give passages of "
             'one document a common "metadata": {"doc_id": …, "position": …} in corpus.jsonl, or decode halves of a passage '
             "instead (+experiment=master_released)"
         )

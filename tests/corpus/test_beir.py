@@ -74,13 +74,12 @@ def test_only_requested_splits_are_read(folder):
     assert [path.name for path in corpus.files()] == ["corpus.jsonl", "queries.jsonl", "test.tsv"]
 
 
-def test_digest_follows_content_and_splits(folder):
-    first = BeirCorpus(str(folder)).digest()
-    assert BeirCorpus(str(folder)).identity() == first
-    assert BeirCorpus(str(folder), splits=["test"]).digest() != first
+def test_identity_follows_content_and_splits(folder):
+    first = BeirCorpus(str(folder)).identity()
+    assert BeirCorpus(str(folder), splits=["test"]).identity() != first
     with open(folder / "qrels" / "test.tsv", "a") as file:
         file.write("q1\tp2\t0\n")
-    assert BeirCorpus(str(folder)).digest() != first
+    assert BeirCorpus(str(folder)).identity() != first
 
 
 def test_identical_repeated_judgments_are_harmless(folder):

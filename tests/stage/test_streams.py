@@ -314,7 +314,7 @@ def test_what_is_there_is_accepted():
 
 @pytest.fixture
 def prepared(tmp_path, passages):
-    (tmp_path / "corpus.json").write_text(json.dumps({"path": "the corpus"}))
+    (tmp_path / "corpus.json").write_text(json.dumps({"name": "the corpus"}))
     save_array(tmp_path / "neighbours.npy", np.array([1, 0, -1, -1, -1, -1]))
     return Prepared(tmp_path)
 

@@ -1,0 +1,74 @@
+"""What every collection offers to the prepare stage: passages, queries, judgments by split, answers where it has some.
+
+A format is one subclass and one YAML of the group `corpus`. It holds no equation.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
+
+
+class Collection(ABC):
+    """Passages to search, queries, and who judged what relevant to which; everything is streamed.
+
+    Attributes:
+        title: what becomes of titles, in the words of the subclass ("prepend" puts them in front of the text).
+
+    All methods raise BadInput, naming file and line where there is one, for anything wrong in the files.
+    """
+
+    title: str
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What tables and model cards call it: the name of a directory, or of a published collection."""
+
+    @abstractmethod
+    def passages(self) -> Iterator[Passage]:
+        """Yields all passages, always in the same order."""
+
+    @abstractmethod
+    def queries(self) -> Iterator[Query]:
+        """Yields the queries of all `splits`, every id once."""
+
+    @abstractmethod
+    def judgments(self, split: str) -> Iterator[Judgment]:
+        """Yields the judgments of one split."""
+
+    def answers(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yields (query id, its accepted answers) of one split; nothing where relevance is only judged."""
+        return iter(())
+
+    @abstractmethod
+    def splits(self) -> list[str]:
+        """Names of the judged (or answered) splits, told without reading their files."""
+
+    @abstractmethod
+    def check(self) -> Counts:
+        """Reads everything once and returns what there is; raises one BadInput for the first problem found."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """The files that it is read from."""
+
+    def identity(self) -> str:
+        """What a result depends on apart from the options: SHA-256 of the names and bytes of `files`."""
+        total = hashlib.sha256()
+        for path in self.files():
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            total.update(f"{path.name} {content}\n".encode())
+        return total.hexdigest()
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The arguments of the constructor that make it again, as JSON can hold them, paths absolute."""
+
+    def node(self) -> dict[str, Any]:
+        """The configuration that `build` makes this collection from again, wherever that is run."""
+        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
