@@ -1,6 +1,7 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from bmae_lightning.corpus.builtin import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.mapped_array import save_array
+from bmae_lightning.corpus.size_estimate import SizeEstimate, estimate, gigabytes
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.errors import BadInput
@@ -39,6 +41,8 @@ class Prepare(Stage):
         directory = context.directory
         for name in ("beir", "tokenizer", "passages", "queries", "qrels"):
             shutil.rmtree(directory / name, ignore_errors=True)
+        for left in directory.glob("*.partial-*"):  # of a process that was killed
+            shutil.rmtree(left)
         if isinstance(self.corpus, BuiltinCorpus):
             taken = self.corpus.write(directory / "beir")
             say(f"{context.stage}: built-in collection from " + ", ".join(f"{n} {v} ({p} pairs)" for n, v, p in taken))
@@ -53,14 +57,19 @@ class Prepare(Stage):
         )
         self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
-        order = DocumentOrder()
+        sizes = estimate(source.passages(), counts, tokenizer)
+        say(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
+        _check_space(directory, sizes)
+        order, kept = DocumentOrder(), directory / "shards"
         with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
+            once, again = tee(order.watch(source.passages()))  # read in step, so that the file is read once
             write_token_store(
                 directory / "passages",
-                (passage.content for passage in order.watch(source.passages())),
-                (passage.id for passage in source.passages()),
+                (passage.content for passage in once),
+                (passage.id for passage in again),
                 tokenizer,
                 progress=advance,
+                kept=kept,
             )
             write_token_store(
                 directory / "queries",
@@ -86,6 +95,20 @@ class Prepare(Stage):
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _free(directory: Path) -> int:
+    return shutil.disk_usage(directory).free
+
+
+def _check_space(directory: Path, sizes: SizeEstimate) -> None:
+    """Refuse to begin what the disk cannot hold; shards of an earlier attempt are counted once more, which is safe."""
+    if 2 * sizes.store > _free(directory):
+        raise BadInput(
+            f"disk full: {directory} has {gigabytes(_free(directory))} free, the token store of {sizes.passages:,} passages "
+            f"needs about {gigabytes(2 * sizes.store)} while it is made: free space or set output_dir=DIR"
+        )
 
 
 def _check_queries(directory: Path, source: Collection) -> None:
