@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.configuration import build, config_directory, nearest
+from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.errors import BadInput
 from bmae_lightning.pipeline import Pipeline, plan
 from bmae_lightning.rank import rank, say
@@ -13,6 +14,10 @@ from bmae_lightning.stage.context import write_json
 
 INSTANCES = ("view", "decoders")
 """Groups that are lists of named instances; each entry needs a `_target_`."""
+USUAL_WIDTH = 768
+"""Dimensions of a checkpoint that is not opened for an estimate."""
+CORPUS_OPTIONS = ("check", "expected", "evaluated")
+"""What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
 def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
@@ -29,7 +34,11 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
+    asked = _take_corpus_options(config)
     corpus = build(config["corpus"], "corpus")
+    if asked["check"]:
+        look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
+        return
     nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _files(config))
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     output_dir = Path(config["output_dir"])
@@ -47,6 +56,22 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             show(nodes["report"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def _take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove them from the corpus and from its copies in stages; return them."""
+    asked = {name: config["corpus"].get(name) for name in CORPUS_OPTIONS}
+    for node in (config, *config.values()):
+        if isinstance(node, dict) and isinstance(node.get("corpus"), dict):
+            node["corpus"] = {name: value for name, value in node["corpus"].items() if name not in CORPUS_OPTIONS}
+    return asked
+
+
+def _vector_bytes(config: dict[str, Any]) -> int:
+    """About what one passage takes in the index, told without opening a checkpoint."""
+    representation = config["representation"]
+    dense = representation.get("dense", config["encoder"].get("width", USUAL_WIDTH))
+    return 4 * dense + 6 * representation.get("lexical", 0)
 
 
 def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:

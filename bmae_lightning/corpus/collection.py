@@ -9,24 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
+from bmae_lightning.corpus.rules import Rules
 
 
 class Collection(ABC):
     """Passages to search, queries, and who judged what relevant to which; everything is streamed.
 
     Attributes:
-        title: what becomes of titles, in the words of the subclass ("prepend" puts them in front of the text).
+        rules: what becomes of titles and of faults that published collections have.
 
     All methods raise BadInput, naming file and line where there is one, for anything wrong in the files.
     """
 
-    title: str
+    rules: Rules
 
     @property
     @abstractmethod
     def name(self) -> str:
         """What tables and model cards call it: the name of a directory, or of a published collection."""
+
+    @property
+    def title(self) -> str:
+        """What becomes of titles."""
+        return self.rules.title
 
     @abstractmethod
     def passages(self) -> Iterator[Passage]:
@@ -49,8 +56,16 @@ class Collection(ABC):
         """Names of the judged (or answered) splits, told without reading their files."""
 
     @abstractmethod
+    def inspect(self, check: Check) -> Counts:
+        """Shows every stream to `check`, passages first, and returns what there is."""
+
     def check(self) -> Counts:
         """Reads everything once and returns what there is; raises one BadInput for the first problem found."""
+        return self.inspect(Check(self.rules.tolerate))
+
+    def published(self) -> dict[str, Any]:
+        """What it should hold where that is known, as the option `expected` of its YAML: passages, splits."""
+        return {}
 
     @abstractmethod
     def files(self) -> list[Path]:
@@ -59,7 +74,7 @@ class Collection(ABC):
     def identity(self) -> str:
         """What a result depends on apart from the options: SHA-256 of the names and bytes of `files`."""
         total = hashlib.sha256()
-        for path in self.files():
+        for path in dict.fromkeys(self.files()):
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             total.update(f"{path.name} {content}\n".encode())

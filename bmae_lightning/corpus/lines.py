@@ -15,9 +15,9 @@ from bmae_lightning.errors import BadInput
 class BrokenLine(BadInput):
     """A problem of one line; `kind` is the same for problems that have the same remedy, so that they can be counted."""
 
-    def __init__(self, path: Path, line: int, kind: str, message: str):
-        super().__init__(f"{path}:{line}: {message}")
-        self.kind = kind
+    def __init__(self, source: Path | str, line: int, kind: str, message: str):
+        super().__init__(f"{source}:{line}: {message}")
+        self.line, self.kind = line, kind
 
 
 def plain_or_gzip(path: Path) -> Path | None:
@@ -85,23 +85,23 @@ def as_object(path: Path, number: int, line: bytes) -> dict:
     return record
 
 
-class FirstProblem:
-    """Keeps the first broken line of a stream and counts the later ones of its kind, so that one error tells all."""
+class Problems:
+    """The broken lines of one file: the first of every kind, and how many more there are of it."""
 
-    def __init__(self):
-        self.first: BrokenLine | None = None
-        self.more = 0
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[BrokenLine, int]] = {}
+
+    def __iter__(self) -> Iterator[tuple[BrokenLine, int]]:
+        """(first, number of further ones) of every kind, in the order of the file."""
+        return iter(sorted(self._kinds.values(), key=lambda item: item[0].line))
 
     def add(self, problem: BrokenLine) -> None:
         """Notes a problem."""
-        if self.first is None:
-            self.first = problem
-        elif problem.kind == self.first.kind:
-            self.more += 1
+        first, more = self._kinds.get(problem.kind, (problem, -1))
+        self._kinds[problem.kind] = first, more + 1
 
     def raise_if_any(self) -> None:
-        """Raises BadInput with the first problem and the number of later ones of the same kind."""
-        if self.first is None:
-            return
-        more = f" ({self.more} more such {'line' if self.more == 1 else 'lines'} in this file.)" if self.more else ""
-        raise BadInput(f"{self.first}{more}")
+        """Raises BadInput with the first problem of the file and the number of later ones of its kind."""
+        for first, more in self:
+            lines = "line" if more == 1 else "lines"
+            raise BadInput(f"{first} ({more} more such {lines} in this file.)" if more else str(first))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bmae_lightning.corpus.lines import BrokenLine, FirstProblem
+from bmae_lightning.corpus.lines import BrokenLine, Problems
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.errors import BadInput
 from bmae_lightning.generate.record import Generated, parse
@@ -62,7 +62,7 @@ class TextFile:
         """Where the line of each passage starts, -1 for none."""
         self.check()
         start_N = np.full(len(passages), -1, dtype=np.int64)
-        problems, start = FirstProblem(), 0
+        problems, start = Problems(), 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 here, start = start, start + len(line)

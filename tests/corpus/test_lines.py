@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from bmae_lightning.corpus.lines import FirstProblem, as_object, as_text, plain_or_gzip, raw_lines
+from bmae_lightning.corpus.lines import Problems, as_object, as_text, plain_or_gzip, raw_lines
 from bmae_lightning.errors import BadInput
 
 
@@ -71,7 +71,7 @@ def test_a_whole_surrogate_pair_is_text(tmp_path):
 
 
 def test_first_problem_counts_its_own_kind(tmp_path):
-    problems = FirstProblem()
+    problems = Problems()
     problems.raise_if_any()
     for number, line in enumerate([b"{", b"\xff", b"}", b"["], start=1):
         try:

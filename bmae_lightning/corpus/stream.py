@@ -1,0 +1,49 @@
+"""Records in order, each with the place that it comes from, so that every problem is named and none hides another.
+
+It knows rows and records, nothing of formats, and holds no equation.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bmae_lightning.corpus.lines import BrokenLine, Problems, raw_lines
+
+Record = TypeVar("Record")
+
+
+class Stream(Generic[Record]):
+    """May be read again and again.
+
+    source: what messages call it, a file or a part of a published collection. rows: opens it and yields (number from 1,
+    row). parse: makes the record of (source, number, row), or raises BrokenLine.
+    """
+
+    def __init__(
+        self,
+        source: Path | str,
+        rows: Callable[[], Iterable[tuple[int, Any]]],
+        parse: Callable[[Path | str, int, Any], Record],
+    ) -> None:
+        self.source, self.rows, self.parse = source, rows, parse
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yields the records; the first broken row is raised."""
+        for number, row in self.rows():
+            yield self.parse(self.source, number, row)
+
+    def located(self, problems: Problems) -> Iterator[tuple[int, Record]]:
+        """Yields (number, record) of the sound rows and notes the broken ones."""
+        for number, row in self.rows():
+            try:
+                record = self.parse(self.source, number, row)
+            except BrokenLine as problem:
+                problems.add(problem)
+            else:
+                yield number, record
+
+
+def lines_of(path: Path, parse: Callable[[Path, int, bytes], Record]) -> Stream[Record]:
+    """The records of a plain or gzip file with one a line."""
+    return Stream(path, partial(raw_lines, path), parse)
