@@ -9,17 +9,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.columns import columns
-from bmae_lightning.corpus.dpr_questions import Question, QuestionFile
-from bmae_lightning.corpus.id_set import IdSet
-from bmae_lightning.corpus.lines import BrokenLine, FirstProblem, as_text, plain_or_gzip, raw_lines
+from bmae_lightning.corpus.dpr_questions import Asked, Question, has_passages, questions_of
+from bmae_lightning.corpus.lines import BrokenLine, Problems, as_text, plain_or_gzip, raw_lines
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
+from bmae_lightning.corpus.rules import Rules, make_query
+from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.errors import BadInput
 
 PASSAGES = "psgs_w100.tsv"
 HEADER = ["id", "text", "title"]
-TITLE_CHOICES = ("prepend", "drop")
 SPLITS = ("train", "dev", "test")
 COMPARED = 200
 """Positives whose texts are compared with those of the passages, to notice ids that are shifted by one."""
@@ -36,19 +37,18 @@ class DprCorpus(Collection):
     called <split>-<number>, counted from 1 in its file; those of a bi-encoder file without a positive are left out.
 
     path: the directory.  questions: the part of the file names that says which: nq, trivia, …  splits: None for all that
-    have a file.  title: "prepend" or "drop", as in BEIR.  ascii_apostrophes: write ' for the typographic apostrophe in
-    questions, as DPR and MASTER do.
+    have a file.  title, tolerate: as in `Rules`.  ascii_apostrophes: write ' for the typographic apostrophe in questions,
+    as DPR and MASTER do.
     """
 
     def __init__(
         self, path: str, questions: str = "nq", splits: list[str] | None = None, title: str = "prepend",
-        ascii_apostrophes: bool = True,
+        tolerate: list[str] | None = None, ascii_apostrophes: bool = True,
     ):  # fmt: skip
-        if title not in TITLE_CHOICES:
-            raise ValueError(f"title={title!r} is not known; use one of {', '.join(TITLE_CHOICES)}.")
         if splits is not None and (not splits or not set(splits) <= set(SPLITS)):
             raise ValueError(f"splits={list(splits)} must be some of {', '.join(SPLITS)}, or null for all.")
-        self.path, self.questions, self.title = Path(path).expanduser(), questions, title
+        self.rules = Rules(title, tuple(tolerate or ()))
+        self.path, self.questions = Path(path).expanduser(), questions
         self.ascii_apostrophes = ascii_apostrophes
         self._requested = None if splits is None else list(splits)
         self._read: dict[str, list[Question]] = {}
@@ -60,7 +60,7 @@ class DprCorpus(Collection):
     def options(self) -> dict[str, Any]:
         return {
             "path": str(self.path.absolute()), "questions": self.questions, "splits": self._requested,
-            "title": self.title, "ascii_apostrophes": self.ascii_apostrophes,
+            "title": self.title, "tolerate": list(self.rules.tolerate), "ascii_apostrophes": self.ascii_apostrophes,
         }  # fmt: skip
 
     def splits(self) -> list[str]:
@@ -73,13 +73,11 @@ class DprCorpus(Collection):
         return self._requested or found
 
     def files(self) -> list[Path]:
-        return [self._passages_file(), *(self._file(split).path for split in self.splits())]
+        return [self._passages_file(), *map(self._file, self.splits())]
 
     def passages(self) -> Iterator[Passage]:
         """Yields the passages in file order; those of one article (by title) are neighbours."""
-        path = self._passages_file()
-        for number, line in _below_header(path):
-            yield self._passage(path, number, line)
+        return iter(self._passages())
 
     def queries(self) -> Iterator[Query]:
         for split in self.splits():
@@ -97,91 +95,83 @@ class DprCorpus(Collection):
             yield question.id, question.answers
 
     def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yields (question id, ids of its hard negatives in the order of the file); nothing without a bi-encoder file."""
-        if self._file(split).has_passages:
-            for asked in self._file(split):
+        """Yields the hard negatives of a bi-encoder file, in its order."""
+        if has_passages(self._file(split)):
+            for asked in self._asked(split):
                 yield asked.question.id, asked.negatives
 
-    def check(self) -> Counts:
-        ids, words = self._check_passages()
-        queries, judgments = 0, {}
+    def inspect(self, check: Check) -> Counts:
+        self._inspect_passages(check)
+        queries = 0
         for split in self.splits():
-            questions = self._read[split] = self._check_questions(self._file(split), ids)
-            queries += len(questions)
-            judgments[split] = sum(len(question.positives) for question in questions)
-            words += sum(len(question.text.split()) for question in questions)
-        return Counts(len(ids), queries, judgments, words)
+            queries += self._inspect_questions(split, check)
+        return check.counts(queries)
 
-    def _check_passages(self) -> tuple[IdSet, int]:
-        path, ids, words, problems = self._passages_file(), IdSet(), 0, FirstProblem()
-        positives, same = self._first_positives(), 0
-        for number, line in _below_header(path):
-            try:
-                passage = self._passage(path, number, line)
-                if not ids.add(passage.id):
-                    message = f"id {passage.id!r} was used before in this file; ids must be unique, remove one."
-                    raise BrokenLine(path, number, "duplicate", message)
-            except BrokenLine as problem:
-                problems.add(problem)
-                continue
-            words += len(passage.text.split()) + len(passage.title.split())
-            if wanted := positives.get(passage.id):
-                same += len(wanted & set(passage.text.split())) >= ALIKE * len(wanted)
-        problems.raise_if_any()
-        if not len(ids):
-            raise BadInput(f"{path} has no passage; it needs lines of {', '.join(HEADER)} below its header.")
-        if same < len(positives) / 2:
+    def _inspect_passages(self, check: Check) -> None:
+        stream, alike = self._passages(), 0
+        first = islice(self._asked("train"), COMPARED) if "train" in self.splits() else ()
+        words = {asked.question.positives[0]: set(asked.text.split()) for asked in first}
+
+        def compared(path: Path, number: int, line: bytes) -> Passage:
+            nonlocal alike
+            passage = stream.parse(path, number, line)
+            if wanted := words.get(passage.id):
+                alike += len(wanted & set(passage.text.split())) >= ALIKE * len(wanted)
+            return passage
+
+        check.passages(Stream(stream.source, stream.rows, compared))
+        if alike < len(words) / 2:
             raise BadInput(
-                f"{path}: {len(positives) - same} of {len(positives)} positive passages looked at have another text than "
-                f"in {self._file('train').path.name}: the files do not belong together, or one of them counts passages "
-                "from 0 and the other from 1."
+                f"{stream.source}: {len(words) - alike} of {len(words)} positive passages looked at have another text than "
+                f"in {self._file('train').name}: the files do not belong together, or one of them counts passages from 0 "
+                "and the other from 1."
             )
-        return ids, words
 
-    def _first_positives(self) -> dict[str, set[str]]:
-        """Passage id -> words of its text, of some positives as the training file has them."""
-        if "train" not in self.splits():
-            return {}
-        return {asked.question.positives[0]: set(asked.text.split()) for asked in islice(self._file("train"), COMPARED)}
+    def _inspect_questions(self, split: str, check: Check) -> int:
+        """Reads a file of questions once; returns how many there are."""
+        path, problems, read = self._file(split), Problems(), []
+        for line, asked in self._asked(split).located(problems):
+            read.append((line, asked.question))
+            for id in asked.negatives:
+                if not check.has_passage(id):
+                    message = f"the hard negative {id!r} is not in {PASSAGES}; use the files of one release."
+                    problems.add(BrokenLine(path, line, "unknown hard negative", message))
+        check.settle(problems)
+        self._read[split] = [question for _, question in read]
+        known = check.queries(Stream(path, lambda: read, lambda path, line, q: make_query(path, line, q.id, q.text)))
+        if has_passages(path):
+            judged = [(line, Judgment(q.id, passage, 1)) for line, q in read for passage in q.positives]
+            check.judgments(split, Stream(path, lambda: judged, lambda path, line, judgment: judgment), known)
+        else:
+            check.answered(split, known)
+        return len(read)
 
-    def _check_questions(self, file: QuestionFile, known: IdSet) -> list[Question]:
-        questions, problems = [], FirstProblem()
-        for asked in file:
-            questions.append(asked.question)
-            for id in (*asked.question.positives, *asked.negatives):
-                if id not in known:
-                    message = f"passage {id!r} is not in {PASSAGES}; use the files of one release."
-                    problems.add(BrokenLine(file.path, asked.line, "unknown passage", message))
-        problems.raise_if_any()
-        if not questions:
-            raise BadInput(f"{file.path} has no question{' with a positive' * file.has_passages}; {_DOWNLOAD}.")
-        return questions
+    def _passages(self) -> Stream[Passage]:
+        path = self._passages_file()
+        return Stream(path, lambda: _below_header(path), self._passage)
 
     def _passage(self, path: Path, number: int, line: bytes) -> Passage:
         id, text, title = columns(path, number, line, HEADER)
-        if id.split() != [id]:
-            message = f"the id {id!r} is empty or holds white space, which run files cannot hold; rename it."
-            raise BrokenLine(path, number, "id", message)
-        if not text.strip():
-            raise BrokenLine(path, number, "empty", f"passage {id!r} has no text: remove the line or add the text.")
-        title = title.strip()
-        return Passage(id, title if self.title == "prepend" else "", text.strip(), title or None, None)
+        return self.rules.passage(path, number, id, title, text, title.strip() or None)
+
+    def _asked(self, split: str) -> Stream[Asked]:
+        return questions_of(self._file(split), split, self.ascii_apostrophes)
 
     def _questions(self, split: str) -> list[Question]:
         """The questions of a split, kept from then on: about 500 bytes each, whatever the size of the file."""
         if split not in self._read:
-            self._read[split] = [asked.question for asked in self._file(split)]
+            self._read[split] = [asked.question for asked in self._asked(split)]
         return self._read[split]
 
     def _found(self, split: str) -> Path | None:
         paths = (plain_or_gzip(self.path / name) for name in _names(self.questions, split))
         return next((path for path in paths if path), None)
 
-    def _file(self, split: str) -> QuestionFile:
+    def _file(self, split: str) -> Path:
         path = self._found(split)
         if path is None:
             raise BadInput(f"{self.path} has no {' or '.join(_names(self.questions, split))}; {_DOWNLOAD}.")
-        return QuestionFile(path, split, self.ascii_apostrophes)
+        return path
 
     def _passages_file(self) -> Path:
         path = plain_or_gzip(self.path / PASSAGES)
@@ -197,6 +187,7 @@ _DOWNLOAD = (
 
 
 def _names(questions: str, split: str) -> list[str]:
+    """The files in which the questions of a split may stand."""
     tables = [f"{questions}-{split}.qa.csv"] if split != "train" else []
     return tables + ([f"biencoder-{questions}-{split}.json"] if split != "test" else [])
 

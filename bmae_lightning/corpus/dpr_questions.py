@@ -5,15 +5,18 @@ The JSON, of several gigabytes, is streamed. It holds no equation.
 
 import ast
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.columns import columns
 from bmae_lightning.corpus.json_array import objects
 from bmae_lightning.corpus.lines import BrokenLine, raw_lines
+from bmae_lightning.corpus.stream import Stream
 
 PASSAGE_ID = ("passage_id", "psg_id")
 """The two spellings of the published files."""
+APOSTROPHE = "\u2019"
 
 
 class Question(NamedTuple):
@@ -26,70 +29,83 @@ class Question(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A question as its file has it: the line it begins on, the text of its first positive, ids of hard negatives."""
+    """A question as its file has it, with the text of its first positive and the ids of its hard negatives."""
 
-    line: int
     question: Question
     text: str
     negatives: tuple[str, ...]
 
 
-class QuestionFile:
-    """path: the file.  split: what ids begin with.  ascii_apostrophes: write ' for the typographic one in questions."""
+def has_passages(path: Path) -> bool:
+    """Whether a file names passages beside its questions."""
+    return ".json" in path.name
 
-    def __init__(self, path: Path, split: str, ascii_apostrophes: bool) -> None:
-        self.path, self.split, self.ascii_apostrophes = path, split, ascii_apostrophes
-        self.has_passages = ".json" in path.name
 
-    def __iter__(self) -> Iterator[Asked]:
-        """Yields the questions; of those with passages only the ones that have a positive. Raises BadInput."""
-        return self._records() if self.has_passages else self._rows()
+def questions_of(path: Path, split: str, ascii_apostrophes: bool) -> Stream[Asked]:
+    """The questions of a file, called <split>-<number>; where there are passages, those that have a positive.
 
-    def _rows(self) -> Iterator[Asked]:
-        for number, line in raw_lines(self.path):
-            text, literal = columns(self.path, number, line, ["question", "list of answers"])
-            try:
-                answers = ast.literal_eval(literal)
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                message = (
-                    f"the answers {literal[:60]!r} are no list of strings; write them as ['Paris', \"St. John's\"]."
-                )
-                raise BrokenLine(self.path, number, "answers", message) from None
-            yield Asked(number, self._question(number, number, text, answers, ()), "", ())
+    ascii_apostrophes: write ' for the typographic apostrophe in questions.
+    """
+    rows, parse = (_records, _asked_of_record) if has_passages(path) else (_lines, _asked_of_line)
+    return Stream(path, partial(rows, path), partial(parse, split=split, ascii_apostrophes=ascii_apostrophes))
 
-    def _records(self) -> Iterator[Asked]:
-        for number, (line, record) in enumerate(objects(self.path), start=1):
-            positives = self._ids(line, record, "positive_ctxs")
-            if positives:
-                question = self._question(line, number, record.get("question"), record.get("answers"), positives)
-                text = str(record["positive_ctxs"][0].get("text"))
-                yield Asked(line, question, text, self._ids(line, record, "hard_negative_ctxs"))
 
-    def _question(self, line: int, number: int, text: Any, answers: Any, positives: tuple[str, ...]) -> Question:
-        if not _is_text(text):
-            raise BrokenLine(self.path, line, "empty", "the question has no text; remove it or add the text.")
-        if not answers or not isinstance(answers, list | tuple) or not all(map(_is_text, answers)):
-            what = f"the answers {str(answers)[:60]!r}, no list of texts" if answers else "no answers"
-            message = f"the question has {what}: nothing could be measured or mined; add its answers or remove it."
-            raise BrokenLine(self.path, line, "answers", message)
-        text = text.replace("\u2019", "'") if self.ascii_apostrophes else text
-        return Question(f"{self.split}-{number}", text.strip(), tuple(answers), positives)
+def _lines(path: Path) -> Iterator[tuple[int, tuple[int, bytes]]]:
+    return ((number, (number, line)) for number, line in raw_lines(path))
 
-    def _ids(self, line: int, record: dict, part: str) -> tuple[str, ...]:
-        contexts = record.get(part)
-        if not isinstance(contexts, list):
-            message = f"the question has no list {part!r}; give the file as DPR published it."
-            raise BrokenLine(self.path, line, "passages", message)
-        found: dict[str, None] = {}
-        for context in contexts:
-            names = [name for name in PASSAGE_ID if name in context] if isinstance(context, dict) else []
-            if not names or type(context[names[0]]) not in (str, int):
-                message = (
-                    f"a passage of {part} has no {' or '.join(PASSAGE_ID)}; add the id of its line in psgs_w100.tsv."
-                )
-                raise BrokenLine(self.path, line, "passages", message)
-            found[str(context[names[0]])] = None
-        return tuple(found)
+
+def _records(path: Path) -> Iterator[tuple[int, tuple[int, dict]]]:
+    """Those without a positive are left out, but counted: DPR trains with the others."""
+    for number, (line, record) in enumerate(objects(path), start=1):
+        if record.get("positive_ctxs") != []:
+            yield line, (number, record)
+
+
+def _asked_of_line(path: Path, line: int, row: tuple[int, bytes], split: str, ascii_apostrophes: bool) -> Asked:
+    number, content = row
+    text, literal = columns(path, line, content, ["question", "list of answers"])
+    try:
+        answers = ast.literal_eval(literal)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        message = f"the answers {literal[:60]!r} are no list of strings; write them as ['Paris', \"St. John's\"]."
+        raise BrokenLine(path, line, "answers", message) from None
+    return Asked(_question(path, line, f"{split}-{number}", text, answers, (), ascii_apostrophes), "", ())
+
+
+def _asked_of_record(path: Path, line: int, row: tuple[int, dict], split: str, ascii_apostrophes: bool) -> Asked:
+    number, record = row
+    positives, negatives = (_ids(path, line, record, part) for part in ("positive_ctxs", "hard_negative_ctxs"))
+    asked = record.get("question"), record.get("answers")
+    question = _question(path, line, f"{split}-{number}", *asked, positives, ascii_apostrophes)
+    return Asked(question, str(record["positive_ctxs"][0].get("text")), negatives)
+
+
+def _question(
+    path: Path, line: int, id: str, text: Any, answers: Any, positives: tuple[str, ...], ascii_apostrophes: bool
+) -> Question:
+    if not _is_text(text):
+        raise BrokenLine(path, line, "empty", "the question has no text; remove it or add the text.")
+    if not answers or not isinstance(answers, list | tuple) or not all(map(_is_text, answers)):
+        what = f"the answers {str(answers)[:60]!r}, no list of texts" if answers else "no answers"
+        message = f"the question has {what}: nothing could be measured or mined; add its answers or remove it."
+        raise BrokenLine(path, line, "answers", message)
+    text = text.replace(APOSTROPHE, "'") if ascii_apostrophes else text
+    return Question(id, text.strip(), tuple(answers), positives)
+
+
+def _ids(path: Path, line: int, record: dict, part: str) -> tuple[str, ...]:
+    contexts = record.get(part)
+    if not isinstance(contexts, list):
+        message = f"the question has no list {part!r}; give the file as DPR published it."
+        raise BrokenLine(path, line, "passages", message)
+    found: dict[str, None] = {}
+    for context in contexts:
+        names = [name for name in PASSAGE_ID if name in context] if isinstance(context, dict) else []
+        if not names or type(context[names[0]]) not in (str, int):
+            message = f"a passage of {part} has no {' or '.join(PASSAGE_ID)}; add the id of its line in psgs_w100.tsv."
+            raise BrokenLine(path, line, "passages", message)
+        found[str(context[names[0]])] = None
+    return tuple(found)
 
 
 def _is_text(found: Any) -> bool:
