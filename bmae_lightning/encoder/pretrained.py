@@ -75,6 +75,7 @@ def load_masked_lm(
 ) -> tuple["BertForMaskedLM", list[str]]:
     """Load BertForMaskedLM from `directory` in float32; returns the names of parameters that were not in the checkpoint."""
     import torch
+    from safetensors import SafetensorError
     from transformers import BertForMaskedLM
     from transformers.utils import logging
 
@@ -93,7 +94,7 @@ def load_masked_lm(
         model, loading = BertForMaskedLM.from_pretrained(
             directory, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa", **changes
         )
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
         raise BadInput(
             f"{label}: the weights in {directory} are of another architecture than its config.json, or cannot be read "
             f"({str(error).strip().splitlines()[0]})"

@@ -12,7 +12,7 @@ def load_tokenizer(directory: Path | str) -> Any:
     """The transformers tokenizer in `directory`.
 
     Raises:
-        BadInput: there is none, or it is no fast tokenizer.
+        BadInput: there is none, it has no vocabulary, or it is no fast tokenizer.
     """
     from transformers import AutoTokenizer
     from transformers.utils import logging
@@ -24,6 +24,8 @@ def load_tokenizer(directory: Path | str) -> Any:
         raise BadInput(f"{directory}: no tokenizer can be loaded from it ({str(error).splitlines()[0]})") from error
     if not tokenizer.is_fast:
         raise BadInput(f"{directory}: needs a fast tokenizer (tokenizer.json)")
+    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # what a directory with config.json alone gives
+        raise BadInput(f"{directory}: the tokenizer has no vocabulary: add tokenizer.json or vocab.txt")
     return tokenizer
 
 

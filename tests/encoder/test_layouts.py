@@ -166,3 +166,14 @@ def test_a_directory_without_weights_or_with_half_of_them_is_one_clear_line(tmp_
     (directory / "model.safetensors").unlink()
     with pytest.raises(BadInput, match="cannot be read"):
         load(directory)
+
+
+def test_damaged_weights_and_a_missing_vocabulary_are_one_clear_line(tmp_path):
+    directory = write(tmp_path / "damaged", tensors("bert."))
+    (directory / "model.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(BadInput, match="cannot be read"):
+        load(directory)
+    directory = write(tmp_path / "wordless", tensors("bert."))
+    (directory / "vocab.txt").unlink()
+    with pytest.raises(BadInput, match="no vocabulary"):
+        load_tokenizer(directory)
