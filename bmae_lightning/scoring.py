@@ -4,17 +4,17 @@ A finished shard is a file and is kept, so that a killed stage continues; a scor
 Shapes: P pairs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from bmae_lightning.batch import pad_pairs
-from bmae_lightning.corpus.mapped_array import MappedArray, save_array
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.cross_encoder import CrossEncoder
 from bmae_lightning.errors import BadInput
+from bmae_lightning.shards import ArrayShards
 from bmae_lightning.vocabulary import Vocabulary
 
 
@@ -70,8 +70,8 @@ class PairScorer:
         return scores_P
 
 
-class PairShards:
-    """Shard n holds pairs n·size .. (n+1)·size - 1; its scores are a .npy file, complete or not there.
+class PairShards(ArrayShards):
+    """Scores of pairs in shards.
 
     Args:
         directory: where the files lie.
@@ -80,35 +80,9 @@ class PairShards:
     """
 
     def __init__(self, directory: Path, pairs_P2: np.ndarray, size: int) -> None:
-        self.directory, self.pairs_P2, self.size = directory, pairs_P2, size
-        self.count = -(-len(pairs_P2) // size)
-
-    def path(self, number: int) -> Path:
-        return self.directory / f"shard-{number:06d}.npy"
-
-    def rows(self, number: int) -> range:
-        """The pairs of a shard, by number."""
-        return range(number * self.size, min((number + 1) * self.size, len(self.pairs_P2)))
+        super().__init__(directory, len(pairs_P2), size)
+        self.pairs_P2 = pairs_P2
 
     def pairs(self, number: int) -> np.ndarray:
         """The pairs of a shard [at most size, 2]."""
         return self.pairs_P2[number * self.size : (number + 1) * self.size]
-
-    def missing(self, rank: int = 0, world: int = 1) -> list[int]:
-        """Unfinished shards of one of `world` processes: every world-th shard, whatever is finished already."""
-        return [number for number in range(rank, self.count, world) if not self.path(number).is_file()]
-
-    def write(self, number: int, scores: np.ndarray) -> None:
-        """Write a whole shard; the file appears when it is whole."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        save_array(self.path(number), scores)
-
-    def read(self) -> Iterator[np.ndarray]:
-        """The scores of all shards in order.
-
-        Raises:
-            BadInput: a shard file that is damaged.
-        """
-        for number in range(self.count):
-            remedy = "delete the file and run the same command again"
-            yield MappedArray(self.path(number), len(self.rows(number)), remedy).array

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.run import read_run
 from bmae_lightning.stage.search import check_index
 
@@ -63,12 +60,11 @@ def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
 
 
 def test_an_index_for_dense_vectors_is_refused():
-    mixed, dense = HybridRepresentation("cls", 8, 12), PooledRepresentation()
-    check_index(ExactIndex("auto"), SimpleNamespace(representation=mixed))
+    check_index(ExactIndex("auto"), 12)
     for index in (FaissIndex("Flat"), ExactIndex("faiss")):
         with pytest.raises(BadInput, match="faiss searches dense vectors only.*index=exact"):
-            check_index(index, SimpleNamespace(representation=mixed))
-        check_index(index, SimpleNamespace(representation=dense))
+            check_index(index, 12)
+        check_index(index, 0)
 
 
 def test_a_query_of_which_nothing_is_left(cli, tmp_path, collection):

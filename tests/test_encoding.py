@@ -1,5 +1,9 @@
 """Vectors of a store: independent of batching and padding (finetuning property 26), resumable by shard, in row order."""
 
+import os
+from itertools import count
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -58,25 +62,35 @@ def test_f26_batches_and_padding_change_nothing(model, store, batch_tokens):
     assert np.allclose(encoding.encode(model, store, chosen, 20, 64, "cpu", done.append), vectors[chosen], atol=1e-6)
 
 
-def test_an_interrupted_encoding_keeps_its_whole_shards(model, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding, "SHARD", 10)
-    path = tmp_path / "vectors.npy"
-    whole = encoding.encode_to_file(model, store, 20, 256, "cpu", tmp_path / "whole.npy", lambda n: None)
+def interrupted(after):
+    """Ends an encoding, as a kill does, once it has done more than so many passages."""
     calls = []
 
-    def stop_in_the_third(n):
+    def advance(n):
         calls.append(n)
-        if sum(calls) > 20:
+        if sum(calls) > after:
             raise KeyboardInterrupt
 
+    return advance
+
+
+def test_an_interrupted_encoding_keeps_its_whole_shards(model, store, tmp_path):
+    def encode(name, advance=lambda n: None):
+        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance, shard=10).dense
+
+    whole = encode("whole.npy")
     with pytest.raises(KeyboardInterrupt):
-        encoding.encode_to_file(model, store, 20, 256, "cpu", path, stop_in_the_third)
-    assert not path.exists()
+        encode("vectors.npy", interrupted(20))
+    assert not (tmp_path / "vectors.npy").exists()
     done = []
-    vectors = encoding.encode_to_file(model, store, 20, 256, "cpu", path, done.append)
+    vectors = encode("vectors.npy", done.append)
     assert done[0] == 20
     assert sum(done) == 25
     assert np.array_equal(vectors, whole)
+    assert not (tmp_path / "vectors.shards").exists()
+    again = []
+    assert np.array_equal(encode("vectors.npy", again.append), whole)
+    assert again == [25], "nothing is encoded twice"
 
 
 def test_the_head_is_neither_used_nor_trained(model):
@@ -89,11 +103,10 @@ def test_the_head_is_neither_used_nor_trained(model):
 
 
 @pytest.mark.parametrize("dense", [6, 0])
-def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense, monkeypatch):
-    monkeypatch.setattr(encoding, "SHARD", 10)
+def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense):
     model = build(HybridRepresentation("cls", dense, 9))
     done = []
-    found = encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append)
+    found = encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append, shard=10)
     assert sum(done) == 25
     assert sorted(path.name for path in tmp_path.glob("*.npy*")) == [
         "passages.indices.npy", "passages.npy", "passages.values.npy",
@@ -108,35 +121,45 @@ def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense, monkeypat
     assert np.allclose(full_NV, expected.lexical.full(), atol=1e-5)
 
 
-def test_an_interrupted_hybrid_encoding_continues_at_a_common_shard(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding, "SHARD", 10)
+def test_a_kill_at_any_write_of_a_hybrid_encoding_changes_nothing(store, tmp_path, monkeypatch):
+    """Three shards that become three files: stopped before every flush to disk, renaming and removal, one after the other."""
     model = build(HybridRepresentation("cls", 6, 9))
 
-    def encode(name, advance=lambda n: None):
-        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance)
+    def encode(name):
+        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, lambda n: None, shard=10)
 
-    whole = encode("whole.npy")
-    calls = []
+    def ending(act, numbers, acts):
+        """`act`, but the process ends before the act of that number."""
 
-    def stop_in_the_third(n):
-        calls.append(n)
-        if sum(calls) > 20:
-            raise KeyboardInterrupt
+        def call(*arguments, **options):
+            if next(numbers) >= acts:
+                raise KeyboardInterrupt
+            return act(*arguments, **options)
 
-    with pytest.raises(KeyboardInterrupt):
-        encode("part.npy", stop_in_the_third)
-    with (tmp_path / "part.values.npy.partial").open("r+b") as file:  # killed while the second shard was written
-        file.truncate(128 + 15 * 9 * 4)
-    done = []
-    parts = encode("part.npy", done.append)
-    assert done[0] == 10
-    assert all(np.array_equal(one, two) for one, two in zip(whole, parts, strict=True))
-    (tmp_path / "part.values.npy").rename(tmp_path / "part.values.npy.partial")  # killed between two renames
-    again = encode("part.npy", done.append)
-    assert all(np.array_equal(one, two) for one, two in zip(whole, again, strict=True))
+        return call
+
+    whole, kills = encode("whole.npy"), 0
+    for acts in count():
+        name, ended, numbers = f"v{acts}.npy", True, count()
+        with monkeypatch.context() as patched:
+            for owner, act in ((os, "fsync"), (Path, "unlink"), (Path, "replace")):
+                patched.setattr(owner, act, ending(getattr(owner, act), numbers, acts))
+            try:
+                encode(name)
+            except KeyboardInterrupt:
+                ended = False
+        for path in list(tmp_path.glob(f"v{acts}.*.partial"))[-1:]:
+            path.write_bytes(path.read_bytes() + b"half a row")
+        again = encode(name)
+        assert all(np.array_equal(one, two) for one, two in zip(whole, again, strict=True)), acts
+        assert sorted(path.suffix for path in tmp_path.glob(f"v{acts}.*")) == [".json", ".npy", ".npy", ".npy"]
+        if ended:
+            break
+        kills += 1
+    assert kills > 20
 
 
-def test_hybrid_queries_keep_all_entries_and_dense_functions_refuse(store, tmp_path):
+def test_hybrid_queries_keep_all_entries_and_encode_refuses(store):
     model = build(HybridRepresentation("cls", 6, 9))
     rows = np.array([4, 2, 9])
     found = encoding.encode_vectors(model, store, rows, 20, 64, "cpu", lambda n: None, passages=False)
@@ -145,8 +168,6 @@ def test_hybrid_queries_keep_all_entries_and_dense_functions_refuse(store, tmp_p
         torch.testing.assert_close(one, two[rows], rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="lexical part"):
         encoding.encode(model, store, rows, 20, 64, "cpu", lambda n: None)
-    with pytest.raises(ValueError, match="encode_to_files"):
-        encoding.encode_to_file(model, store, 20, 64, "cpu", tmp_path / "x.npy", lambda n: None)
 
 
 def test_separate_encoders_encode_their_own_side(store):
@@ -161,7 +182,7 @@ def test_separate_encoders_encode_their_own_side(store):
 
 def test_an_index_of_another_corpus_is_one_clear_line(model, store, tmp_path):
     def encode(of, length=20):
-        return encoding.encode_to_file(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None)
+        return encoding.encode_to_files(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None).dense
 
     def other(digest, rows):
         with TokenStoreWriter(tmp_path / f"{digest}{rows}", len(TOKENS), digest) as writer:

@@ -93,7 +93,12 @@ def test_sigterm_saves_and_says_how_to_continue(cli, tmp_path, collection):
 
 def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
     rates = "decoders.enhanced.mask.rate=0.3,0.5"
-    output = cli("-m", rates, "trainer=ddp_cpu", "trainer.devices=2", "output_dir=two", "logger=none")
+    two = [
+        "trainer=ddp_cpu",
+        "trainer.devices=2",
+        "+trainer@evaluate.trainer=cpu",
+    ]  # evaluation: tests/stage/test_evaluate.py
+    output = cli("-m", rates, *two, "output_dir=two", "logger=none")
     cli("-m", rates, "output_dir=one", "logger=none")
     for directory in ("one", "two"):
         assert len(list((tmp_path / directory / "store").glob("prepare-*/done"))) == 1

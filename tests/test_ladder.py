@@ -1,31 +1,40 @@
-"""The whole ladder on a small collection, its numbered properties (finetuning §12), and a kill while the teacher scores."""
+"""The whole ladder on a small collection, its numbered properties (finetuning §12), and kills on the way."""
 
 import importlib.util
 import json
 import re
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import bmae_lightning.experiment  # noqa: F401  forked processes find it imported
+import bmae_lightning.stage.evaluate
+import bmae_lightning.stage.report
+import bmae_lightning.stage.score  # noqa: F401
+from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.negatives.hard_negatives import negatives_from_run
 from bmae_lightning.negatives.source import Groups, RankedNegatives
 from bmae_lightning.run import read_run
+from bmae_lightning.scoring import PairShards
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.teacher_scores import FILE, TeacherScores
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tools)
+_spec = importlib.util.spec_from_file_location("forked", Path(__file__).parent / "forked.py")
+forked = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(forked)
 
 DEPTH = 7
 LADDER = [
     *tools.TINY, "recipe=ladder", "logger=none", "baseline=false", "pretrain.steps=2", "retriever1.steps=3",
     "reranker.steps=3", "reranker.batch_size=4", "reranker.forward_factor=2", "reranker.r_drop=true",
     "evaluate.train_depth=20", "evaluate2.train_depth=20", f"distilled.negatives.depth={DEPTH}", "rerank.depth=6",
-    "evaluate.depth=40", "score.shard=1",
+    "evaluate.depth=40", "score.shard=4",
+    "distilled.checkpoint={every_steps:1,every_minutes:15}",
 ]  # fmt: skip
 
 
@@ -115,7 +124,7 @@ def test_f34_every_passage_that_can_be_drawn_has_a_teacher_score(ladder):
     assert all(line["loss/distillation"] >= 0 for line in lines)
 
 
-def test_kill_9_while_mining_and_scoring_continues_and_ends_in_the_same_bytes(ladder, tmp_path, collection):
+def test_kill_9_while_mining_scoring_and_distilling_ends_in_the_same_bytes(ladder, tmp_path, collection):
     directory, _, stages = ladder
     later = [stages[stage].name for stage in ("score", "distilled", "evaluate_distilled", "report")]
     shutil.copytree(directory / "outputs", tmp_path / "outputs", ignore=lambda _, names: set(names) & set(later))
@@ -124,22 +133,26 @@ def test_kill_9_while_mining_and_scoring_continues_and_ends_in_the_same_bytes(la
         (mining / name).unlink()
     (mining / "passages.npy").rename(mining / "passages.npy.partial")
     searched = (mining / "run.train.trec").stat().st_mtime_ns
-    process = tools.start(*LADDER, f"corpus.path={collection}", cwd=tmp_path)
-    shards = tmp_path / "outputs" / "store" / later[0] / "checkpoints"
-    while len(list(shards.glob("shard-*.npy"))) < 30 and process.poll() is None:
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
-    kept = sorted(path.name for path in shards.glob("shard-*.npy"))
-    assert 30 <= len(kept) < 40 * (1 + DEPTH)
-    output = tools.command(*LADDER, f"corpus.path={collection}", cwd=tmp_path)
-    assert "score (retromae): continued in" in output
+    scoring, distilling = (tmp_path / "outputs" / "store" / name / "checkpoints" for name in later[:2])
+
+    def run(owner=None, act="", calls=0):
+        if owner is not None:
+            forked.kill_before(owner, act, calls)
+        forked.command(tmp_path, *LADDER, f"corpus.path={collection}")
+
+    assert forked.codes(forked.fork(run, PairShards, "write", 30)) == [-9]
+    assert len(list(scoring.glob("shard-*.npy"))) == 30
+    assert forked.codes(forked.fork(run, RetrieverModule, "training_step", 2)) == [-9]
+    assert max(path.name for path in distilling.glob("step-*")) == "step-00000002.ckpt"
+    assert forked.codes(forked.fork(run)) == [0]
     again = Finished(tmp_path / "outputs")
     assert (again["score"] / FILE).read_bytes() == (stages["score"] / FILE).read_bytes()
     assert (mining / "run.train.trec").stat().st_mtime_ns == searched
     for stage in ("evaluate2", "evaluate_distilled", "rerank"):
         name = "run.test.trec"
         assert (again[stage] / name).read_bytes() == (stages[stage] / name).read_bytes()
+    losses = [[line["loss"] for line in tools.metrics(of.outputs, "distilled")] for of in (stages, again)]
+    assert losses[0] == losses[1]
 
 
 def test_two_devices_write_the_same_scores(ladder, tmp_path, collection):

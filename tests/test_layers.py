@@ -14,6 +14,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["errors", "rank", "progress", "native", "kernels"],
     ["corpus"],
+    ["shards"],
     ["noise", "batch", "function_words"],
     ["vocabulary"],
     ["loss"],
@@ -34,7 +35,7 @@ LAYERS = [
     ["configuration", "fingerprint", "report"],
     ["stage.context"],
     ["spec"],
-    ["dual_encoder", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
+    ["dual_encoder", "vector_files", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
     ["scoring", "portable", "model_card"],
     ["tracking", "lit"],
     ["stage"],

@@ -1,8 +1,4 @@
-"""The pieces in which texts are generated: consecutive passages, one JSONL file each, complete or not there.
-
-Which passages a shard holds depends on its size alone, so a killed run continues and any number of devices shares the
-work; it holds no equation.
-"""
+"""The shards in which texts are generated: one JSONL file each, a line per passage."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,10 +7,11 @@ from pathlib import Path
 from bmae_lightning.corpus.lines import raw_lines
 from bmae_lightning.errors import BadInput
 from bmae_lightning.generate.record import Generated, parse
+from bmae_lightning.shards import Shards
 
 
-class Shards:
-    """Shard n holds passages n·size .. (n+1)·size − 1.
+class TextShards(Shards):
+    """What was generated for passages.
 
     Args:
         directory: where the files lie.
@@ -23,19 +20,7 @@ class Shards:
     """
 
     def __init__(self, directory: Path, passages: int, size: int) -> None:
-        self.directory, self.passages, self.size = directory, passages, size
-        self.count = -(-passages // size)
-
-    def path(self, number: int) -> Path:
-        return self.directory / f"shard-{number:06d}.jsonl"
-
-    def rows(self, number: int) -> range:
-        """The passages of a shard."""
-        return range(number * self.size, min((number + 1) * self.size, self.passages))
-
-    def missing(self, rank: int = 0, world: int = 1) -> list[int]:
-        """Unfinished shards of one of `world` processes: every world-th shard, whatever is finished already."""
-        return [number for number in range(rank, self.count, world) if not self.path(number).is_file()]
+        super().__init__(directory, passages, size, ".jsonl")
 
     def write(self, number: int, records: Iterable[Generated]) -> None:
         """Write a whole shard under a temporary name, flush it to disk, then rename."""

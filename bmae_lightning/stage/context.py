@@ -91,13 +91,6 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
             )
 
 
-def device_of(accelerator: str) -> str:
-    """What torch calls the device of a trainer's accelerator."""
-    import torch
-
-    return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON under a temporary name, flush it to disk, then rename: a reader never sees half a file."""
     temporary = path.with_name(path.name + ".tmp")

@@ -13,15 +13,16 @@ from typing import Any
 from bmae_lightning.generate.file import TextFile
 from bmae_lightning.generate.pretrained import PretrainedTeacher
 from bmae_lightning.generate.record import Generated
-from bmae_lightning.generate.shards import Shards
+from bmae_lightning.generate.shards import TextShards
 from bmae_lightning.generate.streams import write_streams
 from bmae_lightning.generate.trained import TrainedTeacher
 from bmae_lightning.generate.writer import Writer
 from bmae_lightning.lit.data import TrainingData
-from bmae_lightning.lit.fit import fit, make_trainer, quiet_lightning
+from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.generate import generate
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
 from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.lit.share import check_devices
 from bmae_lightning.lit.teacher import TeacherModule, on_one_device
 from bmae_lightning.progress import track
 from bmae_lightning.rank import rank, say
@@ -71,8 +72,7 @@ class Generate(Stage):
         self.log_every, self.samples = log_every, samples
 
     def preflight(self, splits: list[str]) -> None:
-        quiet_lightning()
-        make_trainer(self.trainer, "generate", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        check_devices(self.trainer, "generate")
         if self.texts is not None:
             self.texts.check()
         for role, teacher in self.teachers.items():
@@ -90,7 +90,7 @@ class Generate(Stage):
                 records: Iterable[Generated] = self.texts.read(passages)
             else:
                 sources = {role: teacher.description for role, teacher in self.teachers.items()}
-                shards = Shards(context.directory / "checkpoints", len(passages), self.shard)
+                shards = TextShards(context.directory / "checkpoints", len(passages), self.shard)
                 writers = {role: self._writer(context, prepared, role, loggers) for role in self.teachers}
                 generate(
                     self.trainer, writers, shards, prepared.texts, self.batch_size, self.seed, context.title,

@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 
 from bmae_lightning.errors import BadInput
-from bmae_lightning.lit.scoring import check_devices, score_pairs
+from bmae_lightning.lit.scoring import score_pairs
+from bmae_lightning.lit.share import check_devices
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.rank import rank
 from bmae_lightning.run import Run, read_run, write_run

@@ -7,7 +7,8 @@ from itertools import chain
 import numpy as np
 
 from bmae_lightning.errors import BadInput
-from bmae_lightning.lit.scoring import check_devices, score_pairs
+from bmae_lightning.lit.scoring import score_pairs
+from bmae_lightning.lit.share import check_devices
 from bmae_lightning.negatives.hard_negatives import negatives_from_run
 from bmae_lightning.rank import rank, say
 from bmae_lightning.run import read_run
