@@ -3,6 +3,7 @@
 Columns query, passage (ids, text) and score (float32, raw). Shapes: P pairs, B queries, n passages of a query.
 """
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -115,6 +116,23 @@ class TeacherScores:
             gone += len(listed) - len(kept[query])
         groups.restrict(kept)
         return gone
+
+    def choose_positives(self, groups: Groups) -> None:
+        """Keep a query's first positive, and those that score at least as high or above all its negatives (finetuning §3.6).
+
+        Raises:
+            BadInput: a score is missing.
+        """
+        for query, row in zip(groups.ids, groups.query_rows, strict=True):
+            positives, negatives = groups.positives[query], groups.negatives[query]
+            rows = [self.passages.row_of(passage) for passage in (*positives, *negatives)]
+            score_n = self.of([row], [rows])[0].tolist()
+            best = max(score_n[len(positives) :], default=math.inf)
+            groups.positives[query] = [
+                passage
+                for place, (passage, score) in enumerate(zip(positives, score_n, strict=False))
+                if place == 0 or score >= score_n[0] or score > best
+            ]
 
     def _parts(self) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         import pyarrow as pa

@@ -7,15 +7,15 @@ Success@k, over judgments made from the answers. Shapes: C different passages, T
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import regex
 
 from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.ranking import Measured, evaluate
+from bmae_lightning.measure.ranking import Measured, answer_cutoff, evaluate
 from bmae_lightning.run import Qrels, Run
 
-PREFIX = "answer_R@"
 _WORD = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
 _ASCII_WORD = re.compile(r"[0-9A-Za-z]+|[!-~]")
 
@@ -87,26 +87,12 @@ def judge(
     return judged
 
 
-def cutoff(measure: str) -> int | None:
-    """k of answer_R@k, None for a measure that is not read from answers.
-
-    Raises:
-        BadInput: k is no whole number from 1.
-    """
-    if not measure.startswith(PREFIX):
-        return None
-    k = measure.removeprefix(PREFIX)
-    if not re.fullmatch("[1-9][0-9]*", k):
-        raise BadInput(f"unknown measure {measure!r}: {PREFIX} wants a number of ranks, as in {PREFIX}20")
-    return int(k)
-
-
 def answer_recall(run: Run, judged: Qrels, measures: Sequence[str]) -> Measured:
     """answer_R@k of a run that `judge` has judged, over all questions of `judged`, also those without any passage."""
-    names = {f"Success@{cutoff(measure)}": measure for measure in measures}
+    names = {f"Success@{answer_cutoff(measure)}": measure for measure in measures}
     measured = evaluate(judged, run, list(names))
-    return Measured(
-        {names[name]: value for name, value in measured.mean.items()},
-        {names[name]: values for name, values in measured.per_query.items()},
-        measured.queries,
+    return replace(
+        measured,
+        mean={names[name]: value for name, value in measured.mean.items()},
+        per_query={names[name]: values for name, values in measured.per_query.items()},
     )

@@ -63,9 +63,12 @@ class Groups:
         run: ranking of the training queries, None where the source needs none.
         size: passages per query, a positive first.
         seed: of the drawing.
+        positives: query id -> what it is trained with as positives, None for all that is relevant.
 
     Attributes:
         ids: of the training queries.
+        positives: query id -> those that are drawn, in turn.
+        known: query id -> all its positives, none of which is ever its negative.
         negatives: query id -> its list.
         short, dropped: queries with fewer hard negatives than a group holds, and queries left out for having none.
 
@@ -82,14 +85,16 @@ class Groups:
         run: Run | None,
         size: int,
         seed: int,
+        positives: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        judged = {query: [passage for passage, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
-        self.positives = {query: relevant for query, relevant in judged.items() if relevant}
+        relevant = relevant_of(qrels)
+        self.positives = relevant if positives is None else {query: positives[query] for query in relevant}
+        self.known = {query: list(dict.fromkeys([*relevant[query], *self.positives[query]])) for query in relevant}
         if not self.positives:
             raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
         self.source, self.queries = source, queries
         self.passages, self.size, self.seed = passages, size, seed
-        negatives = source.of(run, self.positives)
+        negatives = source.of(run, self.known)
         if source.foreign:
             check_ids(negatives, passages, getattr(source, "path", ""))
         self.restrict(negatives)
@@ -115,9 +120,16 @@ class Groups:
         """Rows of the group of query `number` in `epoch`: a positive, then `size` - 1 negatives."""
         query = self.ids[number]
         drawn = group(
-            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids
-        )
+            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids,
+            self.known[query],
+        )  # fmt: skip
         return [self.passages.row_of(passage) for passage in drawn]
+
+
+def relevant_of(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """Query id -> passages judged relevant, in the order of the judgments; queries without any are left out."""
+    judged = {query: [passage for passage, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
+    return {query: relevant for query, relevant in judged.items() if relevant}
 
 
 def check_ids(negatives: Mapping[str, Sequence[str]], passages: TokenStore, source: object) -> None:

@@ -17,14 +17,15 @@ from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokeniz
 from bmae_lightning.errors import BadInput
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
-from bmae_lightning.run import write_qrels
+from bmae_lightning.run import Run, write_qrels, write_run
+from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, write_json
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
 
 
 class Prepare(Stage):
     """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json, and
-    answers.json where the collection has them.
+    answers.json and run.train.trec, the hard negatives that come with the collection, where it has them.
 
     Args:
         corpus: where texts come from.
@@ -51,9 +52,11 @@ class Prepare(Stage):
             source = self.corpus
         counts = source.check()
         splits = source.splits()
+        judged = (f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split])
+        answered = [split for split in splits if not counts.judgments[split]]
         say(
-            f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: "
-            + ", ".join(f"{split} {counts.judgments[split]:,}" for split in splits)
+            f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+            + (f"; answers alone: {', '.join(answered)}" if answered else "")
         )
         self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
@@ -86,6 +89,8 @@ class Prepare(Stage):
             for judgment in source.judgments(split):
                 qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
             write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+        if own := Run.from_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
+            write_run(directory / f"run.{TRAIN}.trec", own, source.name)
         answers = {split: dict(source.answers(split)) for split in splits}
         if any(answers.values()):
             write_json(directory / ANSWERS, answers)

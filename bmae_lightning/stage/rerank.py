@@ -12,6 +12,7 @@ from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.rank import rank
 from bmae_lightning.run import Run, read_run, write_run
 from bmae_lightning.scoring import PairShards
+from bmae_lightning.stage.answered import require_measures
 from bmae_lightning.stage.bm25 import measure_run
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
@@ -49,6 +50,7 @@ class Rerank(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
+        require_measures(prepared, self.splits, self.measures)
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
         runs, pairs = {}, [np.empty((0, 2), dtype=np.int32)]
         for split in self.splits:

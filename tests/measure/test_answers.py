@@ -6,7 +6,8 @@ import unicodedata
 import pytest
 
 from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.answers import answer_recall, cutoff, has_answer, judge, words
+from bmae_lightning.measure.answers import answer_recall, has_answer, judge, words
+from bmae_lightning.measure.ranking import answer_cutoff, check_measures
 from bmae_lightning.run import Run
 
 
@@ -127,7 +128,8 @@ def test_recall_counts_all_questions():
 
 
 def test_names():
-    assert [cutoff(name) for name in ("answer_R@20", "R@20", "nDCG@10")] == [20, None, None]
+    assert [answer_cutoff(name) for name in ("answer_R@20", "R@20", "nDCG@10")] == [20, None, None]
+    check_measures(["answer_R@20", "RR@10"])
     for wrong in ("answer_R@", "answer_R@0", "answer_R@x"):
         with pytest.raises(BadInput, match="answer_R@20"):
-            cutoff(wrong)
+            check_measures([wrong])
