@@ -139,3 +139,16 @@ def test_qrels_round_trip_and_errors(tmp_path):
         (tmp_path / "q").write_text(text)
         with pytest.raises(BadInput, match=words):
             read_qrels(tmp_path / "q")
+
+
+def test_without_some_passages():
+    run = Run({"a": [("p1", 3.0), ("p2", 2.0), ("p3", 1.0)], "b": [("p1", 1.0)], "c": []})
+    less = run.without({"a": {"p2", "p9"}, "b": {"p1"}, "x": {"p1"}})
+    assert dict(less) == {"a": [("p1", 3.0), ("p3", 1.0)], "b": [], "c": []}
+    assert dict(run.without({})) == dict(run)
+
+
+def test_from_lists():
+    run = Run.from_lists([("b", ["p2", "p1"]), ("a", []), ("c", ["p1"])])
+    assert dict(run) == {"b": [("p2", 2.0), ("p1", 1.0)], "a": [], "c": [("p1", 1.0)]}
+    assert len(Run.from_lists([])) == 0
