@@ -34,7 +34,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
-    asked = _take_corpus_options(config)
+    asked = take_corpus_options(config)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
@@ -58,7 +58,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
 
 
-def _take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
+def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
     """Remove them from the corpus and from its copies in stages; return them."""
     asked = {name: config["corpus"].get(name) for name in CORPUS_OPTIONS}
     for node in (config, *config.values()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.check import Check
-from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.collection import Collection, split_order
 from bmae_lightning.corpus.json_lines import json_passages, json_queries
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.qrels_lines import qrels_of
@@ -19,7 +19,6 @@ from bmae_lightning.errors import BadInput
 
 HEADER = "query-id<tab>corpus-id<tab>score"
 _COLUMNS = (3,)
-_USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 
 
 class BeirCorpus(Collection):
@@ -69,7 +68,7 @@ class BeirCorpus(Collection):
         names = {
             file.name.removesuffix(".gz").removesuffix(".tsv") for file in directory.glob("*.tsv*") if file.is_file()
         }
-        names = sorted((n for n in names if plain_or_gzip(directory / f"{n}.tsv")), key=_split_order)
+        names = sorted((n for n in names if plain_or_gzip(directory / f"{n}.tsv")), key=split_order)
         if not names:
             raise BadInput(
                 f"{directory} holds no <split>.tsv: a query set without judgments cannot train or test a retriever; "
@@ -118,7 +117,3 @@ class BeirCorpus(Collection):
                 f"split {split!r} has no {self.path / 'qrels' / split}.tsv; there are {', '.join(self.splits())}."
             )
         return path
-
-
-def _split_order(name: str) -> tuple[int, str]:
-    return _USUAL_ORDER.get(name, len(_USUAL_ORDER)), name

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.check import Check
+from bmae_lightning.corpus.file_digest import file_digest
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.corpus.rules import Rules
+
+_USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 
 
 class Collection(ABC):
@@ -79,9 +82,7 @@ class Collection(ABC):
         """What a result depends on apart from the options: SHA-256 of the names and bytes of `files`."""
         total = hashlib.sha256()
         for path in dict.fromkeys(self.files()):
-            with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.name} {content}\n".encode())
+            total.update(f"{path.name} {file_digest(path)}\n".encode())
         return total.hexdigest()
 
     @abstractmethod
@@ -91,3 +92,8 @@ class Collection(ABC):
     def node(self) -> dict[str, Any]:
         """The configuration that `build` makes this collection from again, wherever that is run."""
         return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
+
+
+def split_order(name: str) -> tuple[int, str]:
+    """Sorts train, dev, test first, other splits by name behind them."""
+    return _USUAL_ORDER.get(name, len(_USUAL_ORDER)), name

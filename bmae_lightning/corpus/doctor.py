@@ -108,28 +108,25 @@ def examine(
     one passage's vector in the index. directory: where the results will lie, for the space that is free there.
     """
     expected = collection.published() if expected is None else expected
-    fatal = []
-    with (
-        track("corpus.check", expected["passages"])
-        if "passages" in expected
-        else nullcontext(lambda n: None) as advance
-    ):
+    total = expected.get("passages")
+    progress = track("corpus.check", total) if total else nullcontext(lambda n: None)
+    stopped = None
+    with progress as advance:
         check = Examination(collection.rules.tolerate, advance)
         try:
             collection.inspect(check)
         except BadInput as error:
-            fatal = [Finding("reading stopped", "", grade=ERROR, note=str(error))]
-    return [
-        _count("passages", check.passage_count, expected.get("passages")),
-        *_texts(check),
-        *_splits(check, expected.get("splits") or {}),
-        *(
-            Finding(f"broken: {problem.kind}", f"{more + 1:,}", grade=ERROR, note=str(problem))
-            for problem, more in check.problems
-        ),
-        *fatal,
-        *([] if fatal else _disk(check, vector_bytes, directory)),
+            stopped = Finding("reading stopped", "", grade=ERROR, note=str(error))
+    broken = [
+        Finding(f"broken: {problem.kind}", f"{more + 1:,}", grade=ERROR, note=str(problem))
+        for problem, more in check.problems
     ]
+    if stopped:
+        return [*broken, stopped]
+    return [
+        _count("passages", check.passage_count, total), *_texts(check), *_splits(check, expected.get("splits") or {}),
+        *broken, *_disk(check, vector_bytes, directory),
+    ]  # fmt: skip
 
 
 def table(findings: list[Finding]) -> str:

@@ -117,8 +117,8 @@ class FileCorpus(Collection):
 
     def _directory(self) -> Path:
         if self.path is None or not self.path.is_dir():
-            what = "no directory" if self.path is None or not self.path.exists() else "not a directory"
-            raise self._lacking(f"corpus.path={self.path} is {what}")
+            what = "is not a directory" if self.path and self.path.exists() else "does not exist"
+            raise self._lacking(f"{self.path} {what}" if self.path else "corpus.path is not given")
         return self.path
 
     def _passages_file(self) -> Path:

@@ -1,9 +1,9 @@
 """Hard negatives from the user's own ranking of the training queries, a TREC run (`negatives=file`)."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bmae_lightning.corpus.file_digest import file_digest
 from bmae_lightning.errors import BadInput
 from bmae_lightning.negatives.source import RankedNegatives
 from bmae_lightning.run import Run, read_run
@@ -31,8 +31,7 @@ class FileNegatives(RankedNegatives):
             BadInput: there is no such file.
         """
         try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_digest(self.path)
         except OSError as error:
             raise BadInput(f"negatives.path={self.path}: cannot be read ({error.strerror})") from error
 
