@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bmae_lightning.corpus.row_index import RowIndex
 from bmae_lightning.corpus.token_shards import ContentTokenizer, Pieces, stored_type
 from bmae_lightning.corpus.workers import in_order
 from bmae_lightning.errors import BadInput
@@ -154,7 +155,7 @@ class TokenStore:
         if len(self.offsets) != manifest["rows"] + 1 or self.offsets[-1] != len(self.tokens):
             raise self._unusable(f"{_OFFSETS} does not fit {_TOKENS}")
         self._lines: tuple[np.ndarray, np.ndarray] | None = None
-        self._rows: dict[str, int] | None = None
+        self._rows: RowIndex | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -186,11 +187,16 @@ class TokenStore:
         return ExternalIds(self)
 
     def row_of(self, external_id: str) -> int:
-        """The row of an id; the first call builds a dictionary (about 130 bytes an id). Raises KeyError if unknown."""
+        """The row of an id. Raises KeyError if it is unknown."""
+        return int(self.rows_of([external_id])[0])
+
+    def rows_of(self, external_ids: Sequence[str]) -> np.ndarray:
+        """The rows of ids, int64; the first call sorts the hashes of all (12 bytes an id). Raises KeyError for the first
+        that is unknown."""
         if self._rows is None:
             with open(self.directory / _IDS, encoding="utf-8", newline="\n") as file:
-                self._rows = {line[:-1]: row for row, line in enumerate(file)}
-        return self._rows[external_id]
+                self._rows = RowIndex((line[:-1] for line in file), len(self), self.external_id)
+        return self._rows.rows_of(external_ids)
 
     def __getstate__(self) -> dict:
         return {"directory": self.directory}

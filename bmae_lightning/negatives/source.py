@@ -110,7 +110,7 @@ class Groups:
             raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
         self.negatives, self.dropped = kept, len(self.positives) - len(kept)
         self.ids = [query for query in self.positives if query in kept]
-        self.query_rows = [self.queries.row_of(query) for query in self.ids]
+        self.query_rows = self.queries.rows_of(self.ids).tolist()
         self.short = shortfall(kept, self.size - 1).queries
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class Groups:
             self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids,
             self.known[query],
         )  # fmt: skip
-        return [self.passages.row_of(passage) for passage in drawn]
+        return self.passages.rows_of(drawn).tolist()
 
 
 def relevant_of(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
@@ -135,11 +135,10 @@ def relevant_of(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
 def check_ids(negatives: Mapping[str, Sequence[str]], passages: TokenStore, source: object) -> None:
     """Raise BadInput for the first passage that the corpus does not have; names it and `source`."""
     for query, listed in negatives.items():
-        for passage in listed:
-            try:
-                passages.row_of(passage)
-            except KeyError:
-                raise BadInput(
-                    f"{source}: query {query} lists the passage {passage!r}, which the corpus does not have; rank the "
-                    "same corpus, or correct the ids"
-                ) from None
+        try:
+            passages.rows_of(listed)
+        except KeyError as error:
+            raise BadInput(
+                f"{source}: query {query} lists the passage {error.args[0]!r}, which the corpus does not have; rank the "
+                "same corpus, or correct the ids"
+            ) from None

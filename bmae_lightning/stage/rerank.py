@@ -104,7 +104,7 @@ def pairs_of(ranked: dict[str, list[str]], prepared: Prepared, source: object) -
     for query, listed in ranked.items():
         try:
             pairs[start : start + len(listed), 0] = queries.row_of(query)
-            pairs[start : start + len(listed), 1] = [passages.row_of(passage) for passage in listed]
+            pairs[start : start + len(listed), 1] = passages.rows_of(listed)
         except KeyError as error:
             raise BadInput(
                 f"{source}: the id {error.args[0]!r} (at query {query}) is not in the prepared corpus; rank that corpus again"
