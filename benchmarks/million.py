@@ -33,7 +33,7 @@ def write_collection(directory: Path, passages: int) -> None:
     words.sort()
     draw = np.random.default_rng(0)
     share = np.cumsum(1 / np.arange(1, len(words) + 1))
-    asked = set(draw.choice(passages, QUERIES, replace=False).tolist())
+    asked = set(draw.choice(passages, min(QUERIES, passages), replace=False).tolist())
     (directory / "qrels").mkdir(parents=True)
     with (
         open(directory / "corpus.jsonl", "w") as corpus,
@@ -187,7 +187,7 @@ def main() -> None:
             for step in STEPS:
                 results[step].append(measure(step, directory, size, chosen.threads))
                 print(json.dumps(results[step][-1]), flush=True)
-            sizes = {path.name: path.stat().st_size for path in directory.rglob("*") if path.is_file()}
+            sizes = {str(p.relative_to(directory)): p.stat().st_size for p in directory.rglob("*") if p.is_file()}
             print(json.dumps({"passages": size, "bytes": dict(sorted(sizes.items()))}), flush=True)
     for found in results.values():
         if len(found) > 1:

@@ -7,6 +7,7 @@ import pytest
 from dpr_files import ARTICLES, QUESTIONS, TRAIN, passages, write_dpr
 
 from bmae_lightning.configuration import build
+from bmae_lightning.corpus.doctor import examine
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.dpr import DprCorpus
 from bmae_lightning.corpus.records import Counts, Judgment, Query
@@ -144,6 +145,16 @@ def test_bad_files(folder, change, message):
     with pytest.raises(BadInput, match=message) as caught:
         DprCorpus(str(folder)).check()
     assert "\n" not in str(caught.value)
+
+
+def test_the_doctor_counts_questions_with_answers(folder, tmp_path):
+    expected = {"passages": 10, "splits": {"train": {"queries": 5}, "test": {"queries": 3610}}}
+    found = {f.what: (f.found, f.published, f.grade) for f in examine(DprCorpus(str(folder)), expected, 3072, tmp_path)}
+    assert found["passages"] == ("10", "10", "ok")
+    assert found["train: judged queries"] == ("5", "5", "ok")
+    assert found["test: queries with answers"] == ("4", "3,610", "ERROR")
+    replace(TEST, "['Aaron']", "Aaron")(folder)
+    assert "broken: answers" in [finding.what for finding in examine(DprCorpus(str(folder)), {}, 3072, tmp_path)]
 
 
 def test_lines_of_questions_are_those_of_the_file(folder):
