@@ -20,6 +20,7 @@ from bmae_lightning.lit.share import Process, check_devices, share
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.rank import rank, say
 from bmae_lightning.run import write_run
+from bmae_lightning.stage.answered import judge_by_answers, require_measures
 from bmae_lightning.stage.bm25 import TRAIN, measure_run
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
@@ -74,6 +75,7 @@ class Evaluate(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
+        require_measures(prepared, self.splits, self.measures)
         model, spec = load_dual_encoder(context.input("retriever") / "retriever")
         passages, queries = prepared.passages(), prepared.queries()
         spec.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
@@ -119,6 +121,8 @@ class Evaluate(Stage):
             return
         for split, shards in searches.items():
             run = shards.run(self._queries(prepared, split), passages.external_ids)
+            if split == TRAIN and prepared.answers(split):
+                judge_by_answers(context.directory, context.title, prepared, split, run)
             write_run(context.directory / f"run.{split}.trec", run, context.title)
         results: dict[str, Any] = {"index_bytes": sum(part.nbytes for part in vectors.open() if part is not None)}
         if rate := speeds.get("passages_per_second"):

@@ -13,7 +13,7 @@ import torch
 
 from bmae_lightning.classifier import Classifier
 from bmae_lightning.corpus.glue import Example, Examples, Task, find_tasks, open_glue
-from bmae_lightning.corpus.token_store import content_encoder
+from bmae_lightning.corpus.token_shards import ContentTokenizer
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
@@ -30,8 +30,6 @@ from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
 
 RESULT = "result.json"
-TEXTS_AT_ONCE = 4096
-"""Tokenised at a time: what the tokenizer returns takes far more memory than the ids."""
 
 
 class Glue(Stage):
@@ -150,11 +148,11 @@ class Glue(Stage):
         return [examples[row] for row in sorted(item_order(len(examples), self.seed, 0)[:limit])]
 
     def _texts(self, examples: list[Example], prepared: Prepared, vocabulary: Vocabulary) -> LabelledTexts:
-        encode, _ = content_encoder(prepared.tokenizer())
+        tokenizer = ContentTokenizer(prepared.tokenizer())
 
         def pieces(texts: list[str]) -> list[np.ndarray]:
-            parts = (encode(texts[start : start + TEXTS_AT_ONCE]) for start in range(0, len(texts), TEXTS_AT_ONCE))
-            return [np.array(ids, dtype=np.int32) for part in parts for ids in part]
+            made = tokenizer.pieces(texts)
+            return np.split(made.tokens, np.cumsum(made.lengths)[:-1])
 
         first = pieces([example.first for example in examples])
         second = None if examples[0].second is None else pieces([str(example.second) for example in examples])

@@ -11,11 +11,12 @@ from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.scoring import score_pairs
 from bmae_lightning.lit.share import check_devices
 from bmae_lightning.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.negatives.positives import with_answer
 from bmae_lightning.rank import rank, say
-from bmae_lightning.run import read_run
 from bmae_lightning.scoring import PairShards
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.stage.mined import read_mined
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rerank import pairs_of
 from bmae_lightning.stage.reranker import open_scorer
@@ -27,7 +28,8 @@ class Score(Stage):
     """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
 
     Args:
-        depth: passages scored per training query beside its positives: the first of its ranking that are none.
+        depth: passages scored per training query beside its positives and those with an answer: the first of its ranking
+            that are neither.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
         trainer: whose devices share the shards.
@@ -63,8 +65,12 @@ class Score(Stage):
         qrels = self.train_queries.of(prepared.qrels(TRAIN))
         positives = {query: [p for p, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
         positives = {query: relevant for query, relevant in positives.items() if relevant}
-        negatives = negatives_from_run(read_run(path), positives, self.depth)
-        listed = {query: [*relevant, *negatives[query]] for query, relevant in positives.items()}
+        mined = read_mined(path.parent)
+        negatives = negatives_from_run(mined.negatives, positives, self.depth)
+        listed = {
+            query: list(dict.fromkeys([*relevant, *with_answer(query, *mined), *negatives[query]]))
+            for query, relevant in positives.items()
+        }
         pairs_P2 = pairs_of(listed, prepared, path)
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
         shards = PairShards(context.directory / "checkpoints", pairs_P2, self.shard)
