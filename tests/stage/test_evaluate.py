@@ -67,6 +67,7 @@ def manifest(directory, inputs, retriever, trainer="cpu", index=None, **options)
 
     config = OmegaConf.merge(
         {"index": index or load("index/exact"), "measures": ["RR@10"], "logger": load("logger/none")},
+        {"corpus": {"evaluated": ["test"]}},
         {"trainer": OmegaConf.merge(load("trainer/cpu"), load(f"trainer/{trainer}"))},
         load("stages/evaluate"),
         {"evaluate": {"shard": 7, "query_shard": 6, "depth": 30, "train_depth": 11, "batch_tokens": 100} | options},
