@@ -7,10 +7,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
+from bmae_lightning.corpus.glue import GlueFiles, find_tasks
 from bmae_lightning.errors import BadInput
+from bmae_lightning.external.options import label_models
 from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
-from bmae_lightning.pipeline import Pipeline, plan
+from bmae_lightning.pipeline import PLANNING_KEYS, Pipeline, plan
 from bmae_lightning.rank import rank, say
+from bmae_lightning.report.along import AXES
 from bmae_lightning.stage.context import write_json
 
 INSTANCES = ("view", "decoders")
@@ -44,12 +47,12 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    extra = {"prepare": corpus.identity()} | _files(config)
     if lookup:
-        look_up(lookup, config, extra, hydra_cfg)
+        look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
         return
-    nodes = plan(config, config["name"], extra)
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, selected)
+    nodes = plan(config, config["name"], extra)
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
     Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
@@ -57,12 +60,17 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         run_dir = Path(hydra_cfg.runtime.output_dir)
         overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
         result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
+        result["places"] = {axis: config[axis] for axis in AXES}
         run_dir.mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "result.json", result)
         if "report" in nodes:
             from bmae_lightning.stage.report import show
 
             show(nodes["report"].directory)
+        if "suite" in nodes:
+            from bmae_lightning.stage.suite import show as show_suite
+
+            show_suite(nodes["suite"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
 
@@ -116,12 +124,28 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:
-    """What stages depend on apart from their options: the content of the user's own texts and rankings."""
+    """What stages depend on apart from their options: the content of the user's own texts, rankings and GLUE files."""
     texts = build(config.get("generate", {}).get("texts"), "generate.texts")
     found = {"generate": texts.identity()} if texts else {}
     for stage, node in config.items():
         if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
             found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
+    if path := config.get("glue", {}).get("path"):
+        found["glue"] = GlueFiles(path).identity(find_tasks(config["glue"]["tasks"]))
+    return found
+
+
+def _models(config: dict[str, Any], selected: list[str]) -> dict[str, Any]:
+    """The content of the models and collections from elsewhere, for the stages that take them."""
+    found: dict[str, Any] = {}
+    if config["compare"] and "external" in selected:
+        from bmae_lightning.external.retriever import find_retriever
+
+        for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
+            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
+    if config["suite"]["collections"] and "suite" in selected:
+        options = {key: value for key, value in config["suite"].items() if key not in PLANNING_KEYS}
+        found["suite"] = build(options, "suite").identity()
     return found
 
 

@@ -5,14 +5,17 @@ Every writer of this package (table, figure, page, machine) takes one `Report`; 
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmae_lightning.measure.significance import Difference
+from bmae_lightning.report.suite import SuiteTable, as_json
 
 FORMAT = 1
 BASELINE = "none"
 """The arm without pre-training."""
+EXTERNAL = "external"
+"""The stage that measures retrievers from elsewhere, each an arm by its own name."""
 RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
 """Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
@@ -38,7 +41,7 @@ class Arm:
 class Curve:
     """One figure of lines: `series` maps a name (an arm or a loss) to its (x, y) points in order of x.
 
-    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.
+    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.  `marked`: every point is marked.
     """
 
     title: str
@@ -47,6 +50,28 @@ class Curve:
     y: str = "loss"
     dashed: list[str] = field(default_factory=list)
     linear: bool = False
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A table beside that of the measures, of tasks with examples of their own; all values are higher-is-better.
+
+    `columns` maps a head to the names of the values in its cells, `examples` to how many they are measured on (absent for
+    a mean); `rows` maps an arm to its values by name, `paper` to published values by head.
+    """
+
+    title: str
+    columns: dict[str, list[str]]
+    examples: dict[str, int]
+    rows: dict[str, dict[str, float]]
+    paper: dict[str, dict[str, float]]
+    note: str = ""
+
+    def renamed(self, names: dict[str, str]) -> "Scores":
+        """The same with other names of the arms."""
+        rows, paper = ({names.get(arm, arm): of for arm, of in part.items()} for part in (self.rows, self.paper))
+        return replace(self, rows=rows, paper=paper)
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,7 @@ class Report:
     """All that is reported of a set of runs; the order of every list is the order on the page.
 
     `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
+    `along`: the measures of a sweep's arms along an option.  `scores`: tables of other tasks.
     """
 
     title: str
@@ -117,6 +143,9 @@ class Report:
     tested: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    suites: list[SuiteTable] = field(default_factory=list)
+    along: list[Curve] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -139,6 +168,9 @@ class Report:
             "tested": self.tested,
             "differences": [_difference_out(row) for row in self.differences],
             "cases": [asdict(case) for case in self.cases],
+            "suites": as_json(self.suites),
+            "along": list(map(_curve_out, self.along)),
+            "scores": [vars(table) for table in self.scores],
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -168,6 +200,9 @@ class Report:
                     Case(**(case | {"answers": [Answer(**answer) for answer in case["answers"]]}))
                     for case in content.get("cases", [])
                 ],
+                suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
+                along=list(map(_curve_in, content.get("along", []))),
+                scores=[Scores(**table) for table in content.get("scores", [])],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
@@ -177,6 +212,8 @@ def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
     if stage == "bm25":
         return stage
+    if stage == EXTERNAL:
+        return arm
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
 
 
