@@ -68,6 +68,10 @@ def error_line(output: str) -> str:
         (["pretrain.diagnostics.every=-1"], ["pretrain", "diagnostics", "{'every': -1}"]),
         (["paper_results={RR@10: 35.5}"], ["paper_results.RR@10", "35.5"]),
         (["paper_results={MRR10: 0.355}"], ["'MRR10'", "nDCG@10"]),
+        (
+            ["paper_results={evaluate_destilled: {RR@10: 0.4}}"],
+            ["paper_results.evaluate_destilled", "did you mean 'evaluate_distilled'?"],
+        ),
         (["evaluate.splits=[dev]"], ["split 'dev'", "train, test"]),
         (["retriever1.validation.patience=2"], ["retriever1.validation", "set every"]),
         (["retriever1.validation={every: 2, split: dev}"], ["retriever1.validation.split", "'dev'", "train, test"]),

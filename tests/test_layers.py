@@ -34,8 +34,8 @@ LAYERS = [
     ["negatives", "index", "measure", "generate"],
     ["configuration", "arguments", "fingerprint", "report"],
     ["stage.context"],
-    ["spec"],
-    ["dual_encoder", "vector_files", "encoding", "grad_cache", "cross_encoder", "teacher_scores"],
+    ["spec", "snapshot"],
+    ["dual_encoder", "vector_files", "encoding", "grad_cache", "cross_encoder", "classifier", "teacher_scores"],
     ["scoring", "portable", "model_card"],
     ["external"],
     ["tracking", "lit"],
@@ -47,8 +47,10 @@ LAYERS = [
 ]
 """From left to right; a module may import from its own layer and those before it."""
 
-GROUPS_WITHOUT_A_MODULE = {"experiment", "recipe", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule"}
-"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
+GROUPS_WITHOUT_A_MODULE = {
+    "experiment", "recipe", "until", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule",
+}  # fmt: skip
+"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `until` ends them early, `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
 
 
 def layer(module: str) -> int:

@@ -4,20 +4,22 @@ The ranking is exact and the measure that of the evaluate stages; only the corpu
 theirs and good for comparing steps of one run (finetuning §9.3: checkpoints are chosen on queries that are not reported).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.encoding import Encoded, encode_vectors
 from bmae_lightning.errors import BadInput
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.lit.validation import Looks
-from bmae_lightning.measure.ranking import check_measures, evaluate
+from bmae_lightning.measure.ranking import canonical, check_measures, evaluate
 from bmae_lightning.rank import say
-from bmae_lightning.run import Qrels, Run, read_run
+from bmae_lightning.run import Qrels, Run
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import require_splits
 from bmae_lightning.stage.prepared import Prepared
@@ -41,12 +43,14 @@ class Validation:
         measure: in the words of ir_measures.
         patience: looks without a better value before training stops, None not to stop.
         keep: which weights become the retriever, `last` or `best`.
+        reported: splits by which nothing may be chosen.
         batch_tokens: word pieces encoded at a time.
     """
 
     def __init__(
         self, every: float | None = None, split: str | None = None, queries: int = 500, passages: int | None = 20_000,
-        measure: str = "RR@10", patience: int | None = None, keep: str = "last", batch_tokens: int = 4096,
+        measure: str = "RR@10", patience: int | None = None, keep: str = "last", reported: Sequence[str] = (),
+        batch_tokens: int = 4096,
     ) -> None:  # fmt: skip
         if every is not None and (every <= 0 or every > 1 and every != int(every)):
             raise ValueError(f"every must be a number of steps, or below 1 a share of them, got {every}")
@@ -60,7 +64,8 @@ class Validation:
             if asked and every is None:
                 raise ValueError(f"{name} needs looks: set every, the steps between two of them")
         self.every, self.split, self.queries, self.passages = every, split, queries, passages
-        self.measure, self.patience, self.keep, self.batch_tokens = measure, patience, keep, batch_tokens
+        self.measure, self.patience, self.keep = measure, patience, keep
+        self.reported, self.batch_tokens = reported, batch_tokens
 
     def preflight(self, stage: str, splits: list[str]) -> None:
         """Look ahead before anything runs.
@@ -71,16 +76,27 @@ class Validation:
         check_measures([self.measure])
         if self.every is None:
             return
+        split, chooses = self.split or DEV, self.patience is not None or self.keep == "best"
         if self.split is not None:
             require_splits(f"{stage}.validation.split", [self.split], splits)
-        elif DEV not in splits and (self.patience is not None or self.keep == "best"):
+        elif chooses and DEV not in splits:
             raise BadInput(
                 f"{stage}.validation: the corpus has no judgments for the split {DEV!r} (qrels/{DEV}.tsv); set "
                 f"{stage}.validation.split=train to hold queries out of training"
             )
+        if chooses and split in self.reported:
+            raise BadInput(
+                f"{stage}.validation would choose by the split {split!r}, which is reported (evaluate.splits): set "
+                f"{stage}.validation.split=train to hold queries out of training, or {stage}.validation.reported=[] to "
+                "choose by it all the same"
+            )
 
-    def choose(self, prepared: Prepared, seed: int, title: str) -> tuple[str | None, Qrels]:
+    def choose(
+        self, prepared: Prepared, seed: int, title: str, train_queries: QueryShare | None = None
+    ) -> tuple[str | None, Qrels]:
         """The split and the judgments of the queries to look at, none if there is nothing to look at.
+
+        train_queries: those of the training split that may be held out.
 
         Raises:
             BadInput: no training query would be left.
@@ -94,7 +110,10 @@ class Validation:
             )
             return None, {}
         split = self.split or DEV
-        judged = {query: marks for query, marks in prepared.qrels(split).items() if max(marks.values()) > 0}
+        qrels = prepared.qrels(split)
+        if split == TRAIN and train_queries is not None:
+            qrels = train_queries.of(qrels)
+        judged = {query: marks for query, marks in qrels.items() if max(marks.values()) > 0}
         if split == TRAIN and self.queries >= len(judged):
             raise BadInput(
                 f"validation.queries={self.queries} would hold all {len(judged)} training queries out of training; use "
@@ -105,24 +124,24 @@ class Validation:
         return split, {names[row]: judged[names[row]] for row in rows}
 
     def callback(
-        self, qrels: Qrels, ranking: Path | None, prepared: Prepared, query_length: int, passage_length: int, seed: int,
-        steps: int, directory: Path,
+        self, qrels: Qrels, run: Run, prepared: Prepared, query_length: int, passage_length: int, seed: int, steps: int,
+        directory: Path,
     ) -> Looks:  # fmt: skip
         """What looks at the retriever during `steps` steps.
 
         Args:
             qrels: from `choose`.
-            ranking: TREC run with these queries, if there is one.
+            run: a ranking for these queries, if there is one.
             directory: of the checkpoints.
         """
         passages = prepared.passages()
-        run = read_run(ranking) if ranking is not None and ranking.is_file() else Run()
         rows = sample_passages(qrels, run, passages, self.passages, seed)
         sample = Sample(
             qrels, prepared.queries(), passages, rows, self.measure, query_length, passage_length, self.batch_tokens
         )
+        (name,) = canonical([self.measure])
         every = max(1, round(self.every * steps)) if self.every < 1 else int(self.every)
-        return Looks(sample, self.measure, every, steps, self.patience, self.keep == "best", directory)
+        return Looks(sample, name, every, steps, self.patience, self.keep == "best", directory)
 
 
 def sample_passages(qrels: Qrels, run: Run, passages: TokenStore, size: int | None, seed: int) -> np.ndarray:

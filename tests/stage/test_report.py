@@ -1,6 +1,8 @@
 """The report stage: published values go to the arm with pre-training, diagnoses to the page, and to nothing else."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from omegaconf import OmegaConf
 
 from bmae_lightning.pipeline import plan
 from bmae_lightning.report.machine import read_json
+from bmae_lightning.report.table import text_table
 from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.report import MakeReport, check_paper, make_report
 from bmae_lightning.tracking.silent import NoTracking
@@ -50,7 +53,7 @@ def stages(tmp_path):
 
 
 def test_published_values_stand_beside_the_arm_with_pre_training(stages):
-    report = make_report("x", stages, ["RR@10"], "test", PAPER, "Table 6")
+    report = make_report("x", stages, ["RR@10"], "test", {"evaluate": PAPER}, "Table 6")
     assert {arm.name: arm.paper for arm in report.arms} == {"bm25": None, "no pre-training": None, "retromae": PAPER}
     assert report.arms[2].paper_source == "Table 6"
     assert report.measures() == ["RR@10", "R@1000"]
@@ -58,11 +61,11 @@ def test_published_values_stand_beside_the_arm_with_pre_training(stages):
 
 def test_without_pre_training_they_stand_beside_the_only_arm(stages):
     only = {key: stages[key] for key in ("bm25", "evaluate@none")}
-    report = make_report("x", only, ["RR@10"], "test", PAPER)
+    report = make_report("x", only, ["RR@10"], "test", {"evaluate": PAPER})
     assert [arm.paper for arm in report.arms] == [None, PAPER]
 
 
-def test_published_values_belong_to_one_rung(stages, tmp_path):
+def test_every_rung_has_published_values_of_its_own(stages, tmp_path):
     for rung, value in {"evaluate2": 0.4, "rerank": 0.5, "evaluate_distilled": 0.6}.items():
         directory = tmp_path / f"{rung}@retromae"
         directory.mkdir()
@@ -70,11 +73,28 @@ def test_published_values_belong_to_one_rung(stages, tmp_path):
         judged = {"test": {"mean": {"RR@10": value}, "queries": 20}}
         (directory / "metrics.json").write_text(json.dumps(judged))
         stages[directory.name] = directory
-    report = make_report("x", stages, ["RR@10"], "test", PAPER, paper_stage="rerank")
-    assert [(arm.name, arm.paper) for arm in report.arms] == [
-        ("bm25", None), ("no pre-training", None), ("retromae", None), ("retromae retriever2", None),
-        ("retromae re-ranked", PAPER), ("retromae distilled", None),
+    directory = tmp_path / "report"
+    directory.mkdir()
+    context = Context("report", "", directory, stages, "group", tmp_path)
+    printed = {"bm25": {"RR@10": 0.185}, "evaluate2": PAPER, "rerank": {"RR@10": 0.437}, "evaluate_distilled": {}}
+    stage = MakeReport("x", ["RR@10"], "test", NoTracking(), printed, "Table 6, MS MARCO dev")
+    stage.preflight([])
+    stage.run(context)
+    report = read_json(directory / "report.json")
+    assert [(arm.name, arm.paper, arm.paper_source) for arm in report.arms] == [
+        ("bm25", {"RR@10": 0.185}, "Table 6, MS MARCO dev"), ("no pre-training", None, ""), ("retromae", None, ""),
+        ("retromae retriever2", PAPER, "Table 6, MS MARCO dev"),
+        ("retromae re-ranked", {"RR@10": 0.437}, "Table 6, MS MARCO dev"), ("retromae distilled", None, ""),
     ]  # fmt: skip
+    page = re.sub(r"<wbr>|\n", "", (directory / "report.html").read_text())
+    assert re.findall(r"0\.\d+(?:</strong>)?<small>paper (0\.\d+)", page) == ["0.185", "0.355", "0.437"]
+    for rung, value in {"retriever2": "0.355", "re-ranked": "0.437"}.items():
+        assert re.search(rf"<tr><th[^>]*>(?:(?!</tr>).)*retromae {rung}(?:(?!</tr>).)*paper {value}", page)
+    below = text_table(report).splitlines()
+    values = {line.split("  ")[0]: after for line, after in itertools.pairwise(below) if after.startswith("  paper")}
+    assert {name: line.split()[1] for name, line in values.items()} == {
+        "bm25": "0.185", "retromae retriever2": "0.355", "retromae re-ranked": "0.437"
+    }  # fmt: skip
 
 
 def test_diagnoses_and_their_setting(stages):
@@ -117,7 +137,7 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
     (tmp_path / "prepare").mkdir()
     (tmp_path / "prepare" / "manifest.json").write_text('{"config": {"corpus": {"path": "x"}}}')
     (tmp_path / "prepare" / "metrics.json").write_text("{}")
-    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2}')
+    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2, "title": "drop"}')
     for key, value in {"bm25": 0.0, "evaluate@none": 0.5, "evaluate@retromae": 1.0}.items():
         kept = {"RR@10": {f"q{i}": value * i / 8 for i in range(8)}}
         (stages[key] / "per_query.test.json").write_text(json.dumps(kept))
@@ -142,7 +162,14 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
 
 
 def test_values_that_are_no_share_are_refused():
-    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"RR@10": 0.4, "R@10": 1.0}
+    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"evaluate": {"RR@10": 0.4, "R@10": 1.0}}
+    assert check_paper({"rerank": {"RR@10": 0.4, "R@50": None}}) == {"rerank": {"RR@10": 0.4}}
+    with pytest.raises(ValueError, match=r"paper_results.rerank.RR@10"):
+        check_paper({"rerank": {"RR@10": 40}})
+    with pytest.raises(ValueError, match=r"paper_results.rerenk: .* did you mean 'rerank'"):
+        check_paper({"evaluate": {"RR@10": 0.3}, "rerenk": {"RR@10": 0.4}})
+    with pytest.raises(ValueError, match=r"paper_results.rerank must be values by measure"):
+        check_paper({"evaluate": {"RR@10": 0.3}, "rerank": 0.4})
     for wrong in (35.5, -0.1, "0.3", True, float("nan")):
         with pytest.raises(ValueError, match=r"paper_results.RR@10"):
             check_paper({"RR@10": wrong})

@@ -18,8 +18,10 @@ from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.errors import BadInput
+from bmae_lightning.fingerprint import fingerprint
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.run import Run, write_run
+from bmae_lightning.stage import finetune as finetune_stage
 from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
@@ -60,10 +62,10 @@ def node(stage, overrides=(), options=()):
     return OmegaConf.to_container(OmegaConf.merge(content, OmegaConf.from_dotlist(list(options))))
 
 
-def finetune(directory, corpus, *options, overrides=()):
+def finetune(directory, corpus, *options, overrides=(), **inputs):
     """Runs retriever1; its lines and the weights that it hands on."""
     made = build(node("retriever1", overrides, ["steps=6", "batch_size=8", *options]), "retriever1")
-    made.run(context("retriever1", directory, corpus=corpus))
+    made.run(context("retriever1", directory, corpus=corpus, **inputs))
     lines = read_metrics(directory / "metrics.jsonl")
     return lines, load_file(directory / "retriever" / "model.safetensors")
 
@@ -125,26 +127,31 @@ def test_looking_changes_nothing_and_the_best_weights_are_handed_on(corpus, tmp_
     assert (record["step"], record["kept_step"]) == (6, best)
 
 
+class Stopped(Exception):
+    """Ends the stage before it trains."""
+
+
+def stop_at(made):
+    """In the place of `fit`: keeps what it was called with."""
+
+    def fit(_trainer, _module, data, *rest):
+        made["groups"], made["looks"] = data.collate.groups, rest[-1][0]
+        raise Stopped
+
+    return fit
+
+
 def test_held_out_training_queries_are_not_trained_with(corpus, tmp_path, capsys, monkeypatch):
-    seen = {}
-
-    def fit(_trainer, _module, data, *_):
-        seen["groups"], seen["looks"] = data.collate.groups, _[-1][0]
-        raise InterruptedError
-
-    monkeypatch.setattr("bmae_lightning.stage.finetune.fit", fit)
-    options = [
-        "validation.every=0.5",
-        "validation.split=train",
-        "validation.queries=7",
-    ]
-    with pytest.raises(InterruptedError):
+    made = {}
+    monkeypatch.setattr(finetune_stage, "fit", stop_at(made))
+    options = ["validation.every=0.5", "validation.split=train", "validation.queries=7"]
+    with pytest.raises(Stopped):
         finetune(tmp_path / "r", corpus, *options)
-    trained, held_out = set(seen["groups"].ids), set(seen["looks"].look.qrels)
+    trained, held_out = set(made["groups"].ids), set(made["looks"].look.qrels)
     assert len(held_out) == 7
     assert trained | held_out == set(Prepared(corpus).qrels("train"))
     assert not trained & held_out
-    assert seen["looks"].every == 3
+    assert made["looks"].every == 3
     assert "33 training queries, 7 held out for validation" in capsys.readouterr().out
     with pytest.raises(BadInput, match="validation.queries=40 would hold all 40 training queries"):
         finetune(tmp_path / "r", corpus, *options[:2], "validation.queries=40")
@@ -180,13 +187,20 @@ def test_passages_are_the_judged_ones_then_the_ranked_ones_then_random_ones(corp
 
 
 def test_the_ranking_of_the_stage_says_which_passages_are_hard(corpus, tmp_path):
-    write_run(tmp_path / "run.dev.trec", Run({"q44": [("p44", 3.0), ("p7", 2.0), ("p8", 1.0)]}), "x")
-    prepared = Prepared(corpus)
-    qrels = {"q44": {"p44": 1}}
-    looks = Validation(every=1, passages=3).callback(qrels, tmp_path / "run.dev.trec", prepared, 8, 16, 0, 10, tmp_path)
-    assert looks.look.rows.tolist() == [7, 8, 44]
-    looks = Validation(every=1, passages=3).callback(qrels, tmp_path / "none.trec", prepared, 8, 16, 0, 10, tmp_path)
-    assert len(looks.look.rows) == 3
+    (tmp_path / "ranking").mkdir()
+    run = Run({f"q{i}": [(f"p{i}", 3.0), ("p58", 2.0), ("p59", 1.0)] for i in range(50)})
+    for split in ("train", "dev"):
+        write_run(tmp_path / "ranking" / f"run.{split}.trec", run, "x")
+    for split in ("train", "dev"):
+        made, options = {}, ["validation.every=3", f"validation.split={split}", "validation.queries=1"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finetune_stage, "fit", stop_at(made))
+            with pytest.raises(Stopped):
+                finetune(tmp_path / split, corpus, *options, "validation.passages=4", ranking=tmp_path / "ranking")
+        (query,) = made["looks"].look.qrels
+        rows = set(made["looks"].look.rows.tolist())
+        assert len(rows) == 4
+        assert {int(query[1:]), 58, 59} <= rows
 
 
 @pytest.mark.parametrize(
@@ -211,14 +225,18 @@ def test_options_that_do_not_fit_are_refused(options, words):
     [
         ({"measure": "RRR@10"}, "unknown measure 'RRR@10'"),
         ({"every": 2, "split": "dve"}, "validation.split: the corpus has no judgments for the split 'dve'"),
-        ({"every": 2, "keep": "best"}, "no judgments for the split 'dev'.*set retriever1.validation.split=train"),
+        ({"every": 2, "keep": "best"}, "no judgments for the split 'dev'.*set x.validation.split=train"),
         ({"every": 2, "patience": 2}, "no judgments for the split 'dev'"),
+        ({"every": 2, "patience": 2, "split": "test"}, "would choose by the split 'test', which is reported"),
+        ({"every": 2, "keep": "best", "split": "test"}, "validation.split=train .*, or x.validation.reported=\\[\\]"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(options, words):
     with pytest.raises(BadInput, match=words):
-        Validation(**options).preflight("retriever1", ["train", "test"])
-    Validation(every=2).preflight("retriever1", ["train", "test"])
+        Validation(**options, reported=["test"]).preflight("x", ["train", "test"])
+    Validation(every=2, split="test", reported=["test"]).preflight("x", ["train", "test"])  # it may be looked at
+    Validation(every=2, keep="best", split="test").preflight("x", ["train", "test"])
+    Validation(every=2).preflight("x", ["train", "test"])
 
 
 def test_without_a_dev_split_nothing_is_looked_at_and_that_is_said(collection, tmp_path, capsys):
@@ -235,3 +253,9 @@ def test_every_rung_looks_as_the_first_one_does_unless_told_otherwise():
     for scale in ("gpu", "paper"):
         found = node("retriever1", (f"scale={scale}",))["validation"]
         assert (found["every"], found["patience"], found["keep"]) == (0.1, None, "last")
+
+
+def test_what_is_evaluated_and_how_is_no_reason_to_train_again():
+    plain = fingerprint(node("retriever1"), {})
+    assert fingerprint(node("retriever1", ("evaluate.splits=[dev]", "evaluate.batch_tokens=9")), {}) == plain
+    assert fingerprint(node("retriever1", ("retriever1.validation.every=2",)), {}) != plain
