@@ -12,7 +12,7 @@ import io
 import math
 import os
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -67,6 +67,17 @@ class Run(Mapping):
             values[offsets[i] : offsets[i + 1]] = np.asarray(scores[i])[keep]
         return cls.__new__(cls)._set(list(queries), passages, offsets, codes, values)
 
+    @classmethod
+    def from_lists(cls, lists: Iterable[tuple[str, Sequence[str]]]) -> Run:
+        """A run of (query id, passage ids in rank order), with scores that fall by one."""
+        code: dict[str, int] = {}
+        queries, rows = [], []
+        for query, passages in lists:
+            queries.append(query)
+            rows.append(np.array([code.setdefault(passage, len(code)) for passage in passages], dtype=np.int32))
+        scores = [np.arange(len(row), 0, -1, dtype=np.float32) for row in rows]
+        return cls.from_rows(queries, list(code), rows, scores)
+
     def _set(
         self, queries: list[str], names: Sequence[str], offsets_Q: np.ndarray, codes_T: np.ndarray, scores_T: np.ndarray
     ) -> Run:
@@ -110,6 +121,11 @@ class Run(Mapping):
         """Passage ids of a query in rank order."""
         return [self._names[code] for code in self._codes[self._span(query)].tolist()]
 
+    def entries(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
+        """All entries as numbers: of their query [T] and of their passage [T]; and the passage id of every number."""
+        queries_T = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self._offsets))
+        return queries_T, self._codes, self._names
+
     def cut(self, depth: int) -> Run:
         """The first `depth` ranks of every query."""
         keep_T = self._ranks() < depth
@@ -118,10 +134,14 @@ class Run(Mapping):
 
     def without_own(self) -> Run:
         """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
+        return self.without({query: {query} for query in self})
+
+    def without(self, barred: Mapping[str, Collection[str]]) -> Run:
+        """The run without some passages: query id -> those that go; the others move up."""
         keep_T = np.ones(len(self._codes), dtype=bool)
-        for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
-            if query in (passages := self.passages(query)):
-                keep_T[start + passages.index(query)] = False
+        for query in self:
+            if gone := barred.get(query):
+                keep_T[self._span(query)] = [passage not in gone for passage in self.passages(query)]
         offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
