@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from bmae_lightning.arguments import completed
 from bmae_lightning.configuration import config_directory, explain
 from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 
@@ -59,9 +60,8 @@ def main() -> Any:
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(str(Path.cwd()))
-    flags = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
-    sys.argv[1:] = flags + [argument for argument in sys.argv[1:] if argument not in flags]  # -m may stand anywhere
     try:
+        sys.argv[1:] = completed(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
     except BadInput as error:
         _report(str(error))

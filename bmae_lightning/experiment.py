@@ -8,7 +8,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.errors import BadInput
-from bmae_lightning.pipeline import Pipeline, plan
+from bmae_lightning.external.options import label_models
+from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
+from bmae_lightning.pipeline import PLANNING_KEYS, Pipeline, plan
 from bmae_lightning.rank import rank, say
 from bmae_lightning.stage.context import write_json
 
@@ -33,14 +35,22 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         _drop_unselected(cfg, hydra_cfg, group)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
+    if judges_files(config):
+        judge_files(config)
+        return
+    lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     asked = take_corpus_options(config)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    nodes = plan(config, config["name"], {"prepare": corpus.identity()} | _files(config))
+    if lookup:
+        look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
+        return
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, selected)
+    nodes = plan(config, config["name"], extra)
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
     Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
@@ -54,6 +64,10 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
             from bmae_lightning.stage.report import show
 
             show(nodes["report"].directory)
+        if "suite" in nodes:
+            from bmae_lightning.stage.suite import show as show_suite
+
+            show_suite(nodes["suite"].directory)
         if (output_dir / "wandb").is_dir():
             say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
 
@@ -113,6 +127,20 @@ def _files(config: dict[str, Any]) -> dict[str, str]:
     for stage, node in config.items():
         if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
             found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
+    return found
+
+
+def _models(config: dict[str, Any], selected: list[str]) -> dict[str, Any]:
+    """The content of the models and collections from elsewhere, for the stages that take them."""
+    found: dict[str, Any] = {}
+    if config["compare"] and "external" in selected:
+        from bmae_lightning.external.retriever import find_retriever
+
+        for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
+            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
+    if config["suite"]["collections"] and "suite" in selected:
+        options = {key: value for key, value in config["suite"].items() if key not in PLANNING_KEYS}
+        found["suite"] = build(options, "suite").identity()
     return found
 
 

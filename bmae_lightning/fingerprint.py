@@ -14,7 +14,7 @@ FORMAT = 3
 EXECUTION_KEYS = frozenset(
     {
         "logger", "workers", "threads", "memory_gb", "log_every", "checkpoint", "samples", "diagnostics",
-        "enable_progress_bar", "enable_model_summary", "described",
+        "enable_progress_bar", "enable_model_summary", "described", "reported",
     }
 )  # fmt: skip
 """Names of options that change how a stage is executed or watched, never what it computes."""

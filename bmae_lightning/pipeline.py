@@ -15,6 +15,7 @@ from typing import Any
 
 from bmae_lightning.configuration import build, nearest
 from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.external.options import BM25, label_models
 from bmae_lightning.fingerprint import fingerprint
 from bmae_lightning.rank import launched, rank, say
 from bmae_lightning.stage.context import write_json
@@ -22,7 +23,7 @@ from bmae_lightning.stage.worker import run_stage
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
-PLANNING_KEYS = ("inputs", "collects", "on_demand")
+PLANNING_KEYS = ("inputs", "collects", "alone", "compare", "if_any", "on_demand")
 """Entries of a stage that say when it runs, not what it does."""
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a stage starts."""
@@ -62,9 +63,12 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
 
     Args:
         config: resolved configuration; a top-level entry with `inputs` is a stage, one with `on_demand` runs only for
-            another selected stage that names it, or when it is selected alone.
+            another selected stage that names it, or when it is selected alone, one with `if_any` only if that is not
+            empty or it is selected alone. One with `compare` (models from elsewhere) runs once for each, as an arm of
+            its name. One with `collects` takes all nodes; with `alone` only those of stages that it collects, and none
+            when it is selected alone.
         arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
-        extra: stage -> content of its fingerprint that is not configuration (files, versions).
+        extra: stage, or its node's key, -> content of its fingerprint that is not configuration (files, versions).
 
     Raises:
         BadInput: an unknown stage or input, or stages that need each other in a circle.
@@ -74,15 +78,17 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     for name in selected:
         if name not in stages:
             raise BadInput(f"stage={name}: there is no such stage{nearest(name, stages)}")
+    if len(selected) > 1:
+        selected = [name for name in selected if stages[name].get("if_any", True)]
     if not selected:
         raise BadInput(f"stage is empty: name at least one of {', '.join(stages)}")
     arms = [BASELINE_ARM, arm] if config["baseline"] and arm != BASELINE_ARM else [arm]
     nodes: dict[str, Node] = {}
 
-    def add(name: str, arm: str, inputs: dict[str, str | None]) -> str:
-        content = {key: value for key, value in stages[name].items() if key not in PLANNING_KEYS}
+    def add(name: str, arm: str, inputs: dict[str, str | None], **options: Any) -> str:
+        content = {key: value for key, value in stages[name].items() if key not in PLANNING_KEYS} | options
         hashes = {role: nodes[source].hash if source else None for role, source in inputs.items()}
-        digest = fingerprint(content, hashes, extra.get(name))
+        digest = fingerprint(content, hashes, extra.get(f"{name}@{arm}", extra.get(name)))
         node = Node(name, arm, content, inputs, digest, Path(config["output_dir"]) / "store" / f"{name}-{digest}")
         nodes.setdefault(node.key, node)
         return node.key
@@ -97,6 +103,13 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
         inputs = {
             role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()
         }
+        if "compare" in stages[name]:
+            models = label_models(stages[name]["compare"], "compare", (*arms, BM25))
+            if not models:
+                raise BadInput(f"stage={name}: compare is empty; name retrievers, as 'compare=[DIR]'")
+            for label, model in models.items():
+                add(name, label, inputs, model=dataclasses.asdict(model))
+            return None
         return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs)
 
     collecting = [name for name in selected if "collects" in stages[name]]
@@ -104,12 +117,21 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
         if name not in collecting and (len(selected) == 1 or not stages[name].get("on_demand")):
             for each in arms:
                 visit(name, each)
+
+    def collect(name: str) -> None:
+        alone, own = stages[name].get("alone", False), []
+        for source in [] if alone and selected == [name] else stages[name]["collects"]:
+            chosen = source in selected or len(selected) == len(collecting)
+            if not chosen or not stages[source].get("if_any", True):
+                continue
+            if "collects" in stages[source]:
+                collect(source)
+            else:
+                own += [visit(source, each) for each in arms]
+        add(name, "", {key: key for key in (own if alone else nodes) if key})
+
     for name in collecting:
-        for source in stages[name]["collects"]:
-            if source in selected or len(selected) == len(collecting):
-                for each in arms:
-                    visit(source, each)
-        add(name, "", {key: key for key in nodes})
+        collect(name)
     return nodes
 
 

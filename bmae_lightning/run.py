@@ -12,7 +12,7 @@ import io
 import math
 import os
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +21,8 @@ import numpy as np
 from bmae_lightning.errors import BadInput
 
 Qrels = dict[str, dict[str, int]]
+RUN, TREC_QRELS, BEIR_QRELS = "qid Q0 docid rank score tag", "qid 0 docid relevance", "query-id corpus-id score"
+"""Columns of the files."""
 
 
 class Run(Mapping):
@@ -65,17 +67,6 @@ class Run(Mapping):
             values[offsets[i] : offsets[i + 1]] = np.asarray(scores[i])[keep]
         return cls.__new__(cls)._set(list(queries), passages, offsets, codes, values)
 
-    @classmethod
-    def from_lists(cls, lists: Iterable[tuple[str, Sequence[str]]]) -> Run:
-        """A run of (query id, passage ids in rank order), with scores that fall by one."""
-        code: dict[str, int] = {}
-        queries, rows = [], []
-        for query, passages in lists:
-            queries.append(query)
-            rows.append(np.array([code.setdefault(passage, len(code)) for passage in passages], dtype=np.int32))
-        scores = [np.arange(len(row), 0, -1, dtype=np.float32) for row in rows]
-        return cls.from_rows(queries, list(code), rows, scores)
-
     def _set(
         self, queries: list[str], names: Sequence[str], offsets_Q: np.ndarray, codes_T: np.ndarray, scores_T: np.ndarray
     ) -> Run:
@@ -110,6 +101,11 @@ class Run(Mapping):
     def __repr__(self) -> str:
         return f"Run({len(self):,} queries, {len(self._codes):,} entries)"
 
+    @property
+    def depth(self) -> int:
+        """Ranks of the longest ranking."""
+        return int(np.diff(self._offsets).max(initial=0))
+
     def passages(self, query: str) -> list[str]:
         """Passage ids of a query in rank order."""
         return [self._names[code] for code in self._codes[self._span(query)].tolist()]
@@ -133,6 +129,10 @@ class Run(Mapping):
                 keep_T[self._span(query)] = [passage not in gone for passage in self.passages(query)]
         offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
+
+    def without_own(self) -> Run:
+        """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
+        return self.without({query: (query,) for query in self})
 
     def merge(self, other: Run, depth: int | None = None) -> Run:
         """Both runs together, for instance of two shards of queries or two shards of passages.
@@ -198,7 +198,7 @@ def read_run(path: str | Path) -> Run:
     query_code: dict[str, int] = {}
     code: dict[str, int] = {}
     rows, codes, scores = array("i"), array("i"), array("d")
-    for number, fields in _lines(path, 6, "qid Q0 docid rank score tag"):
+    for number, fields in _lines(path, RUN):
         try:
             score = float(fields[4])
         except ValueError:
@@ -228,14 +228,33 @@ def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> Non
             file.writelines(f"{query} 0 {passage} {relevance}\n" for passage, relevance in judged.items())
 
 
-def read_qrels(path: str | Path) -> Qrels:
-    """Read TREC judgments: query id -> passage id -> relevance.
+def read_best(path: str | Path, queries: Collection[str]) -> dict[str, str]:
+    """The best passage of some queries of a TREC run, in the order of `read_run`, without keeping the rest in memory.
 
     Raises:
-        BadInput: no such file, a line that is not `qid 0 docid relevance`, or two different judgments of one pair.
+        BadInput: no such file, or a line that is not `qid Q0 docid rank score tag`.
+    """
+    best: dict[str, tuple[np.float32, str]] = {}
+    for _, (query, _, passage, _, score, _) in _lines(path, RUN):
+        if query in queries:
+            hit = np.float32(score), passage
+            best[query] = max(hit, best.get(query, hit))
+    return {query: passage for query, (_, passage) in best.items()}
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    """Read judgments: query id -> passage id -> relevance.
+
+    Each line is TREC's `qid 0 docid relevance`, or each is BEIR's `query-id corpus-id score`, after this header or not.
+
+    Raises:
+        BadInput: no such file, a line that is neither, or two different judgments of one pair.
     """
     qrels: Qrels = {}
-    for number, (query, _, passage, grade) in _lines(path, 4, "qid 0 docid relevance"):
+    for number, fields in _lines(path, TREC_QRELS, BEIR_QRELS):
+        if len(fields) == 3 and not qrels and fields[2].lower() == "score":
+            continue
+        query, passage, grade = fields[0], *fields[-2:]
         try:
             relevance = int(grade)
         except ValueError:
@@ -245,16 +264,22 @@ def read_qrels(path: str | Path) -> Qrels:
     return qrels
 
 
-def _lines(path: str | Path, columns: int, form: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of every line that is not blank."""
+def _lines(path: str | Path, *forms: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of every line that is not empty; the first one tells which of the forms the file has."""
+    columns = {len(form.split()): form for form in forms}
+    wanted = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if _gzipped(path) else open(path, encoding="utf-8") as file:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig") if _gzipped(path) else open(path, encoding="utf-8-sig") as file
+        ):
             for number, line in enumerate(file, 1):
                 fields = line.split()
-                if len(fields) == columns:
+                wanted = wanted or (len(fields) if len(fields) in columns else 0)
+                if fields and len(fields) == wanted:
                     yield number, fields
                 elif fields:
-                    raise BadInput(f"{path}:{number}: {len(fields)} columns where `{form}` has {columns}")
+                    form = " or ".join(f"`{columns[size]}`" for size in columns if wanted in (0, size))
+                    raise BadInput(f"{path}:{number}: {len(fields)} columns where {form} is expected")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -30,6 +30,19 @@ class Encoded(NamedTuple):
     values: np.ndarray | None = None
 
 
+def open_vectors(path: Path) -> Encoded:
+    """The complete vectors whose dense part is at `path`.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    lexical = [path.with_name(f"{path.stem}.{name}.npy") for name in ("indices", "values")]
+    try:
+        return Encoded(*(np.load(file, mmap_mode="r") for file in (path, *lexical) if file == path or file.exists()))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: the vectors cannot be read ({error}); remove {path.parent} and run again") from error
+
+
 class VectorShards(ArrayShards):
     """The vectors of a whole store: NAME.npy, of a lexical part NAME.indices.npy and NAME.values.npy, of what in NAME.json.
 

@@ -49,8 +49,8 @@ def kill_before(owner: Any, name: str, calls: int) -> None:
     setattr(owner, name, call)
 
 
-def command(directory: Path, *arguments: str) -> None:
-    """`python -m bmae_lightning …` in a directory, in this process."""
+def command(directory: Path, code: int, *arguments: str) -> None:
+    """`python -m bmae_lightning …` in a directory, in this process; fails on another exit code."""
     from hydra.core.global_hydra import GlobalHydra
 
     import bmae_lightning.__main__ as program
@@ -58,4 +58,4 @@ def command(directory: Path, *arguments: str) -> None:
     os.chdir(directory)
     sys.argv = ["bmae_lightning", *arguments]
     GlobalHydra.instance().clear()
-    assert program.main() == 0
+    assert program.main() == code

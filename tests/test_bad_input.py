@@ -68,7 +68,13 @@ def error_line(output: str) -> str:
         (["pretrain.diagnostics.every=-1"], ["pretrain", "diagnostics", "{'every': -1}"]),
         (["paper_results={RR@10: 35.5}"], ["paper_results.RR@10", "35.5"]),
         (["paper_results={MRR10: 0.355}"], ["'MRR10'", "nDCG@10"]),
+        (
+            ["paper_results={evaluate_destilled: {RR@10: 0.4}}"],
+            ["paper_results.evaluate_destilled", "did you mean 'evaluate_distilled'?"],
+        ),
         (["evaluate.splits=[dev]"], ["split 'dev'", "train, test"]),
+        (["retriever1.validation.patience=2"], ["retriever1.validation", "set every"]),
+        (["retriever1.validation={every: 2, split: dev}"], ["retriever1.validation.split", "'dev'", "train, test"]),
         (["representation=mean"], ["representation", "'mean'", "'cls'"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else None,
@@ -99,9 +105,15 @@ def test_the_command_itself(cli):
         ("qrels/test.tsv", lambda text: text + "q1\tnosuch\t1\n", ["qrels/test.tsv:22", "'nosuch'"]),
         ("qrels/test.tsv", lambda text: text + "nosuch\tp1\t1\n", ["qrels/test.tsv:22", "'nosuch'"]),
         ("qrels/test.tsv", lambda text: text.splitlines()[0] + "\n", ["qrels/test.tsv", "no judgments"]),
+        ("qrels/train.tsv", lambda text: text.replace("\t1\n", "\t0\n"), ["qrels/train.tsv", "only scores of 0"]),
         ("qrels/test.tsv", None, ["'test'", "there is train"]),
         ("qrels/train.tsv", None, ["'train'", "there is test"]),
         ("queries.jsonl", None, ["queries.jsonl"]),
+        (
+            "queries.jsonl",
+            lambda text: text + '{"_id": "q99", "text": " "}\n',
+            ["queries.jsonl:61", "'q99' has no text"],
+        ),
     ],
 )
 def test_collections(cli_here, tmp_path, collection, file, change, words):
@@ -115,6 +127,14 @@ def test_collections(cli_here, tmp_path, collection, file, change, words):
     line = error_line(cli_here(f"corpus.path={broken}", "logger=none", code=2))
     assert all(word in line for word in words), line
     assert before == {path: path.read_bytes() for path in broken.rglob("*") if path.is_file()}
+
+
+def test_negatives_that_the_corpus_does_not_have(cli_here, tmp_path):
+    path = tmp_path / "negatives.trec"
+    path.write_text("q3 Q0 p8 1 9 x\nq3 Q0 p77 2 8 x\n")
+    options = ["pretrain.steps=1", "negatives=file", f"negatives.path={path}", "baseline=false", "logger=none"]
+    line = error_line(cli_here(*options, code=2))
+    assert f"{path}: query q3 lists the passage 'p77', which the corpus does not have" in line
 
 
 def test_a_full_disk_keeps_what_is_finished(cli, tmp_path):

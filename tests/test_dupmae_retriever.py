@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.representation.hybrid import HybridRepresentation
+from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.run import read_run
 from bmae_lightning.stage.search import check_index
 
@@ -30,7 +33,7 @@ def one_by_one(model, store, length, passages):
 
 def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
     arguments = [
-        "+experiment=dupmae", *tools.TINY[1:], f"corpus.path={collection}", "representation=hybrid", "representation.dense=8", "representation.lexical=12",
+        "+experiment=dupmae", "recipe=retriever1", *tools.TINY[1:], f"corpus.path={collection}", "representation=hybrid", "representation.dense=8", "representation.lexical=12",
         "retriever1.similarity=dot", "pretrain.steps=3", "retriever1.steps=2", "logger=none", "baseline=false",
     ]  # fmt: skip
     output = tools.command(*arguments, cwd=tmp_path)
@@ -60,11 +63,12 @@ def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
 
 
 def test_an_index_for_dense_vectors_is_refused():
-    check_index(ExactIndex("auto"), 12)
+    mixed, dense = HybridRepresentation("cls", 8, 12), PooledRepresentation()
+    check_index(ExactIndex("auto"), SimpleNamespace(representation=mixed))
     for index in (FaissIndex("Flat"), ExactIndex("faiss")):
         with pytest.raises(BadInput, match="faiss searches dense vectors only.*index=exact"):
-            check_index(index, 12)
-        check_index(index, 0)
+            check_index(index, SimpleNamespace(representation=mixed))
+        check_index(index, SimpleNamespace(representation=dense))
 
 
 def test_a_query_of_which_nothing_is_left(cli, tmp_path, collection):

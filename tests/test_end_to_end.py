@@ -180,7 +180,7 @@ EXPERIMENTS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" /
 def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection):
     """One comparison table, one group; what the experiments share (statistics, generated texts, BM25) is made once."""
     output = tools.command(
-        "-m", f"+experiment={','.join(EXPERIMENTS)}", *tools.TINY[1:], f"corpus.path={collection}", "pretrain.steps=3",
+        "-m", f"+experiment={','.join(EXPERIMENTS)}", "recipe=retriever1", *tools.TINY[1:], f"corpus.path={collection}", "pretrain.steps=3",
         "retriever1.steps=2", "masked_lm.steps=3", "generate.queries.steps=3", "generate.continuation.steps=3",
         "baseline=false", "logger=none", cwd=tmp_path,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import bmae_lightning.experiment  # noqa: F401  forked processes find it imported
@@ -124,6 +125,19 @@ def test_f34_every_passage_that_can_be_drawn_has_a_teacher_score(ladder):
     assert all(line["loss/distillation"] >= 0 for line in lines)
 
 
+def test_a_missing_teacher_score_is_one_line(ladder, tmp_path, collection, capfd):
+    directory, _, stages = ladder
+    later = [stages[stage].name for stage in ("distilled", "evaluate_distilled", "report")]
+    shutil.copytree(directory / "outputs", tmp_path / "outputs", ignore=lambda _, names: set(names) & set(later))
+    path = tmp_path / "outputs" / "store" / stages["score"].name / FILE
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+    assert forked.codes(forked.fork(forked.command, tmp_path, 2, *LADDER, f"corpus.path={collection}")) == [0]
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("error: "))
+    query, passage = (table[name][0].as_py() for name in ("query", "passage"))
+    assert f"there is no teacher score of query {query} and passage {passage}" in line
+
+
 def test_kill_9_while_mining_scoring_and_distilling_ends_in_the_same_bytes(ladder, tmp_path, collection):
     directory, _, stages = ladder
     later = [stages[stage].name for stage in ("score", "distilled", "evaluate_distilled", "report")]
@@ -138,7 +152,7 @@ def test_kill_9_while_mining_scoring_and_distilling_ends_in_the_same_bytes(ladde
     def run(owner=None, act="", calls=0):
         if owner is not None:
             forked.kill_before(owner, act, calls)
-        forked.command(tmp_path, *LADDER, f"corpus.path={collection}")
+        forked.command(tmp_path, 0, *LADDER, f"corpus.path={collection}")
 
     assert forked.codes(forked.fork(run, PairShards, "write", 30)) == [-9]
     assert len(list(scoring.glob("shard-*.npy"))) == 30

@@ -71,3 +71,48 @@ def test_circles_and_unknown_inputs(tmp_path):
         make(tmp_path, prepare={"inputs": {"x": "bm25"}})
     with pytest.raises(BadInput, match="unknown stage 'prepar'; did you mean 'prepare'"):
         make(tmp_path, bm25={"inputs": {"corpus": "prepar"}})
+
+
+WITH_MODELS = {
+    "external": {"inputs": {"corpus": "prepare"}, "compare": [], "if_any": [], "depth": 5},
+    "suite": {"inputs": {}, "collects": ["retriever1"], "alone": True, "if_any": [], "models": ["bm25"]},
+}
+
+
+def with_models(tmp_path, stage, compare=(), collections=(), extra=None):
+    external = WITH_MODELS["external"] | {"compare": list(compare), "if_any": list(compare)}
+    suite = WITH_MODELS["suite"] | {"if_any": list(collections)}
+    report = STAGES["report"] | {"collects": [*STAGES["report"]["collects"], "external", "suite"]}
+    config = STAGES | {"external": external, "suite": suite, "report": report}
+    return plan(config | {"stage": stage, "baseline": True, "output_dir": str(tmp_path)}, "retromae", extra or {})
+
+
+def test_models_from_elsewhere_are_arms_of_their_own(tmp_path):
+    full = [*ALL[:-1], "external", "suite", "report"]
+    assert list(with_models(tmp_path, full)) == list(make(tmp_path)), "without any nothing changes"
+    nodes = with_models(tmp_path, full, compare=["/a/b", {"name": "org/c", "query_prefix": "query: "}])
+    assert [key for key in nodes if key.startswith("external")] == ["external@a/b", "external@org/c"]
+    assert nodes["external@org/c"].config["model"]["query_prefix"] == "query: "
+    assert nodes["external@a/b"].inputs == {"corpus": "prepare"}
+    assert {"external@a/b", "external@org/c"} <= nodes["report"].inputs.keys()
+    again = with_models(tmp_path, full, ["/a/b"], extra={"external@a/b": "other content"})
+    assert again["external@a/b"].hash != nodes["external@a/b"].hash
+    assert again["retriever1@none"].hash == nodes["retriever1@none"].hash
+    with pytest.raises(BadInput, match="stage=external: compare is empty; name retrievers"):
+        with_models(tmp_path, ["external"])
+    for name in ("none", "retromae", "bm25"):
+        with pytest.raises(BadInput, match=rf"compare\[0\]: a row is called {name!r} already"):
+            with_models(tmp_path, full, [name])
+
+
+def test_a_suite_takes_the_retrievers_of_its_run_and_needs_none(tmp_path):
+    full = [*ALL[:-1], "external", "suite", "report"]
+    nodes = with_models(tmp_path, full, collections=["x"])
+    assert set(nodes["suite"].inputs) == {"retriever1@none", "retriever1@retromae"}
+    assert "suite" in nodes["report"].inputs
+    assert list(with_models(tmp_path, ["suite"], collections=["x"])) == ["suite"]
+    assert list(with_models(tmp_path, "suite")) == ["suite"], "the stage itself says that there is no collection"
+    assert list(with_models(tmp_path, ["report"])) == list(make(tmp_path, stage=["report"]))
+    finished = with_models(tmp_path, ["report"], ["/a/b"], ["x"])
+    assert finished["report"].inputs.keys() == with_models(tmp_path, full, ["/a/b"], ["x"])["report"].inputs.keys()
+    assert finished["report"].hash == with_models(tmp_path, full, ["/a/b"], ["x"])["report"].hash

@@ -57,7 +57,7 @@ def test_commands(line, tmp_path, collection):
             (tmp_path / f"{name}.py").write_text(block("python", f"class {target.split('.')[1]}"))
             (tmp_path / "myconf" / group / f"{name}.yaml").write_text(block("yaml", target))
     # recipes run in tests/test_ladder.py, two devices in tests/test_end_to_end.py
-    if "scale=paper" in arguments or "recipe=" in line or "trainer=ddp_cpu" in line:
+    if "scale=paper" in arguments or ("recipe=" in line and "-m" not in arguments) or "trainer=ddp_cpu" in line:
         arguments = ["--cfg", "job", "--resolve", *arguments]
     elif not {"--help", "--cfg"} & set(arguments):
         corpus = (

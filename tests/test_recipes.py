@@ -1,5 +1,7 @@
 """Every recipe goes with every experiment at every scale, and has the numbers of its paper at scale=paper."""
 
+import importlib.util
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 
@@ -11,6 +13,10 @@ from omegaconf import OmegaConf
 from bmae_lightning.configuration import build
 from bmae_lightning.pipeline import plan
 
+_spec = importlib.util.spec_from_file_location("quick_hydra", Path(__file__).parent / "quick_hydra.py")
+quick_hydra = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(quick_hydra)
+
 CONF = Path(__file__).parent.parent / "conf"
 EXPERIMENTS, SCALES, RECIPES = (
     sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("experiment", "scale", "recipe")
@@ -19,7 +25,14 @@ PAIRS = [(recipe, scale) for recipe in RECIPES for scale in SCALES]
 FINETUNING = ("retriever1", "retriever2", "reranker", "distilled")
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    quick_hydra.quicken(monkeypatch)
+
+
+@cache
 def composed(*overrides):
+    """Composed once: not to be changed."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
 
@@ -69,15 +82,73 @@ def test_without_a_recipe_there_is_retriever_1_only():
 
 
 @pytest.mark.parametrize(
+    ("experiment", "recipe", "batch"),
+    [
+        ("master", "master", (64, 32)),
+        ("master_released", "master", (64, 32)),
+        ("dupmae", "dupmae", (128, 1)),
+        ("simlm", "simlm", (64, 16)),
+        ("cdmae", "cdmae", (64, 32)),
+    ],
+)
+def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experiment, recipe, batch):
+    """`recipe=` on the command line wins, and the numbers of the scale follow the recipe either way."""
+    usual = composed(f"+experiment={experiment}", "scale=paper")
+    assert usual["stage"][-3:] == ["distilled", "evaluate_distilled", "report"]
+    assert (usual["retriever1"]["batch_size"], usual["retriever1"]["group"]) == batch
+    assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
+    assert usual["distilled"]["distillation"] == composed(f"recipe={recipe}")["distilled"]["distillation"]
+    first = composed(f"+experiment={experiment}", "scale=paper", "recipe=retriever1")["retriever1"]
+    plain = composed("scale=paper", "recipe=retriever1")["retriever1"]
+    assert first | {"encoder": None} == plain | {"encoder": None}
+
+
+def test_a_ladder_can_be_left_early():
+    """The rungs of the recipe, with its numbers, and no mining that nobody reads."""
+    whole = composed("+experiment=simlm", "scale=paper")
+    for last, stages, mining in [
+        ("retriever1", ["retriever1", "evaluate", "report"], (0, 200)),
+        ("retriever2", ["retriever2", "evaluate2", "report"], (200, 0)),
+        ("reranker", ["reranker", "rerank", "report"], (200, 200)),
+    ]:
+        config = composed("+experiment=simlm", "scale=paper", f"+until={last}")
+        assert config["stage"] == [*whole["stage"][: whole["stage"].index(stages[1]) + 1], "report"]
+        assert config["stage"][-3:] == stages
+        assert tuple(config[stage]["train_depth"] for stage in ("evaluate", "evaluate2")) == mining
+        assert all(config[stage] == whole[stage] for stage in ("retriever1", "retriever2", "reranker", "rerank"))
+
+
+@pytest.mark.parametrize(
     ("recipe", "stage", "wanted"),
     [
         ("simlm", "retriever2", {"batch_size": 64, "group": 16, "lr": 2e-5, "temperature": 0.02, "form": "simlm_code"}),
-        ("simlm", "reranker", {"group": 64, "forward_factor": 4, "r_drop": True, "length": 192, "lr": 3e-5}),
+        (
+            "simlm",
+            "reranker",
+            {
+                "backbone": "google/electra-base-discriminator",
+                "group": 64,
+                "forward_factor": 4,
+                "r_drop": True,
+                "length": 192,
+                "lr": 3e-5,
+            },
+        ),
         ("simlm", "distilled", {"group": 24, "epochs": 6, "similarity": "cos", "form": "simlm_code"}),
         ("simlm_nq", "distilled", {"epochs": 15, "steps": None, "temperature_warmup": 1000, "passage_length": 192}),
         ("retromae_dpr", "retriever1", {"batch_size": 128, "epochs": 4, "warmup": 0, "passage_length": 140}),
         ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "group": 16}),
-        ("retromae_distilled", "reranker", {"group": 65, "batch_size": 16, "weight_decay": 0.01, "lr": 1e-5}),
+        (
+            "retromae_distilled",
+            "reranker",
+            {
+                "backbone": "google-bert/bert-base-uncased",
+                "group": 65,
+                "batch_size": 16,
+                "weight_decay": 0.01,
+                "lr": 1e-5,
+            },
+        ),
         ("dupmae", "retriever1", {"group": 1, "similarity": "dot"}),
         ("dupmae", "retriever2", {"group": 16}),
         ("cdmae", "retriever1", {"batch_size": 64, "group": 32}),

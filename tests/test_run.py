@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bmae_lightning.errors import BadInput
-from bmae_lightning.run import Run, read_qrels, read_run, write_qrels, write_run
+from bmae_lightning.run import Run, read_best, read_qrels, read_run, write_qrels, write_run
 
 
 def random_rankings(seed, queries=20, passages=30):
@@ -141,14 +141,47 @@ def test_qrels_round_trip_and_errors(tmp_path):
             read_qrels(tmp_path / "q")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q1 0 a 1\nq1 0 b 0\n\nq2 0 c 3\n",
+        "q1\ta\t1\nq1\tb\t0\nq2\tc\t3\n",
+        "query-id\tcorpus-id\tscore\nq1\ta\t1\nq1\tb\t0\nq2\tc\t3\n",
+        "\ufeffquery-id\tcorpus-id\tscore\r\nq1\ta\t1\r\nq1\tb\t0\r\nq2\tc\t3\r\n",
+    ],
+)
+def test_qrels_have_the_columns_of_trec_or_of_beir(tmp_path, text):
+    (tmp_path / "q").write_text(text, encoding="utf-8", newline="")
+    assert read_qrels(tmp_path / "q") == {"q1": {"a": 1, "b": 0}, "q2": {"c": 3}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q 0 a 1 x\n", "q:1: 5 columns where `qid 0 docid relevance` or `query-id corpus-id score` is expected"),
+        ("q 0 a 1\nq b 1\n", "q:2: 3 columns where `qid 0 docid relevance` is expected"),
+        ("query-id\tcorpus-id\tscore\nq 0 a 1\n", "q:2: 4 columns where `query-id corpus-id score` is expected"),
+        ("q\ta\t1\nquery-id\tcorpus-id\tscore\n", "q:2: the relevance 'score' is not a whole number"),
+    ],
+)
+def test_qrels_with_other_columns(tmp_path, text, message):
+    (tmp_path / "q").write_text(text)
+    with pytest.raises(BadInput) as error:
+        read_qrels(tmp_path / "q")
+    assert str(error.value).endswith(message)
+
+
+def test_the_best_passages_of_some_queries(tmp_path):
+    rankings = random_rankings(4)
+    lines = [f"{q} Q0 {p} 1 {score!r} t\n" for q, scores in rankings.items() for p, score in scores.items()]
+    (tmp_path / "r").write_text("".join(lines))
+    run = read_run(tmp_path / "r")
+    assert run.depth == 12
+    assert read_best(tmp_path / "r", {"q3", "q11", "absent"}) == {q: run.passages(q)[0] for q in ("q3", "q11")}
+
+
 def test_without_some_passages():
     run = Run({"a": [("p1", 3.0), ("p2", 2.0), ("p3", 1.0)], "b": [("p1", 1.0)], "c": []})
     less = run.without({"a": {"p2", "p9"}, "b": {"p1"}, "x": {"p1"}})
     assert dict(less) == {"a": [("p1", 3.0), ("p3", 1.0)], "b": [], "c": []}
     assert dict(run.without({})) == dict(run)
-
-
-def test_from_lists():
-    run = Run.from_lists([("b", ["p2", "p1"]), ("a", []), ("c", ["p1"])])
-    assert dict(run) == {"b": [("p2", 2.0), ("p1", 1.0)], "a": [], "c": [("p1", 1.0)]}
-    assert len(Run.from_lists([])) == 0

@@ -1,4 +1,4 @@
-"""Two optimiser steps of a composed pre-training, by the real stage on a small prepared collection; Lightning is left out."""
+"""Two optimiser steps of composed stages that train, on a small prepared collection; Lightning's Trainer is left out."""
 
 import importlib.util
 import json
@@ -34,12 +34,12 @@ def write_generated(file: Path, collection: Path) -> Path:
 
 
 def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
-    """Every stage that some pre-training needs before it, run once on the collection: name -> directory."""
+    """Every stage that some pre-training or fine-tuning needs before it, run once on the collection: name -> directory."""
     generated = write_generated(directory / "generated.jsonl", collection)
     tools.command(
         "+experiment=master", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
         "generate=file", f"generate.texts.path={generated}", "encoder=tiny", "pretrain.steps=1", "pretrain.batch_size=8",
-        "masked_lm.steps=1", "stage=[prepare,statistics,generate,masked_lm,pretrain]", "logger=none", "baseline=false",
+        "masked_lm.steps=1", "stage=[prepare,statistics,generate,masked_lm,pretrain,bm25]", "logger=none", "baseline=false",
         cwd=directory,
     )  # fmt: skip
     return {path.name.rpartition("-")[0]: path for path in (directory / "outputs" / "store").iterdir()}
@@ -107,3 +107,26 @@ def check_gradients(model, torch) -> None:
         assert gradients, f"{name} has no gradient"
         assert all(torch.isfinite(gradient).all() for gradient in gradients), name
         assert any(gradient.abs().max() > 0 for gradient in gradients), f"the gradient of {name} is zero"
+
+
+def fine_tune(trainer, module, data, loggers, directory: Path, *_) -> None:
+    """In the place of `lit.fit.fit`: takes the steps of a retriever or a re-ranker and asserts that all of it learns."""
+    import torch
+
+    module.train()
+    optimiser = module.configure_optimizers()["optimizer"]
+    with (directory / "metrics.jsonl").open("w") as lines:
+        for step in range(data.steps):
+            first = step * data.batch_size
+            loss = module.training_step(data.collate([(row, 0) for row in range(first, first + data.batch_size)]), step)
+            optimiser.zero_grad()
+            loss.backward()
+            assert math.isfinite(float(loss.detach()))
+            for name, layer in module.model.named_modules():
+                if name.endswith((".query", ".key", ".value")):
+                    assert layer.weight.grad is not None, name
+                    assert torch.isfinite(layer.weight.grad).all(), name
+                    assert layer.weight.grad.abs().max() > 0, name
+            optimiser.step()
+            parts = {name: float(mean) for name, (mean, _) in module.parts.items()}
+            lines.write(json.dumps({"step": step + 1, "loss": float(loss.detach())} | parts) + "\n")

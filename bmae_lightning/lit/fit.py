@@ -34,7 +34,7 @@ def fit(
 ) -> pl.Trainer:
     """Train for `data.steps` optimiser steps, from the newest checkpoint in `directory` if there is one.
 
-    callbacks: of the stage, beside those that write metrics and checkpoints.
+    callbacks: of the stage, before those that write metrics and checkpoints.
 
     Raises:
         BadInput: devices that do not exist, a batch that cannot be shared out, a checkpoint of another architecture.
@@ -51,7 +51,7 @@ def fit(
         max_steps=data.steps,
         max_epochs=-1,
         logger=loggers,
-        callbacks=[metrics, resume, *callbacks],
+        callbacks=[*callbacks, metrics, resume],
         default_root_dir=directory,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -65,6 +65,8 @@ def fit(
         f"{built.strategy.root_device.type}, first checkpoint at step {min(data.steps, int(checkpoint['every_steps']))}"
     )
     path = newest_checkpoint(directory / "checkpoints", module)
+    if path:
+        say(f"continuing from {path}")
     module.train()
     with sigterm_restored():
         built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+VALIDATION = "validation/"
+"""What the names of measures begin with that a stage takes while it trains."""
+
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The lines of a `metrics.jsonl`, one per logged step."""

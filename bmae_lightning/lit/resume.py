@@ -18,7 +18,7 @@ from bmae_lightning.rank import say
 
 
 class ResumeCheckpoints(pl.Callback):
-    """Saves every `every_steps` steps and `every_minutes` minutes, after the last step too, keeps the newest `keep`, stops on SIGTERM.
+    """Saves every `every_steps` steps and `every_minutes` minutes, after the last step too (early or not), keeps the newest `keep`, stops on SIGTERM.
 
     Args:
         directory: where the checkpoints lie; nobody else's files are touched.
@@ -59,7 +59,7 @@ class ResumeCheckpoints(pl.Callback):
         overdue = time.monotonic() - self.saved_at > 60 * self.every_minutes
         stop = self.asked_to_stop or os.getppid() != self.parent
         wanted, stop = _any_rank(trainer, [overdue, stop])
-        last = trainer.global_step == trainer.max_steps
+        last = trainer.global_step == trainer.max_steps or trainer.should_stop
         if stop or wanted or last or trainer.global_step % self.every_steps == 0:
             self.save(trainer)
         if stop:
@@ -121,9 +121,13 @@ def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | Non
             say(f"{path}: skipped, it cannot be read ({type(error).__name__})")
             continue
         check_architecture(state, module.state_dict(), path)
-        say(f"continuing from {path}")
         return path
     return None
+
+
+def step_of(path: Path | None) -> int:
+    """The step in the name of what was saved after it, 0 for nothing."""
+    return int(path.stem.partition("-")[2]) if path else 0
 
 
 def check_architecture(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path) -> None:

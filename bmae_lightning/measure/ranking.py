@@ -23,11 +23,15 @@ CHUNK = 1000  # queries handed to ir_measures at a time; it wants nested diction
 
 @dataclass(frozen=True)
 class Measured:
-    """mean: measure -> value over all judged queries.  per_query: measure -> query id -> value.  queries: how many."""
+    """mean: measure -> value over all judged queries.  per_query: measure -> query id -> value.
+
+    queries: how many are judged.  answered: how many of them the run has a ranking for.
+    """
 
     mean: dict[str, float]
     per_query: dict[str, dict[str, float]]
     queries: int
+    answered: int
 
 
 def evaluate(
@@ -42,7 +46,8 @@ def evaluate(
     measures: names of ir_measures; spelt canonically in the result.
 
     Raises:
-        BadInput: an unknown measure, no judged query, or a run none of whose queries is judged.
+        BadInput: an unknown measure, no judged query, a run none of whose queries is judged, or a passage that a query
+            lists twice.
     """
     parsed = {measure: str(measure) for measure in (_parse(name) for name in measures)}
     qrels = read_qrels(qrels) if isinstance(qrels, str | Path) else qrels
@@ -53,13 +58,14 @@ def evaluate(
     queries = iter(qrels)
     while chunk := list(islice(queries, CHUNK)):
         judged = {query: dict(qrels[query]) for query in chunk}
-        answers = {query: _falling(ranked.passages(query)) for query in chunk if query in ranked}
+        answers = {query: _falling(query, ranked.passages(query)) for query in chunk if query in ranked}
         found = {(value.query_id, str(value.measure)): value.value for value in _values(list(parsed), judged, answers)}
         for name, mean in zip(parsed.values(), means.values(), strict=True):
             for query in chunk:
                 per_query[name][query] = value = float(found.get((query, name), 0.0))
                 mean.add(value)
-    return Measured({name: float(mean.result()) for name, mean in means.items()}, per_query, len(qrels))
+    answered = sum(query in ranked for query in qrels)
+    return Measured({name: float(mean.result()) for name, mean in means.items()}, per_query, len(qrels), answered)
 
 
 def check_measures(names: Sequence[str]) -> None:
@@ -81,6 +87,11 @@ def answer_cutoff(measure: str) -> int | None:
     if not re.fullmatch("[1-9][0-9]*", k):
         raise BadInput(f"unknown measure {measure!r}: {ANSWER_RECALL} wants a number of ranks, as in {ANSWER_RECALL}20")
     return int(k)
+
+
+def canonical(names: Sequence[str]) -> list[str]:
+    """The names as ir_measures spells them, MRR@10 as RR@10; raises BadInput for one that it does not know."""
+    return [str(_parse(name)) for name in names]
 
 
 def _values(measures: list[Any], judged: dict, answers: dict) -> Iterator[Any]:
@@ -107,6 +118,10 @@ def _check_ids(qrels: Mapping[str, Mapping[str, int]], run: Run) -> None:
         )
 
 
-def _falling(passages: list[str]) -> dict[str, float]:
+def _falling(query: str, passages: list[str]) -> dict[str, float]:
     """Scores that fall by one, so that no tie and no rounding can change the order."""
-    return dict(zip(passages, range(len(passages), 0, -1), strict=True))
+    falling = dict(zip(passages, range(len(passages), 0, -1), strict=True))
+    if len(falling) < len(passages):
+        twice = next(passage for place, passage in enumerate(passages) if passage in passages[:place])
+        raise BadInput(f"the ranking of query {query} lists passage {twice} twice; keep one")
+    return falling

@@ -70,7 +70,8 @@ class Groups:
         positives: query id -> those that are drawn, in turn.
         known: query id -> all its positives, none of which is ever its negative.
         negatives: query id -> its list.
-        short, dropped: queries with fewer hard negatives than a group holds, and queries left out for having none.
+        short, dropped: queries with fewer hard negatives than a group holds, and queries left out because they have no
+            positive or, where the source says so, no hard negative.
 
     Raises:
         BadInput: no query has a positive, or a passage id that the corpus does not have.
@@ -92,7 +93,7 @@ class Groups:
         self.known = {query: list(dict.fromkeys([*relevant[query], *self.positives[query]])) for query in relevant}
         if not self.positives:
             raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
-        self.source, self.queries = source, queries
+        self.judged, self.source, self.queries = len(qrels), source, queries
         self.passages, self.size, self.seed = passages, size, seed
         negatives = source.of(run, self.known)
         if source.foreign:
@@ -108,10 +109,15 @@ class Groups:
         kept = without_empty(negatives) if self.source.empty == "drop" and self.size > 1 else dict(negatives)
         if not kept:
             raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
-        self.negatives, self.dropped = kept, len(self.positives) - len(kept)
+        self.negatives, self.dropped = kept, self.judged - len(kept)
         self.ids = [query for query in self.positives if query in kept]
         self.query_rows = self.queries.rows_of(self.ids).tolist()
         self.short = shortfall(kept, self.size - 1).queries
+
+    def renew(self, run: Run, depth: int) -> None:
+        """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
+        self.negatives = negatives_from_run(run, {query: self.known[query] for query in self.ids}, depth)
+        self.short = shortfall(self.negatives, self.size - 1).queries
 
     def __len__(self) -> int:
         return len(self.ids)

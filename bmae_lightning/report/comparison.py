@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 if TYPE_CHECKING:
     from bmae_lightning.report.content import Diagnosis
 
-JUDGED = ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled")
+JUDGED = ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled", "external")
 """Stages that measure an arm."""
 UNNAMED = ("output_dir=", "logger", "trainer", "stage=")
 """Overrides that say how a sweep is run, not what it runs over."""
@@ -69,13 +69,14 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     from bmae_lightning.report.content import Report, arm_name
     from bmae_lightning.report.machine import read_json, write_json
     from bmae_lightning.report.page import write_html
+    from bmae_lightning.report.significance import paired_tests
     from bmae_lightning.report.table import print_report
 
     jobs = [job for job in jobs if "report" in job["nodes"]]
-    arms, curves, diagnoses, settings, subtitle = {}, {}, {}, {}, ""
+    arms, curves, diagnoses, settings, tested, subtitle, split = {}, {}, {}, {}, {}, "", ""
     for job in jobs:
         part = read_json(Path(job["nodes"]["report"]) / "report.json")
-        subtitle = part.subtitle
+        subtitle, split, tested = part.subtitle, part.split, tested | dict.fromkeys(part.tested)
         judged = {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.partition("@")[0] in JUDGED}
         for arm in part.arms:
             key = judged[arm.name]
@@ -96,7 +97,11 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     if not arms:
         return
     looks = [merge(list(diagnoses.values()))] if diagnoses else []
-    report = Report(title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks)
+    judged = {arm.name: Path(directory) for (_, directory), arm in arms.items()}
+    report = Report(
+        title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks, split, list(tested),
+        paired_tests(judged, split, list(tested)),
+    )  # fmt: skip
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")

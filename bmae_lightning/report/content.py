@@ -5,12 +5,17 @@ Every writer of this package (table, figure, page, machine) takes one `Report`; 
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from bmae_lightning.measure.significance import Difference
+from bmae_lightning.report.suite import SuiteTable, as_json
 
 FORMAT = 1
 BASELINE = "none"
 """The arm without pre-training."""
+EXTERNAL = "external"
+"""The stage that measures retrievers from elsewhere, each an arm by its own name."""
 RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
 """Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
@@ -57,6 +62,31 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The passage that the arms in `values` rank first; `values` maps them to the query's value of the case's measure.
+
+    Without a passage they found nothing. Without arms it is a relevant passage that none of them ranks first.
+    `relevance` is its grade, None where nobody judged it.
+    """
+
+    values: dict[str, float]
+    passage: str
+    text: str
+    relevance: int | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One query, why it is shown, and what the arms answer."""
+
+    query: str
+    text: str
+    chosen: str
+    measure: str
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """What the pre-training of one arm does with its bottleneck and its masks: figures, and a table of step `when`.
 
@@ -73,7 +103,10 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is reported of a set of runs; the order of every list is the order on the page."""
+    """All that is reported of a set of runs; the order of every list is the order on the page.
+
+    `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
+    """
 
     title: str
     subtitle: str
@@ -83,6 +116,11 @@ class Report:
     settings: dict[str, str]
     notes: list[str]
     diagnoses: list[Diagnosis] = field(default_factory=list)
+    split: str = ""
+    tested: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    suites: list[SuiteTable] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -101,6 +139,11 @@ class Report:
             "settings": self.settings,
             "notes": self.notes,
             "diagnoses": [vars(part) | {"curves": list(map(_curve_out, part.curves))} for part in self.diagnoses],
+            "split": self.split,
+            "tested": self.tested,
+            "differences": [_difference_out(row) for row in self.differences],
+            "cases": [asdict(case) for case in self.cases],
+            "suites": as_json(self.suites),
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -123,6 +166,14 @@ class Report:
                     Diagnosis(**(part | {"curves": list(map(_curve_in, part["curves"]))}))
                     for part in content.get("diagnoses", [])
                 ],
+                split=content.get("split", ""),
+                tested=content.get("tested", []),
+                differences=[_difference_in(row) for row in content.get("differences", [])],
+                cases=[
+                    Case(**(case | {"answers": [Answer(**answer) for answer in case["answers"]]}))
+                    for case in content.get("cases", [])
+                ],
+                suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
@@ -132,6 +183,8 @@ def arm_name(stage: str, arm: str) -> str:
     """How the result of a stage for an arm is called in tables and figures."""
     if stage == "bm25":
         return stage
+    if stage == EXTERNAL:
+        return arm
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
 
 
@@ -146,6 +199,14 @@ def _out(value: float | None) -> float | None:
 
 def _in(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def _difference_out(row: Difference) -> dict[str, Any]:
+    return {name: _out(value) if isinstance(value, float) else value for name, value in asdict(row).items()}
+
+
+def _difference_in(row: dict[str, Any]) -> Difference:
+    return Difference(**{name: math.nan if value is None else value for name, value in row.items()})
 
 
 def _arm_out(arm: Arm) -> dict[str, Any]:

@@ -7,10 +7,13 @@ import re
 from html import escape
 from pathlib import Path
 
+from bmae_lightning.report.case import case_rows
 from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
 from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.sample import sample_rows
+from bmae_lightning.report.significance import ABOUT, HEADS, LEVEL, tables
+from bmae_lightning.report.suite_table import section as suite_section
 from bmae_lightning.report.table import printable, rows
 
 STYLE = """
@@ -48,7 +51,11 @@ svg{display:block;width:100%;height:auto}
 .curves{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1rem 1.5rem}
 .diagnosis thead th{white-space:normal}
 .diagnosis tbody th{min-width:8rem}
-.samples td{overflow-wrap:anywhere}
+.samples td,.cases td{overflow-wrap:anywhere}
+.cases tbody th{min-width:9rem;width:12rem}.cases td:nth-child(2){white-space:nowrap}
+.cases th[colspan]{font-weight:600;padding-top:1.2rem}
+.good{color:var(--good)}.bad{color:var(--bad)}
+summary{cursor:pointer}
 .samples tbody+tbody tr:first-child>*{border-top:2px solid var(--soft)}
 .samples th,.settings th{width:12rem;min-width:8rem;color:var(--soft)}
 mark{background:var(--mark);color:inherit;border-radius:3px;padding:0 .15em}
@@ -57,7 +64,7 @@ del{color:var(--bad);text-decoration:underline wavy}
 .settings td{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.88rem;overflow-wrap:anywhere}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--mark:#ffe08a;--good:#1a7f4b;
 --bad:#b3261e}
-body{font-size:10.5pt}figure,tr,.samples tbody{break-inside:avoid}h2,h3,p.key{break-after:avoid}
+body{font-size:10.5pt}figure,tr,.samples tbody,.cases tbody{break-inside:avoid}h2,h3,p.key{break-after:avoid}
 .curves{grid-template-columns:repeat(auto-fit,minmax(18rem,1fr))}.wide{overflow:visible}
 .bars svg{min-width:0}main,header,footer{max-width:none;padding:0}
 mark{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
@@ -67,6 +74,7 @@ that of another passage of the batch (shuffled) and with zeros (zero). Saved: sh
 does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's last layer, as a
 share of all. Hidden: share of the positions that are masked. Function words: share of English function words and punctuation
 among the hidden positions, and among all. Hidden and function words are means over the run.""".replace("\n", " ")
+PAIRS = 15  # pairs of arms that are shown unasked
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -76,16 +84,23 @@ def write_html(path: str | Path, report: Report) -> None:
 
 
 def html(report: Report) -> str:
-    """The page of `report`: measures, bars, curves, rebuilt passages, settings, notes; empty sections say so."""
+    """The page of `report`: measures, tests, cases, curves, rebuilt passages, settings; empty sections say so."""
     sections = [
         ("measures", "Measures", _measures(report)),
+        ("suite", "Zero-shot", suite_section(report.suites)),
         ("bars", "Measures by arm", _bars(report)),
+        ("significance", "Significance of differences", _significance(report)),
+        ("cases", "Cases", _cases(report)),
         ("curves", "Loss curves", _curves(report)),
         ("diagnostics", "Diagnostics of pre-training", _diagnostics(report)),
         ("samples", "Masked and rebuilt passages", _samples(report)),
         ("settings", "Settings", _settings(report)),
         ("notes", "Notes", _notes(report)),
     ]
+    if not report.suites:
+        sections = [section for section in sections if section[0] != "suite"]
+    elif not report.arms:
+        sections = [section for section in sections if section[0] in ("suite", "settings", "notes")]
     body = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-head"><h2 id="{name}-head">{head}</h2>\n{content}</section>'
         for name, head, content in sections
@@ -158,6 +173,32 @@ def _bars(report: Report) -> str:
         return _about("No measures to draw.")
     figure = f'<figure class="bars">{drawn}</figure>'
     return _scrolling("bars-head", figure) + _about("All panels share one scale that begins at 0.")
+
+
+def _significance(report: Report) -> str:
+    if not report.differences:
+        return _about("Nothing was tested: that needs two arms with values per query (report.significance).")
+    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
+    parts = []
+    for measure, pairs in tables(report).items():
+        lines = []
+        for (arm, against), (less, *others), clear in pairs:
+            cells = [f"<strong>{less}</strong>" if clear else less, *map(_text, others)]
+            cells = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+            pair = f"{_breakable(arm)}<small>− {_breakable(against)}</small>"
+            lines.append(f'<tr><th scope="row">{pair}</th>{cells}</tr>')
+        head = f'<thead><tr><th scope="col">{_text(measure)}</th>{heads}</tr></thead>'
+        table = _scrolling("significance-head", f"<table>{head}\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table>")
+        few = " open" if len(pairs) <= PAIRS else ""
+        parts.append(f"<details{few}><summary>{_text(measure)}: {len(pairs)} pairs</summary>\n{table}</details>\n")
+    return "".join(parts) + _about(f"{ABOUT} Bold: both adjusted p below {LEVEL}.")
+
+
+def _cases(report: Report) -> str:
+    if not report.cases:
+        return _about("None were chosen (report.cases).")
+    table = '<table class="cases">' + "\n".join(map(case_rows, report.cases)) + "</table>"
+    return _scrolling("cases-head", table) + _about("The passage that each arm ranks first.")
 
 
 def _curves(report: Report) -> str:

@@ -110,18 +110,23 @@ def text_table(report: Report, width: int = 80) -> str:
     return "\n".join(lines) + "\n"
 
 
-def print_report(report: Report, path: str | Path) -> None:
-    """Print the table and where the page lies: in colour on a terminal, as plain aligned text elsewhere."""
+def print_report(report: Report, path: str | Path | None = None) -> None:
+    """Print the table, and where its page lies: in colour on a terminal, as plain aligned text elsewhere."""
     console = Console(highlight=False, soft_wrap=False)
     table = terminal_table(report, console.width)
     if console.is_terminal and not console.is_dumb_terminal:
         needed = console.measure(table, options=console.options.update(max_width=10_000)).minimum
         if needed <= console.width:
             console.print(table)
-            console.print(Text(f"report: {path}"), soft_wrap=True)
+            if path:
+                console.print(Text(f"report: {path}"), soft_wrap=True)
             return
     text = "\n".join(part for part in (printable(report.title), text_table(report), _below(report)) if part)
-    text += f"\nreport: {path}\n"
+    print_text(text + (f"\nreport: {path}\n" if path else "\n"))
+
+
+def print_text(text: str) -> None:
+    """Write to standard output what its encoding can show."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

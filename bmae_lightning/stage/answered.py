@@ -1,6 +1,7 @@
 """What a ranking found, judged by what its passages say: for questions that come with answers (finetuning §3.6, §9.2)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,20 +14,23 @@ from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.prepared import Prepared
 
 
-def judge_by_answers(context: Context, prepared: Prepared, split: str, run: Run) -> Qrels:
-    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too."""
+def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str, run: Run) -> Qrels:
+    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too.
+
+    directory, title: of the stage whose run it is.
+    """
     texts = ((passage.id, passage.text) for passage in prepared.source().passages())
     passages = len(np.unique(run.entries()[1]))
-    with track(f"{context.title}: answers of {split}", passages) as advance:
+    with track(f"{title}: answers of {split}", passages) as advance:
         judged = judge(run, prepared.answers(split), texts, advance)
-    write_qrels(context.directory / f"answers.{split}.trec", judged)
+    write_qrels(directory / f"answers.{split}.trec", judged)
     return judged
 
 
 def measure_by_answers(context: Context, prepared: Prepared, split: str, measures: Sequence[str]) -> Measured:
     """answer_R@k of run.<split>.trec of a stage, over all questions of the split."""
     run = read_run(context.directory / f"run.{split}.trec").cut(max(answer_cutoff(name) or 0 for name in measures))
-    judged = judge_by_answers(context, prepared, split, run)
+    judged = judge_by_answers(context.directory, context.title, prepared, split, run)
     return answer_recall(run, {query: judged.get(query, {}) for query in prepared.answers(split)}, measures)
 
 

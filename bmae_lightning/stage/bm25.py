@@ -50,7 +50,7 @@ class Bm25Ranking(Stage):
                 with track(f"{context.title}: {split}", len(queries), unit="queries") as advance:
                     run = self.ranker.search(list(queries), list(queries.values()), depth, advance)
                 if split == TRAIN and prepared.answers(split):
-                    judge_by_answers(context, prepared, split, run)
+                    judge_by_answers(context.directory, context.title, prepared, split, run)
                 write_run(context.directory / f"run.{split}.trec", run, "bm25")
                 if split in judged:
                     results[split] = measure_run(context, prepared, split, self.measures)

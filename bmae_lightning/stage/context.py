@@ -86,8 +86,8 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
     for split in wanted:
         if split not in splits:
             raise BadInput(
-                f"{stage}: the corpus has no judgments for the split {split!r} (qrels/{split}.tsv); "
-                f"there is {', '.join(splits)}"
+                f"{stage}: the corpus has no judgments for the split {split!r}; there is {', '.join(splits)}: add its "
+                "files, or choose what is measured (corpus.evaluated)"
             )
 
 

@@ -23,7 +23,7 @@ from bmae_lightning.stage.answered import judge_by_answers, require_measures
 from bmae_lightning.stage.bm25 import TRAIN, measure_run
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.search import FoundShards, check_index, search
+from bmae_lightning.stage.search import FoundShards, check_index, check_lexical, search
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vector_files import VectorShards
 
@@ -67,7 +67,7 @@ class Evaluate(Stage):
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         trained = getattr(inputs.get("retriever"), "config", {})
-        check_index(self.index, (trained.get("representation") or {}).get("lexical", 0))
+        check_lexical(self.index, (trained.get("representation") or {}).get("lexical", 0))
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
@@ -75,7 +75,7 @@ class Evaluate(Stage):
         model, spec = load_dual_encoder(context.input("retriever") / "retriever")
         passages, queries = prepared.passages(), prepared.queries()
         spec.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
-        check_index(self.index, spec.lexical)
+        check_index(self.index, model)
         vectors = VectorShards(context.directory / "passages.npy", model, passages, spec.passage_length, self.shard)
         if rank() == 0:
             vectors.claim()
@@ -118,7 +118,7 @@ class Evaluate(Stage):
         for split, shards in searches.items():
             run = shards.run(list(prepared.qrels(split)), passages.external_ids)
             if split == TRAIN and prepared.answers(split):
-                judge_by_answers(context, prepared, split, run)
+                judge_by_answers(context.directory, context.title, prepared, split, run)
             write_run(context.directory / f"run.{split}.trec", run, context.title)
         results: dict[str, Any] = {"index_bytes": sum(part.nbytes for part in vectors.open() if part is not None)}
         if rate := speeds.get("passages_per_second"):

@@ -20,6 +20,7 @@ from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.lit.resume import newest_checkpoint, step_of
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
 from bmae_lightning.loss.contrastive import check_contrastive
 from bmae_lightning.loss.distillation import Distillation
@@ -27,12 +28,15 @@ from bmae_lightning.negatives.positives import check_positives
 from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives
 from bmae_lightning.rank import rank, say
 from bmae_lightning.representation.pooled import PooledRepresentation
+from bmae_lightning.run import Run, read_run
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
-from bmae_lightning.stage.mined import training_groups
+from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.refresh import Refresh, Rounds
 from bmae_lightning.stage.start import start_retriever
+from bmae_lightning.stage.validation import Validation
 from bmae_lightning.teacher_scores import FILE, TeacherScores
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
@@ -76,6 +80,8 @@ class Finetune(Stage):
         positives: str = "labelled",
         grad_cache: GradCache | None = None,
         distillation: Distillation | None = None,
+        validation: Validation | None = None,
+        refresh: Refresh | None = None,
     ) -> None:
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
@@ -91,6 +97,9 @@ class Finetune(Stage):
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared = workers, log_every, shared
         self.mask_known_positives, self.positives = mask_known_positives, positives
+        self.validation, self.refresh = validation or Validation(), refresh or Refresh()
+        if self.refresh.on and group == 1:
+            raise ValueError("refresh mines hard negatives, and with group=1 none is drawn; use a larger group")
         self.loss_options = {
             "form": form,
             "temperature_warmup": temperature_warmup,
@@ -103,6 +112,7 @@ class Finetune(Stage):
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
         require_splits(self.name, [TRAIN], splits)
+        self.validation.preflight(self.name, splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         check_ranking(self.name, self.negatives, inputs)
@@ -120,6 +130,12 @@ class Finetune(Stage):
         if self.negatives.margin is not None and not inputs.get("scores"):
             raise BadInput(
                 f"{self.name}.negatives.margin needs a teacher's scores: set {self.name}.inputs.scores to the score stage"
+            )
+        if self.refresh.on and inputs.get("scores"):
+            raise BadInput(
+                f"{self.name}.refresh mines new negatives, which {inputs['scores'].stage} has not scored: set "
+                f"{self.name}.refresh.every_steps and every_epochs to null, or {self.name}.inputs.scores, distillation and "
+                "negatives.margin"
             )
         if inputs.get("scores") and not distils and self.negatives.margin is None:
             raise BadInput(
@@ -141,11 +157,14 @@ class Finetune(Stage):
         )
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
+        mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
+        split, looked_at = self.validation.choose(prepared, self.seed, context.title)
+        held_out = looked_at if split == TRAIN else {}
+        qrels = {query: marks for query, marks in prepared.qrels(TRAIN).items() if query not in held_out}
         scores = context.inputs.get("scores")
         groups = training_groups(
-            prepared.qrels(TRAIN), queries, passages, self.negatives, ranking, self.positives, self.group, self.seed,
-            scored=bool(scores),
-        )  # fmt: skip
+            qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)
+        )
         teacher = None
         if scores:
             teacher = TeacherScores(scores / FILE, queries, passages)
@@ -162,6 +181,7 @@ class Finetune(Stage):
                 teacher.check(groups)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        dropped += f", {len(held_out):,} held out for validation" if held_out else ""
         say(
             f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
             f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
@@ -171,7 +191,6 @@ class Finetune(Stage):
             groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives,
             teacher,
         )  # fmt: skip
-        data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
         module = RetrieverModule(
             model,
             self.group,
@@ -184,14 +203,43 @@ class Finetune(Stage):
             steps,
             **self.loss_options,
         )
-        with self.logger.of(context) as loggers:
-            fit(
-                self.trainer, module, data, loggers, context.directory, context.title,
-                self.log_every, self.checkpoint, "queries",
+        looks = None
+        if looked_at:
+            path = ranking and ranking / f"run.{split}.trec"
+            if split == TRAIN and mined:
+                run = mined.found
+            else:
+                run = read_run(path) if path and path.is_file() else Run()
+            looks = self.validation.callback(
+                looked_at, run, prepared, self.query_length, self.passage_length, self.seed, steps,
+                context.directory / "checkpoints",
             )  # fmt: skip
+        ends = self.refresh.ends(steps, len(groups), self.batch_size)
+        if self.refresh.on and len(ends) == 1:
+            say(f"{context.title}: refresh: the {steps} steps end before the first new ranking is due")
+        rounds = Rounds(self.refresh, context.directory, context.title, prepared, spec)
+        begun = step_of(newest_checkpoint(context.directory / "checkpoints", module))
+        if rank() == 0:
+            rounds.forget(1 + sum(end <= begun for end in ends))
+        with self.logger.of(context) as loggers:
+            for number, end in enumerate(ends):
+                if end < begun or (looks and looks.stopped):
+                    continue
+                if number and end > begun and not rounds.renew(number, self.trainer, model, groups):
+                    return
+                data = TrainingData(collate, len(groups), self.batch_size, end, self.seed, self.workers)
+                fit(
+                    self.trainer, module, data, loggers, context.directory, context.title,
+                    self.log_every, self.checkpoint, "queries", [looks] if looks else [],
+                )  # fmt: skip
+        if looks:
+            looks.finish(model, context.title)
         if rank() == 0:
             save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
-            write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
+            results = read_metrics(context.directory / "metrics.jsonl")[-1]
+            if looks and looks.keep_best:
+                results["kept_step"] = looks.best_step
+            write_json(context.directory / "metrics.json", results)
 
 
 def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, inputs: Mapping[str, object]) -> None:

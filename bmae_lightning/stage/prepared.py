@@ -57,6 +57,16 @@ class Prepared:
         """(id, text with its title) of every passage, in the order of the store."""
         return ((passage.id, passage.content) for passage in self.source().passages())
 
+    def passage_texts(self, ids: set[str]) -> dict[str, str]:
+        """id -> text with its title of some passages; reads the collection as far as the last of them."""
+        left, found = len(ids), {}
+        for passage, text in self.texts() if left else ():
+            if passage in ids:
+                found[passage], left = text, left - 1
+            if not left:
+                break
+        return found
+
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         """query id -> passage id -> relevance; a query of the split that has answers alone is there without passages.
 

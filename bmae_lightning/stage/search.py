@@ -65,10 +65,13 @@ class FoundShards(ArrayShards):
         return Run.from_rows(queries, passages, rows, scores)
 
 
-def check_index(index: ExactIndex | FaissIndex, lexical: int) -> None:
-    """Refuse an index that cannot search what the retriever makes.
+def check_index(index: ExactIndex | FaissIndex, model: DualEncoder) -> None:
+    """Refuse an index that cannot search what the retriever makes, as `check_lexical`."""
+    check_lexical(index, model.representation.lexical)
 
-    lexical: entries that its representation keeps of a lexical part, 0 for none.
+
+def check_lexical(index: ExactIndex | FaissIndex, lexical: int) -> None:
+    """Refuse an index that cannot search a representation that keeps so many entries of a lexical part.
 
     Raises:
         BadInput: a faiss index, or faiss's kernel, for a representation with a lexical part.

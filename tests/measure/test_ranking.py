@@ -3,7 +3,9 @@
 import math
 import random
 
+import ir_measures
 import pytest
+import pytrec_eval
 
 from bmae_lightning.errors import BadInput
 from bmae_lightning.measure.ranking import evaluate
@@ -87,3 +89,61 @@ def test_ids_of_another_split_and_empty_sides():
     with pytest.raises(BadInput, match="no judged query"):
         evaluate({}, RANKED)
     assert evaluate(QRELS, {}, ["RR@10"]).mean == {"RR@10": 0.0}
+
+
+def trec_evals_own(measure, judged, values):
+    """`measure` in the words of ir_measures from what trec_eval computed for one query, {} where it was not answered."""
+    if measure == "RR@10":  # trec_eval has no cut-off: a first hit below rank 10 is none
+        return values.get("recip_rank", 0.0) if values.get("recip_rank", 0.0) >= 0.1 else 0.0
+    return values.get({"nDCG@10": "ndcg_cut_10", "R@5": "recall_5", "P@5": "P_5", "AP": "map"}[measure], 0.0)
+
+
+def test_a_thousand_runs_equal_trec_evals_and_ir_measures_own_reading_of_the_files(tmp_path):
+    """Ties, negative scores, scores that only float32 ties, unanswered and unjudged queries, graded and negative grades.
+
+    Ours goes through `read_run` and `evaluate`; the reference parses the same files by pytrec_eval, orders ties itself.
+    """
+    rng = random.Random(11)
+    measures = ["RR@10", "nDCG@10", "R@5", "P@5", "AP"]
+    names = [f"d{i}" for i in range(30)]
+    grades = {f"q{q}": {n: rng.choice([-1, 0, 0, 1, 2, 3]) for n in rng.sample(names, 9)} for q in range(6)}
+    write_qrels(tmp_path / "qrels", grades)
+    with (tmp_path / "qrels").open() as file:
+        judge = pytrec_eval.RelevanceEvaluator(
+            pytrec_eval.parse_qrel(file), {"recip_rank", "ndcg_cut.10", "recall.5", "P.5", "map"}
+        )
+    scores = [-3.5, -1.0, -1.0000000001, 0.0, 0.25, 200.0, 200.000001, 16777217, 16777216]
+    for number in range(1000):
+        path = tmp_path / "run"
+        lines = [
+            f"q{query} Q0 {passage} {rng.randrange(99)} {rng.choice(scores)!r} t\n"
+            for query in rng.sample(range(8), rng.randint(1, 5))  # 6 and 7 are not judged
+            for passage in rng.sample(names, rng.randint(1, 25))
+        ]
+        rng.shuffle(lines)
+        path.write_text("".join(lines))
+        with path.open() as file:
+            found = judge.evaluate(pytrec_eval.parse_run(file))
+        if not found:
+            with pytest.raises(BadInput, match="is judged"):
+                evaluate(tmp_path / "qrels", path, measures)
+            continue
+        measured = evaluate(tmp_path / "qrels", path, measures)
+        assert (measured.queries, measured.answered) == (6, len(found))
+        for measure in measures:
+            expected = {q: trec_evals_own(measure, grades[q], found.get(q, {})) for q in grades}
+            assert measured.per_query[measure] == pytest.approx(expected, abs=1e-12), (number, measure)
+            assert measured.mean[measure] == pytest.approx(sum(expected.values()) / 6, abs=1e-12)
+        if number % 10 == 0:  # its RR@10 has another rule for ties, so it reads scores that fall strictly
+            write_run(path, read_run(path), "t")
+            files = ir_measures.read_trec_qrels(str(tmp_path / "qrels")), ir_measures.read_trec_run(str(path))
+            theirs = ir_measures.calc_aggregate(list(map(ir_measures.parse_measure, measures)), *files)
+            assert measured.mean == pytest.approx({str(measure): value for measure, value in theirs.items()}, abs=1e-9)
+
+
+def test_a_passage_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "run").write_text("1 Q0 d10 1 2.0 t\n1 Q0 d9 2 1.5 t\n1 Q0 d10 3 1.0 t\n")
+    with pytest.raises(BadInput, match="query 1 lists passage d10 twice; keep one line of each"):
+        evaluate(QRELS, tmp_path / "run")
+    with pytest.raises(BadInput, match="query 1 lists passage d10 twice"):
+        evaluate(QRELS, Run({"1": [("d10", 2.0), ("d9", 1.5), ("d10", 1.0)]}))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bmae_lightning.report.content import Arm, Curve, Diagnosis, Report, Sample
+from bmae_lightning.measure.significance import Difference
+from bmae_lightning.report.content import Answer, Arm, Case, Curve, Diagnosis, Report, Sample
 
 LONG = "retromae decoders.enhanced.mask.rate=0.3"
 
@@ -42,6 +43,21 @@ def report() -> Report:
                 columns=["hidden", "saved"],
                 rows=[["encoder", "30.0 %", ""], ["enhanced <x>", "50.0 %", "0.120"]],
                 texts=[["all words", "", ""]],
+            )
+        ],
+        split="test",
+        tested=["RR@10"],
+        differences=[Difference("RR@10", LONG, "BM25", 208, 0.0211, 0.04, 0.12, 0.05, 0.15)],
+        cases=[
+            Case(
+                "q7",
+                "who is <she>?",
+                "arms differ most",
+                "RR@10",
+                [
+                    Answer({"BM25": 0.0, "no pre-training": 0.5}, "p<1>", "nobody & nothing", 0),
+                    Answer({LONG: 1.0}, "p2", "<script>alert(2)</script>", 1),
+                ],
             )
         ],
     )

@@ -1,5 +1,6 @@
 """The table of a sweep: shared arms once, the others under the overrides that differ; the name of the whole sweep."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,3 +140,22 @@ def test_published_values_come_along(tmp_path, capsys):
     assert "0.355" in printed
     assert "retromae a=2: paper: Table 6" in printed
     assert [arm.paper for arm in read_json(tmp_path / "report.json").arms] == [None, None, {"RR@10": 0.3553}]
+
+
+def test_arms_of_different_jobs_are_tested_against_each_other(tmp_path):
+    jobs = []
+    for number in (1, 2):
+        for name in ("b", f"r{number}"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            values = {f"q{i}": (i * number + len(name)) % 5 / 4 for i in range(20)}
+            (tmp_path / name / "per_query.test.json").write_text(json.dumps({"RR@10": values}))
+        arms = {"bm25": str(tmp_path / "b"), "retromae": str(tmp_path / f"r{number}")}
+        jobs.append(job(tmp_path, number, [f"a={number}"], arms))
+        path = Path(jobs[-1]["nodes"]["report"]) / "report.json"
+        write_json(path, replace(read_json(path), split="test", tested=["RR@10"]))
+    compare(jobs, tmp_path)
+    report = read_json(tmp_path / "report.json")
+    assert [(row.arm, row.against) for row in report.differences] == [
+        ("retromae a=1", "bm25"), ("retromae a=2", "bm25"), ("retromae a=2", "retromae a=1")
+    ]  # fmt: skip
+    assert "Holm" in (tmp_path / "report.html").read_text()

@@ -8,7 +8,7 @@ from bmae_lightning.report.content import Report
 from bmae_lightning.report.page import html, write_html
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr"}
-SECTIONS = ["measures", "bars", "curves", "diagnostics", "samples", "settings", "notes"]
+SECTIONS = ["measures", "bars", "significance", "cases", "curves", "diagnostics", "samples", "settings", "notes"]
 
 
 class Page(HTMLParser):
@@ -108,6 +108,14 @@ def test_diagnoses_stand_in_a_section_of_their_own(report):
     ):
         assert shown in part
     assert part.count("<svg") == 1
+
+
+def test_tests_and_cases_stand_in_sections_of_their_own(report):
+    text = html(report)
+    part = text[text.index('<section id="significance"') : text.index('<section id="curves"')]
+    for shown in ("+0.021", "0.1500", "who is &lt;she&gt;?", "query q7; arms differ most", "nobody &amp; nothing",
+                  "&lt;script&gt;alert(2)&lt;/script&gt;", ">relevant<", ">not relevant<"):  # fmt: skip
+        assert shown in part
 
 
 def test_published_values_and_their_source_stand_beside_ours(report):

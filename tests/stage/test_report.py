@@ -1,6 +1,8 @@
 """The report stage: published values go to the arm with pre-training, diagnoses to the page, and to nothing else."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from omegaconf import OmegaConf
 
 from bmae_lightning.pipeline import plan
 from bmae_lightning.report.machine import read_json
+from bmae_lightning.report.table import text_table
 from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.report import MakeReport, check_paper, make_report
 from bmae_lightning.tracking.silent import NoTracking
@@ -50,7 +53,7 @@ def stages(tmp_path):
 
 
 def test_published_values_stand_beside_the_arm_with_pre_training(stages):
-    report = make_report("x", stages, ["RR@10"], "test", PAPER, "Table 6")
+    report = make_report("x", stages, ["RR@10"], "test", {"evaluate": PAPER}, "Table 6")
     assert {arm.name: arm.paper for arm in report.arms} == {"bm25": None, "no pre-training": None, "retromae": PAPER}
     assert report.arms[2].paper_source == "Table 6"
     assert report.measures() == ["RR@10", "R@1000"]
@@ -58,11 +61,11 @@ def test_published_values_stand_beside_the_arm_with_pre_training(stages):
 
 def test_without_pre_training_they_stand_beside_the_only_arm(stages):
     only = {key: stages[key] for key in ("bm25", "evaluate@none")}
-    report = make_report("x", only, ["RR@10"], "test", PAPER)
+    report = make_report("x", only, ["RR@10"], "test", {"evaluate": PAPER})
     assert [arm.paper for arm in report.arms] == [None, PAPER]
 
 
-def test_published_values_belong_to_one_rung(stages, tmp_path):
+def test_every_rung_has_published_values_of_its_own(stages, tmp_path):
     for rung, value in {"evaluate2": 0.4, "rerank": 0.5, "evaluate_distilled": 0.6}.items():
         directory = tmp_path / f"{rung}@retromae"
         directory.mkdir()
@@ -70,11 +73,28 @@ def test_published_values_belong_to_one_rung(stages, tmp_path):
         judged = {"test": {"mean": {"RR@10": value}, "queries": 20}}
         (directory / "metrics.json").write_text(json.dumps(judged))
         stages[directory.name] = directory
-    report = make_report("x", stages, ["RR@10"], "test", PAPER, paper_stage="rerank")
-    assert [(arm.name, arm.paper) for arm in report.arms] == [
-        ("bm25", None), ("no pre-training", None), ("retromae", None), ("retromae retriever2", None),
-        ("retromae re-ranked", PAPER), ("retromae distilled", None),
+    directory = tmp_path / "report"
+    directory.mkdir()
+    context = Context("report", "", directory, stages, "group", tmp_path)
+    printed = {"bm25": {"RR@10": 0.185}, "evaluate2": PAPER, "rerank": {"RR@10": 0.437}, "evaluate_distilled": {}}
+    stage = MakeReport("x", ["RR@10"], "test", NoTracking(), printed, "Table 6, MS MARCO dev")
+    stage.preflight([])
+    stage.run(context)
+    report = read_json(directory / "report.json")
+    assert [(arm.name, arm.paper, arm.paper_source) for arm in report.arms] == [
+        ("bm25", {"RR@10": 0.185}, "Table 6, MS MARCO dev"), ("no pre-training", None, ""), ("retromae", None, ""),
+        ("retromae retriever2", PAPER, "Table 6, MS MARCO dev"),
+        ("retromae re-ranked", {"RR@10": 0.437}, "Table 6, MS MARCO dev"), ("retromae distilled", None, ""),
     ]  # fmt: skip
+    page = re.sub(r"<wbr>|\n", "", (directory / "report.html").read_text())
+    assert re.findall(r"0\.\d+(?:</strong>)?<small>paper (0\.\d+)", page) == ["0.185", "0.355", "0.437"]
+    for rung, value in {"retriever2": "0.355", "re-ranked": "0.437"}.items():
+        assert re.search(rf"<tr><th[^>]*>(?:(?!</tr>).)*retromae {rung}(?:(?!</tr>).)*paper {value}", page)
+    below = text_table(report).splitlines()
+    values = {line.split("  ")[0]: after for line, after in itertools.pairwise(below) if after.startswith("  paper")}
+    assert {name: line.split()[1] for name, line in values.items()} == {
+        "bm25": "0.185", "retromae retriever2": "0.355", "retromae re-ranked": "0.437"
+    }  # fmt: skip
 
 
 def test_diagnoses_and_their_setting(stages):
@@ -82,6 +102,23 @@ def test_diagnoses_and_their_setting(stages):
     assert [part.arm for part in report.diagnoses] == ["retromae"]
     assert report.settings["pretrain@retromae"] == "steps 1, diagnostics every 7"
     assert all(arm.paper is None for arm in report.arms)
+
+
+def test_values_of_a_validation_are_a_figure_per_rung_and_measure(stages, tmp_path):
+    for arm, values in {"none": [0.1, 0.2], "retromae": [0.3, 0.4]}.items():
+        directory = tmp_path / f"retriever1@{arm}"
+        directory.mkdir()
+        (directory / "manifest.json").write_text('{"config": {}}')
+        (directory / "metrics.json").write_text("{}")
+        lines = [
+            {"step": 1, "loss": 1.0},
+            *({"step": 5 * i, "loss": 1.0, "validation/RR@10": values[i - 1]} for i in (1, 2)),
+        ]
+        (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        stages[directory.name] = directory
+    (curve,) = [c for c in make_report("x", stages, ["RR@10"], "test").curves if c.title == "Validation (retriever1)"]
+    assert curve.series == {"no pre-training": [(5, 0.1), (10, 0.2)], "retromae": [(5, 0.3), (10, 0.4)]}
+    assert curve.y == "RR@10"
 
 
 def test_the_stage_writes_them(stages, tmp_path):
@@ -96,8 +133,43 @@ def test_the_stage_writes_them(stages, tmp_path):
     assert "Diagnostics of pre-training" in page
 
 
+def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
+    (tmp_path / "prepare").mkdir()
+    (tmp_path / "prepare" / "manifest.json").write_text('{"config": {"corpus": {"path": "x"}}}')
+    (tmp_path / "prepare" / "metrics.json").write_text("{}")
+    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2}')
+    for key, value in {"bm25": 0.0, "evaluate@none": 0.5, "evaluate@retromae": 1.0}.items():
+        kept = {"RR@10": {f"q{i}": value * i / 8 for i in range(8)}}
+        (stages[key] / "per_query.test.json").write_text(json.dumps(kept))
+    asked = {}
+    monkeypatch.setattr(
+        "bmae_lightning.stage.report.find_cases",
+        lambda prepared, arms, *rest: asked.update(arms=list(arms), rest=rest, at=prepared.directory) or [],
+    )
+    context = Context("report", "", tmp_path / "report", {"prepare": tmp_path / "prepare"} | stages, "g", tmp_path)
+    context.directory.mkdir()
+    MakeReport("x", ["MRR@10"], "test", NoTracking(), significance=["MRR@10"], cases=4).run(context)
+    report = read_json(context.directory / "report.json")
+    assert [arm.measures for arm in report.arms] == [{"RR@10": 0.1}, {"RR@10": 0.2}, {"RR@10": 0.3}]
+    assert [(row.arm, row.against, row.queries) for row in report.differences] == [
+        ("no pre-training", "bm25", 8), ("retromae", "bm25", 8), ("retromae", "no pre-training", 8)
+    ]  # fmt: skip
+    assert asked == {
+        "arms": ["bm25", "no pre-training", "retromae"], "rest": ("test", "RR@10", 4), "at": tmp_path / "prepare"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="cases must be at least 0"):
+        MakeReport("x", ["RR@10"], "test", NoTracking(), cases=-1)
+
+
 def test_values_that_are_no_share_are_refused():
-    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"RR@10": 0.4, "R@10": 1.0}
+    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"evaluate": {"RR@10": 0.4, "R@10": 1.0}}
+    assert check_paper({"rerank": {"RR@10": 0.4, "R@50": None}}) == {"rerank": {"RR@10": 0.4}}
+    with pytest.raises(ValueError, match=r"paper_results.rerank.RR@10"):
+        check_paper({"rerank": {"RR@10": 40}})
+    with pytest.raises(ValueError, match=r"paper_results.rerenk: .* did you mean 'rerank'"):
+        check_paper({"evaluate": {"RR@10": 0.3}, "rerenk": {"RR@10": 0.4}})
+    with pytest.raises(ValueError, match=r"paper_results.rerank must be values by measure"):
+        check_paper({"evaluate": {"RR@10": 0.3}, "rerank": 0.4})
     for wrong in (35.5, -0.1, "0.3", True, float("nan")):
         with pytest.raises(ValueError, match=r"paper_results.RR@10"):
             check_paper({"RR@10": wrong})

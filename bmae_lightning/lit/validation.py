@@ -1,0 +1,112 @@
+"""Looks at a model while it is trained: a measure every so many steps, early stopping on it, the best weights.
+
+What is measured is the stage's business (stage.validation); it is no part of any loss, and training does not notice.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import load_model, save_model
+
+from bmae_lightning.diagnostics import undisturbed
+from bmae_lightning.lit.reading import VALIDATION
+from bmae_lightning.lit.resume import step_of
+from bmae_lightning.rank import rank, say
+
+
+class Looks(pl.Callback):
+    """Leaves `validation/<name>` in the module's `once` for the metrics of the step that ends, and stops the training.
+
+    What it knows is part of every checkpoint, the best weights lie beside them. It must come before the callbacks that
+    write metrics and checkpoints. All processes look and go by what the first one sees.
+
+    Args:
+        look: the measure of a model on a device; higher is better.
+        name: of the measure.
+        every: steps between two looks; there is one after the last step too.
+        steps: the last step.
+        patience: looks without a better value before training stops, None not to stop.
+        keep_best: whether the weights of the best look are kept, for `finish`.
+        directory: of the checkpoints.
+    """
+
+    def __init__(
+        self, look: Callable[[torch.nn.Module, torch.device], float], name: str, every: int, steps: int,
+        patience: int | None, keep_best: bool, directory: Path,
+    ) -> None:  # fmt: skip
+        self.look, self.name, self.every, self.steps = look, name, every, steps
+        self.patience, self.keep_best, self.directory = patience, keep_best, directory
+        self.best, self.best_step, self.waited = float("-inf"), 0, 0
+        self.looked_at = -1
+
+    @property
+    def stopped(self) -> bool:
+        """Whether patience has run out."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_step, self.waited = (state_dict[name] for name in ("best", "best_step", "waited"))
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = self.stopped  # continued from a checkpoint of the step that was the last
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for step, path in self._kept().items():
+                if step > trainer.global_step:  # of a run that got further than the checkpoint continued from
+                    path.unlink()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if trainer.fit_loop._should_accumulate() or step == self.looked_at:
+            return
+        if step % self.every and step != self.steps:
+            return
+        self.looked_at = step
+        with undisturbed(pl_module.model, trainer.strategy.root_device):
+            value = trainer.strategy.broadcast(self.look(pl_module.model, trainer.strategy.root_device))
+        pl_module.once = getattr(pl_module, "once", {}) | {VALIDATION + self.name: value}
+        if value > self.best:
+            self.best, self.best_step, self.waited = value, step, 0
+            if self.keep_best and trainer.is_global_zero:
+                self._keep(pl_module.model)
+        else:
+            self.waited += 1
+        trainer.should_stop = self.stopped
+
+    def finish(self, model: torch.nn.Module, label: str) -> None:
+        """Say how it ended, and give `model` the weights of the best look if they are kept."""
+        kept = ", whose weights are kept" if self.keep_best else ""
+        stopped = f", stopped after {self.waited} looks without a better one" if self.stopped else ""
+        say(f"{label}: validation {self.name} {self.best:.3f} at best, at step {self.best_step}{kept}{stopped}")
+        if self.keep_best and rank() == 0:
+            load_model(model, self._path(self.best_step))
+
+    def _keep(self, model: torch.nn.Module) -> None:
+        """Write the weights (atomic) and remove those that no checkpoint can lead back to."""
+        path = self._path(self.best_step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        save_model(model, str(temporary))
+        os.replace(temporary, path)
+        checkpoints = [step_of(found) for found in self.directory.glob("step-*.ckpt")]
+        kept = self._kept()
+        needed = max((step for step in kept if step <= min(checkpoints, default=0)), default=0)
+        for step, old in kept.items():
+            if step < needed:
+                old.unlink()
+
+    def _kept(self) -> dict[int, Path]:
+        return {step_of(path): path for path in self.directory.glob("best-*.safetensors")}
+
+    def _path(self, step: int) -> Path:
+        return self.directory / f"best-{step:08d}.safetensors"

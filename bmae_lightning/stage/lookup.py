@@ -1,0 +1,91 @@
+"""Look at what was trained: the best passages of a finished index for questions from the command line."""
+
+import shutil
+import tempfile
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bmae_lightning.corpus.token_store import write_token_store
+from bmae_lightning.dual_encoder import load_dual_encoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.report.case import excerpt
+from bmae_lightning.report.table import print_text, printable
+from bmae_lightning.run import Run
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.search import check_index, search
+from bmae_lightning.vector_files import open_vectors
+
+
+class Lookup:
+    """Prints the best passages with their scores; writes nothing.
+
+    Args:
+        query: one question or several.
+        arm: whose retriever; None for the one with pre-training.
+        indexes: stages whose index may be searched, the preferred ones first.
+        index: exact or faiss.
+        depth: passages per question.
+        batch_tokens: word pieces encoded at a time.
+        device: a trainer's accelerator, `cpu`, `gpu` or `auto`.
+    """
+
+    def __init__(
+        self, query: str | list | None, arm: str | None, indexes: list[str], index: ExactIndex | FaissIndex, depth: int,
+        batch_tokens: int, device: str,
+    ) -> None:  # fmt: skip
+        asked = [query] if isinstance(query, str) else query or []
+        self.queries = [" ".join(str(text).split()) for text in asked]
+        if not self.queries or not all(self.queries):
+            raise ValueError('query is empty: ask something, as in search query="how to sort a list"')
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        self.arm, self.indexes, self.index, self.depth = arm, indexes, index, depth
+        self.batch_tokens, self.device = batch_tokens, device
+
+    def run(self, title: str, corpus: Path, retriever: Path, vectors: Path) -> None:
+        """Search and print.
+
+        title: what is searched.  corpus, retriever: directories of the stages.  vectors: of the passages.
+
+        Raises:
+            BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
+        """
+        prepared, device = Prepared(corpus), _device(self.device)
+        model, spec = load_dual_encoder(retriever / "retriever")
+        model.to(device)
+        check_index(self.index, model)
+        passages = prepared.passages()
+        with tempfile.TemporaryDirectory() as temporary:
+            asked = write_token_store(Path(temporary) / "queries", self.queries, None, prepared.tokenizer())
+            if not asked.lengths.all():
+                nothing = self.queries[int(np.argmin(asked.lengths))]
+                raise BadInput(f"query={nothing!r}: the tokenizer finds no word in it")
+            found = search(
+                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), spec.query_length,
+                self.batch_tokens, device, self.depth, lambda count: None,
+            )  # fmt: skip
+            cut = asked.lengths + 2 > spec.query_length
+        run = Run.from_rows(list(map(str, range(len(asked)))), passages.external_ids, found.rows, found.scores)
+        texts = prepared.passage_texts({passage for query in run for passage in run.passages(query)})
+        lines = [f"{title}, {len(passages):,} passages"]
+        for number, query in enumerate(self.queries):
+            more = f" (its first {spec.query_length - 2} word pieces count)" if cut[number] else ""
+            lines += ["", printable(query) + more]
+            for rank, (passage, score) in enumerate(run[str(number)], 1):
+                lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]
+        print_text("\n".join(lines) + "\n")
+
+
+def _device(accelerator: str) -> str:
+    """What torch calls the device of a trainer's accelerator."""
+    return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
+
+
+def _wrapped(text: str) -> list[str]:
+    room = max(20, shutil.get_terminal_size().columns - 6)
+    return textwrap.wrap(text, room, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -1,0 +1,237 @@
+"""Rank the passages of any collection: with BM25, with a retriever, with a model of sentence-transformers.
+
+A ranker indexes once and is searched for the queries of every split; what it writes is freed when it is done.
+"""
+
+import copy
+import gc
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.token_store import TokenStore, write_token_store
+from bmae_lightning.corpus.wordpiece import tokenizer_digest
+from bmae_lightning.encoder.tokenizer import load_tokenizer
+from bmae_lightning.encoding import encode_to_files
+from bmae_lightning.errors import BadInput
+from bmae_lightning.external.retriever import LibraryModel, Retriever, blocks
+from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.negatives.bm25 import Bm25
+from bmae_lightning.progress import track
+from bmae_lightning.run import Run
+from bmae_lightning.stage.search import check_index, search
+
+
+class Texts:
+    """The passages of one collection as several rankers read them; every tokenizer reads them once.
+
+    Args:
+        collection: whose passages.
+        directory: where token stores are made.
+        made: a token store that is there already.
+    """
+
+    def __init__(self, collection: Collection, directory: Path, made: TokenStore | None = None) -> None:
+        self.collection, self.directory, self.made = collection, directory, made
+
+    @cached_property
+    def count(self) -> int:
+        """Passages; the first look at it reads the collection, so that a broken line is found before any work."""
+        return self.collection.check().passages
+
+    def contents(self) -> Iterator[tuple[str, str]]:
+        """(id, text with its title) of every passage."""
+        return ((passage.id, passage.content) for passage in self.collection.passages())
+
+    def tokens(self, tokenizer_directory: Path, prefix: str, title: str) -> TokenStore:
+        """Token ids of all passages behind `prefix`."""
+        tokenizer = load_tokenizer(tokenizer_directory)
+        digest = tokenizer_digest(tokenizer)
+        if self.made is not None and not prefix and self.made.tokenizer_digest == digest:
+            return self.made
+        directory = self.directory / sha256(f"{digest} {prefix}".encode()).hexdigest()[:12]
+        if directory.is_dir():
+            return TokenStore(directory)
+        with track(f"{title}: tokenising", self.count, unit="passages") as advance:
+            return write_token_store(
+                directory, (prefix + text for _, text in self.contents()), (id for id, _ in self.contents()), tokenizer,
+                progress=advance,
+            )  # fmt: skip
+
+    def free(self) -> None:
+        """Delete the token stores that were made here."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Ranker(ABC):
+    """Ranks passages.
+
+    title: of the stage, for progress.  directory: where vectors may lie.  rate: passages encoded per second, None for
+    rankers that encode nothing.
+    """
+
+    rate: float | None = None
+
+    def __init__(self, title: str, directory: Path) -> None:
+        self.title, self.directory = title, directory
+
+    @abstractmethod
+    def index(self, texts: Texts) -> None:
+        """Make what is searched; continues what a killed run has left in the directory."""
+
+    @abstractmethod
+    def search(self, queries: Mapping[str, str], depth: int) -> Run:
+        """The `depth` best passages of every query (id -> text)."""
+
+    def free(self) -> None:
+        """Delete what was indexed; the memory goes with the ranker."""
+        for path in [*self.directory.glob("passages.*"), *self.directory.glob("queries*")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _timed(self, texts: Texts, encode: Callable[[Callable[[int], None]], None]) -> None:
+        started, done = time.monotonic(), 0
+        with track(f"{self.title}: encoding", texts.count, unit="passages") as advance:
+
+            def count(passages: int) -> None:
+                nonlocal done
+                done += passages
+                advance(passages)
+
+            encode(count)
+        self.rate = done / (time.monotonic() - started)
+
+
+class Bm25Ranker(Ranker):
+    """bm25: its settings; it is not changed."""
+
+    def __init__(self, title: str, directory: Path, bm25: Bm25) -> None:
+        super().__init__(title, directory)
+        self.bm25 = copy.copy(bm25)
+
+    def index(self, texts: Texts) -> None:
+        ids: list[str] = []
+
+        def contents() -> Iterator[str]:
+            with track(f"{self.title}: indexing", texts.count, unit="passages") as advance:
+                for id, text in texts.contents():
+                    ids.append(id)
+                    advance(1)
+                    yield text
+
+        self.bm25.index(contents(), ids)
+
+    def search(self, queries: Mapping[str, str], depth: int) -> Run:
+        with track(f"{self.title}: searching", len(queries), unit="queries") as advance:
+            return self.bm25.search(list(queries), list(queries.values()), depth, advance)
+
+
+class RetrieverRanker(Ranker):
+    """A retriever that is, or becomes, our dual encoder.
+
+    Args:
+        retriever: which one.
+        index: exact or faiss.
+        batch_tokens: word pieces encoded at a time.
+        device: as torch names it.
+    """
+
+    def __init__(
+        self, title: str, directory: Path, retriever: Retriever, index: ExactIndex | FaissIndex, batch_tokens: int,
+        device: str,
+    ) -> None:  # fmt: skip
+        super().__init__(title, directory)
+        self.retriever, self.by, self.batch_tokens, self.device = retriever, index, batch_tokens, device
+        self.spec = retriever.layout.spec
+        self.model = retriever.dual_encoder().to(device)
+        check_index(index, self.model)
+
+    def index(self, texts: Texts) -> None:
+        store = texts.tokens(self.retriever.tokenizer_directory(), self.spec.passage_prefix, self.title)
+        self.ids = store.external_ids
+        length, path = self.spec.passage_length, self.directory / "passages.npy"
+
+        def encode(advance: Callable[[int], None]) -> None:
+            self.vectors = encode_to_files(self.model, store, length, self.batch_tokens, self.device, path, advance)
+
+        self._timed(texts, encode)
+
+    def search(self, queries: Mapping[str, str], depth: int) -> Run:
+        tokenizer = load_tokenizer(self.retriever.tokenizer_directory())
+        prefixed = (self.spec.query_prefix + text for text in queries.values())
+        store = write_token_store(self.directory / "queries", prefixed, queries, tokenizer)
+        with track(f"{self.title}: searching", len(queries), unit="queries") as advance:
+            scores, rows, _ = search(
+                self.by, self.model, self.vectors, store, np.arange(len(store)), self.spec.query_length,
+                self.batch_tokens, self.device, depth, advance,
+            )  # fmt: skip
+        return Run.from_rows(list(queries), self.ids, rows, scores)
+
+
+class LibraryRanker(Ranker):
+    """A model that only the library sentence-transformers can run; arguments as of `RetrieverRanker`."""
+
+    def __init__(
+        self, title: str, directory: Path, retriever: Retriever, index: ExactIndex | FaissIndex, batch_tokens: int,
+        device: str,
+    ) -> None:  # fmt: skip
+        super().__init__(title, directory)
+        self.by, self.device = index, device
+        self.model = LibraryModel(retriever, device, batch_tokens)
+
+    def index(self, texts: Texts) -> None:
+        self.ids: list[str] = []
+
+        def contents() -> Iterator[str]:
+            for id, text in texts.contents():
+                self.ids.append(id)
+                yield text
+
+        def encode(advance: Callable[[int], None]) -> None:
+            self.paths = self.model.passages(contents(), self.directory, advance)
+
+        self._timed(texts, encode)
+
+    def search(self, queries: Mapping[str, str], depth: int) -> Run:
+        with track(f"{self.title}: searching", len(queries), unit="queries") as advance:
+            vectors_QD = self.model.queries(list(queries.values()), advance)
+            scores, rows = self.by.search(blocks(self.paths), vectors_QD, depth, device=self.device)
+        return Run.from_rows(list(queries), self.ids, rows, scores)
+
+    def free(self) -> None:
+        super().free()
+        del self.model
+        gc.collect()  # what the library is made of may refer to itself
+
+
+def make_ranker(
+    title: str, directory: Path, model: Bm25 | Retriever, index: ExactIndex | FaissIndex, batch_tokens: int, device: str
+) -> Ranker:
+    """The ranker of a model."""
+    if isinstance(model, Bm25):
+        return Bm25Ranker(title, directory, model)
+    kind = LibraryRanker if model.layout.library else RetrieverRanker
+    return kind(title, directory, model, index, batch_tokens, device)
+
+
+def judged_queries(collection: Collection, judged: Mapping[str, object]) -> dict[str, str]:
+    """query id -> text of the judged queries, in the order of the collection.
+
+    Raises:
+        BadInput: a judged query without text.
+    """
+    texts = {query.id: query.text for query in collection.queries() if query.id in judged}
+    if absent := [query for query in judged if query not in texts]:
+        more = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
+        raise BadInput(
+            f"{collection.name}: query {absent[0]!r}{more} is judged but not among the queries; add it, or remove its "
+            "judgments"
+        )
+    return texts

@@ -1,0 +1,66 @@
+"""Cases: which queries are shown, and what of them."""
+
+import json
+from types import SimpleNamespace
+
+from bmae_lightning.report.content import Answer
+from bmae_lightning.run import Run, write_run
+from bmae_lightning.stage.cases import choose, find_cases
+
+LONG = "word " * 200
+
+
+def test_queries_where_arms_differ_most_come_first():
+    values = {
+        "a": {f"q{i}": 0.0 for i in range(50)} | {"q7": 1.0, "q3": 0.5, "q9": 0.2},
+        "b": {f"q{i}": 0.0 for i in range(49)},
+    }
+    chosen = choose(values, 5)
+    assert list(chosen)[:3] == ["q7", "q3", "q9"]
+    assert list(chosen.values()) == ["arms differ most"] * 3 + ["drawn at random"] * 2
+    assert "q49" not in choose(values, 50)
+    assert len(choose(values, 90)) == 49
+    assert choose(values, 5) == chosen == choose({arm: dict(reversed(of.items())) for arm, of in values.items()}, 5)
+    assert list(choose(values, 1)) == ["q7"]
+    assert set(choose({"a": values["a"]}, 4).values()) == {"drawn at random"}
+    assert choose(values, 0) == choose({}, 3) == {}
+
+
+def test_equal_differences_are_drawn_from_all_queries():
+    values = {"a": {f"q{i:03}": 1.0 for i in range(400)}, "b": {f"q{i:03}": 0.0 for i in range(400)}}
+    assert max(choose(values, 10)) > "q200"
+
+
+def test_passages_of_all_arms(tmp_path):
+    qrels = {"q1": {"good": 2, "bad": 0}, "q2": {"good": 1}, "q3": {"good": 1}}
+    rankings = {
+        "bm25": {"q1": ["bad"], "q2": ["other"]},
+        "none": {"q1": ["good", "bad"], "q2": ["other", "good"], "q3": ["good"]},
+        "retromae": {"q1": ["good"], "q2": ["other", "good"], "q3": ["good"]},
+    }
+    values = {"bm25": [0.0, 0.0, 0.0], "none": [1.0, 0.5, 1.0], "retromae": [1.0, 0.5, 1.0]}
+    for arm, ranked in rankings.items():
+        (tmp_path / arm).mkdir()
+        run = Run({query: [(passage, 0.0) for passage in found] for query, found in ranked.items()})
+        write_run(tmp_path / arm / "run.test.trec", run, "t")
+        kept = {"RR@10": dict(zip(qrels, values[arm], strict=True))}
+        (tmp_path / arm / "per_query.test.json").write_text(json.dumps(kept))
+    texts = {"good": LONG, "bad": "a  bad\none", "other": "another", "unseen": "x"}
+    prepared = SimpleNamespace(
+        qrels=lambda split: qrels,
+        query_texts=lambda ids: {query: f"what is {query}?" for query in ids},
+        passage_texts=lambda ids: {name: texts[name] for name in ids},
+    )
+    arms = {arm: tmp_path / arm for arm in rankings}
+    cases = {case.query: case for case in find_cases(prepared, arms, "test", "RR@10", 6)}
+    assert set(cases) == {"q1", "q2", "q3"}
+    assert cases["q1"].text == "what is q1?"
+    assert cases["q1"].measure == "RR@10"
+    bad, good = cases["q1"].answers
+    assert bad == Answer({"bm25": 0.0}, "bad", "a bad one", 0)
+    assert (good.values, good.relevance) == ({"none": 1.0, "retromae": 1.0}, 2)
+    assert good.text.endswith("word …")
+    assert len(good.text) <= 302
+    assert [(answer.passage, answer.relevance) for answer in cases["q2"].answers] == [("other", None), ("good", 1)]
+    assert cases["q2"].answers[1].values == {}, "a relevant passage that no arm ranks first"
+    assert cases["q3"].answers[0] == Answer({"bm25": 0.0}, "", "", None), "BM25 found nothing"

@@ -1,0 +1,65 @@
+"""What is typed becomes what Hydra reads: stages as words, questions with any sign in them."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from bmae_lightning.arguments import NO_DIRECTORY, completed
+from bmae_lightning.configuration import config_directory
+from bmae_lightning.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["+experiment=retromae", "a.b=1"], ["+experiment=retromae", "a.b=1"]),
+        (["report", "+experiment=retromae"], ["+experiment=retromae", "stage=[report]"]),
+        (["prepare", "a=1", "pretrain"], ["a=1", "stage=[prepare,pretrain]"]),
+        (["a=1,2", "-m", "bm25"], ["-m", "a=1,2", "stage=[bm25]"]),
+        (["-cd", "experiments", "~decoders.queries", "bm25"], ["-cd", "experiments", "~decoders.queries", "stage=[bm25]"]),
+        (["--cfg", "job", "--resolve", "evaluate"], ["--cfg", "job", "--resolve", "stage=[evaluate]"]),
+        (["evaluate", "run=a", "qrels=b"], [*NO_DIRECTORY, "run=a", "qrels=b", "stage=[evaluate]"]),
+        (["query=[a,b]", "search"], [*NO_DIRECTORY, "query=[a,b]", "stage=[search]"]),
+        (["stage=search", 'query="a"'], [*NO_DIRECTORY, "stage=search", 'query="a"']),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_words_become_stages(typed, read):
+    assert completed(typed) == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["evalute", "run=a"], "'evalute' is neither KEY=VALUE nor a stage; did you mean 'evaluate'"),
+        (["pretrain.stps", "3"], "'pretrain.stps' is neither"),
+        (["search", "query=how", "to", "sort"], "'to' is neither .*; quote texts with spaces"),
+        (["stage=[bm25]", "evaluate"], "named twice, by stage=.bm25. and by evaluate"),
+    ],
+)
+def test_words_that_are_no_stage(typed, message):
+    with pytest.raises(BadInput, match=message):
+        completed(typed)
+
+
+def test_every_stage_can_be_a_word():
+    for path in (config_directory() / "stages").glob("*.yaml"):
+        assert completed([path.stem])[-1] == f"stage=[{path.stem}]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "how do I sort, a list?", "what's (a=b) {c} [d]", "price ${x}", "\\${y} \\\\${z}", "1984", "null", "", " ", "été 日本 “q”",
+        "c:\\x\\", "back\\'quote\\\\'", "'single", "[MASK] token", "a\tb #1 ~!", "a=1", "'a' or 'b'",
+    ],
+)  # fmt: skip
+def test_a_question_arrives_as_it_was_typed(text):
+    (argument,) = completed([f"query={text}"])
+    value = OverridesParser.create().parse_override(argument).value()
+    assert OmegaConf.to_container(OmegaConf.create({"query": value}), resolve=True) == {"query": text}
+
+
+def test_what_is_quoted_or_a_list_is_left_to_hydra():
+    for text in ("'a, b'", '"a \\" b"', "['a b',c]"):
+        assert completed([f"query={text}"]) == [f"query={text}"]
