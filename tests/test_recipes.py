@@ -67,6 +67,10 @@ def keys(path, package=""):
     return walk({key: value for key, value in content.items() if key != "defaults"}, package)
 
 
+END = ["external", "suite", "report"]
+"""Of every list of stages; the first two run where models and collections from elsewhere are named."""
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_and_experiments_set_nothing_in_common(recipe):
     own = set().union(*(keys(path) for path in CONF.glob(f"recipe/**/{recipe}.yaml")))
@@ -76,7 +80,7 @@ def test_recipes_and_experiments_set_nothing_in_common(recipe):
 
 def test_without_a_recipe_there_is_retriever_1_only():
     config = composed("+experiment=retromae")
-    assert config["stage"][-3:] == ["retriever1", "evaluate", "report"]
+    assert config["stage"][-5:] == ["retriever1", "evaluate", *END]
     assert config["evaluate"]["train_depth"] == 0
     assert composed("+experiment=retromae", "recipe=retriever1") == config
 
@@ -94,7 +98,7 @@ def test_without_a_recipe_there_is_retriever_1_only():
 def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experiment, recipe, batch):
     """`recipe=` on the command line wins, and the numbers of the scale follow the recipe either way."""
     usual = composed(f"+experiment={experiment}", "scale=paper")
-    assert usual["stage"][-3:] == ["distilled", "evaluate_distilled", "report"]
+    assert usual["stage"][-5:] == ["distilled", "evaluate_distilled", *END]
     assert (usual["retriever1"]["batch_size"], usual["retriever1"]["group"]) == batch
     assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
     assert usual["distilled"]["distillation"] == composed(f"recipe={recipe}")["distilled"]["distillation"]
@@ -107,13 +111,13 @@ def test_a_ladder_can_be_left_early():
     """The rungs of the recipe, with its numbers, and no mining that nobody reads."""
     whole = composed("+experiment=simlm", "scale=paper")
     for last, stages, mining in [
-        ("retriever1", ["retriever1", "evaluate", "report"], (0, 200)),
-        ("retriever2", ["retriever2", "evaluate2", "report"], (200, 0)),
-        ("reranker", ["reranker", "rerank", "report"], (200, 200)),
+        ("retriever1", ["retriever1", "evaluate"], (0, 200)),
+        ("retriever2", ["retriever2", "evaluate2"], (200, 0)),
+        ("reranker", ["reranker", "rerank"], (200, 200)),
     ]:
         config = composed("+experiment=simlm", "scale=paper", f"+until={last}")
-        assert config["stage"] == [*whole["stage"][: whole["stage"].index(stages[1]) + 1], "report"]
-        assert config["stage"][-3:] == stages
+        assert config["stage"] == [*whole["stage"][: whole["stage"].index(stages[1]) + 1], *END]
+        assert config["stage"][-5:] == [*stages, *END]
         assert tuple(config[stage]["train_depth"] for stage in ("evaluate", "evaluate2")) == mining
         assert all(config[stage] == whole[stage] for stage in ("retriever1", "retriever2", "reranker", "rerank"))
 
