@@ -23,6 +23,7 @@ class Context:
         group: the W&B group: the experiment, or the sweep.
         output_dir: directory of all outputs.
         settings: the stage's resolved configuration, for logging only.
+        pretrain_step: which snapshot of the pre-training the stage starts from, None for its end.
     """
 
     stage: str
@@ -32,6 +33,7 @@ class Context:
     group: str
     output_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    pretrain_step: int | None = None
 
     @property
     def title(self) -> str:
@@ -89,6 +91,13 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
                 f"{stage}: the corpus has no judgments for the split {split!r}; there is {', '.join(splits)}: add its "
                 "files, or choose what is measured (corpus.evaluated)"
             )
+
+
+def device_of(accelerator: str) -> str:
+    """What torch calls the device of a trainer's accelerator, `cpu`, `gpu` or `auto`."""
+    import torch
+
+    return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoding import encode_shards
 from bmae_lightning.index.exact import ExactIndex
@@ -44,11 +45,13 @@ class Evaluate(Stage):
         query_shard: queries searched for per finished piece.
         trainer: whose devices share the pieces.
         logger: tracking.
+        train_queries: those that are searched for in mining.
     """
 
     def __init__(
         self, splits: list[str], index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int,
         shard: int, query_shard: int, trainer: partial, logger: Tracking, train_depth: int = 0,
+        train_queries: QueryShare | None = None,
     ) -> None:  # fmt: skip
         for name, value in {"depth": depth, "shard": shard, "query_shard": query_shard}.items():
             if value < 1:
@@ -58,6 +61,7 @@ class Evaluate(Stage):
         self.splits, self.index, self.measures, self.depth = splits, index, measures, depth
         self.batch_tokens, self.shard, self.query_shard = batch_tokens, shard, query_shard
         self.trainer, self.logger, self.train_depth = trainer, logger, train_depth
+        self.train_queries = train_queries or QueryShare()
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
@@ -116,7 +120,7 @@ class Evaluate(Stage):
         if rank() != 0:
             return
         for split, shards in searches.items():
-            run = shards.run(list(prepared.qrels(split)), passages.external_ids)
+            run = shards.run(self._queries(prepared, split), passages.external_ids)
             if split == TRAIN and prepared.answers(split):
                 judge_by_answers(context.directory, context.title, prepared, split, run)
             write_run(context.directory / f"run.{split}.trec", run, context.title)
@@ -143,11 +147,16 @@ class Evaluate(Stage):
             if depth > passages:
                 key = "depth" if split in self.splits else "train_depth"
                 say(f"{context.title}: {key}={depth:,} is more than there are passages; all {passages:,} are ranked")
-            rows = np.array([queries.row_of(query) for query in prepared.qrels(split)])
+            rows = np.array([queries.row_of(query) for query in self._queries(prepared, split)])
             size = self.query_shard if isinstance(self.index, ExactIndex) else max(1, len(rows))
             directory = context.directory / "checkpoints" / split
             searches[split] = FoundShards(directory, rows, size, min(depth, passages))
         return searches
+
+    def _queries(self, prepared: Prepared, split: str) -> list[str]:
+        """Whom the split is searched for."""
+        qrels = prepared.qrels(split)
+        return list(qrels if split in self.splits else self.train_queries.of(qrels))
 
     def _depths(self) -> dict[str, int]:
         """Which splits are searched for, and how deep."""

@@ -11,6 +11,7 @@ import torch
 
 from bmae_lightning.configuration import build
 from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import check_similarity, save_dual_encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -82,6 +83,7 @@ class Finetune(Stage):
         distillation: Distillation | None = None,
         validation: Validation | None = None,
         refresh: Refresh | None = None,
+        train_queries: QueryShare | None = None,
     ) -> None:
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
@@ -97,6 +99,7 @@ class Finetune(Stage):
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared = workers, log_every, shared
         self.mask_known_positives, self.positives = mask_known_positives, positives
+        self.train_queries = train_queries or QueryShare()
         self.validation, self.refresh = validation or Validation(), refresh or Refresh()
         if self.refresh.on and group == 1:
             raise ValueError("refresh mines hard negatives, and with group=1 none is drawn; use a larger group")
@@ -158,9 +161,10 @@ class Finetune(Stage):
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
-        split, looked_at = self.validation.choose(prepared, self.seed, context.title)
+        split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}
-        qrels = {query: marks for query, marks in prepared.qrels(TRAIN).items() if query not in held_out}
+        share = self.train_queries.of(prepared.qrels(TRAIN))
+        qrels = {query: marks for query, marks in share.items() if query not in held_out}
         scores = context.inputs.get("scores")
         groups = training_groups(
             qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)

@@ -6,7 +6,6 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bmae_lightning.corpus.token_store import write_token_store
 from bmae_lightning.dual_encoder import load_dual_encoder
@@ -16,6 +15,7 @@ from bmae_lightning.index.faiss import FaissIndex
 from bmae_lightning.report.case import excerpt
 from bmae_lightning.report.table import print_text, printable
 from bmae_lightning.run import Run
+from bmae_lightning.stage.context import device_of
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.search import check_index, search
 from bmae_lightning.vector_files import open_vectors
@@ -55,7 +55,7 @@ class Lookup:
         Raises:
             BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
         """
-        prepared, device = Prepared(corpus), _device(self.device)
+        prepared, device = Prepared(corpus), device_of(self.device)
         model, spec = load_dual_encoder(retriever / "retriever")
         model.to(device)
         check_index(self.index, model)
@@ -79,11 +79,6 @@ class Lookup:
             for rank, (passage, score) in enumerate(run[str(number)], 1):
                 lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]
         print_text("\n".join(lines) + "\n")
-
-
-def _device(accelerator: str) -> str:
-    """What torch calls the device of a trainer's accelerator."""
-    return "cuda" if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available() else "cpu"
 
 
 def _wrapped(text: str) -> list[str]:

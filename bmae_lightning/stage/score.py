@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.scoring import score_pairs
 from bmae_lightning.lit.share import check_devices
@@ -33,14 +34,18 @@ class Score(Stage):
         shard: pairs per finished piece, what a killed run loses at most.
         trainer: whose devices share the shards.
         logger: tracking.
+        train_queries: those whose pairs are scored.
     """
 
-    def __init__(self, depth: int, batch_tokens: int, shard: int, trainer: partial, logger: Tracking) -> None:
+    def __init__(
+        self, depth: int, batch_tokens: int, shard: int, trainer: partial, logger: Tracking,
+        train_queries: QueryShare | None = None,
+    ) -> None:  # fmt: skip
         for name, value in {"depth": depth, "batch_tokens": batch_tokens, "shard": shard}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.depth, self.batch_tokens, self.shard = depth, batch_tokens, shard
-        self.trainer, self.logger = trainer, logger
+        self.trainer, self.logger, self.train_queries = trainer, logger, train_queries or QueryShare()
 
     def preflight(self, splits: list[str]) -> None:
         check_devices(self.trainer, self.name)
@@ -57,7 +62,7 @@ class Score(Stage):
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         path = context.input("ranking") / f"run.{TRAIN}.trec"
-        qrels = prepared.qrels(TRAIN)
+        qrels = self.train_queries.of(prepared.qrels(TRAIN))
         positives = {query: [p for p, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
         positives = {query: relevant for query, relevant in positives.items() if relevant}
         mined = read_mined(path.parent)

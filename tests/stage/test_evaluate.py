@@ -66,7 +66,12 @@ def manifest(directory, inputs, retriever, trainer="cpu", index=None, **options)
         return OmegaConf.load(CONF / f"{name}.yaml")
 
     config = OmegaConf.merge(
-        {"index": index or load("index/exact"), "measures": ["RR@10"], "logger": load("logger/none")},
+        {
+            "index": index or load("index/exact"),
+            "measures": ["RR@10"],
+            "corpus": {"evaluated": ["test"]},
+            "logger": load("logger/none"),
+        },
         {"trainer": OmegaConf.merge(load("trainer/cpu"), load(f"trainer/{trainer}"))},
         load("stages/evaluate"),
         {"evaluate": {"shard": 7, "query_shard": 6, "depth": 30, "train_depth": 11, "batch_tokens": 100} | options},
