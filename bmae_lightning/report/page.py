@@ -50,14 +50,14 @@ figcaption{font-weight:600;margin:0 0 .2rem;overflow-wrap:anywhere}
 svg{display:block;width:100%;height:auto}
 .bars svg{min-width:36rem}
 .curves{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26rem,100%),1fr));gap:1rem 1.5rem}
-.diagnosis thead th{white-space:normal}
+.diagnosis thead th,.suite thead th{white-space:normal}
 .diagnosis tbody th{min-width:8rem}
 .samples td,.cases td{overflow-wrap:anywhere}
 .cases tbody th{min-width:9rem;width:12rem}.cases td:nth-child(2){white-space:nowrap}
 .cases th[colspan]{font-weight:600;padding-top:1.2rem}
 .good{color:var(--good)}.bad{color:var(--bad)}
 summary{cursor:pointer}
-.samples tbody+tbody tr:first-child>*{border-top:2px solid var(--soft)}
+.samples tbody+tbody tr:first-child>*,.suite tbody+tbody tr:first-child>*{border-top:2px solid var(--soft)}
 .samples th,.settings th{width:12rem;min-width:8rem;color:var(--soft)}
 mark{background:var(--mark);color:inherit;border-radius:3px;padding:0 .15em}
 ins{color:var(--good);font-weight:600;text-decoration:underline}
@@ -103,7 +103,7 @@ def html(report: Report) -> str:
     if not report.suites:
         sections = [section for section in sections if section[0] != "suite"]
     elif not report.arms:
-        sections = [section for section in sections if section[0] in ("suite", "settings", "notes")]
+        sections = [section for section in sections if section[0] in ("suite", "settings")]
     body = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-head"><h2 id="{name}-head">{head}</h2>\n{content}</section>'
         for name, head, content in sections
