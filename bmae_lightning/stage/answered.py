@@ -15,7 +15,10 @@ from bmae_lightning.stage.prepared import Prepared
 
 
 def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str, run: Run) -> Qrels:
-    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too."""
+    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too.
+
+    directory, title: of the stage whose run it is.
+    """
     texts = ((passage.id, passage.text) for passage in prepared.source().passages())
     passages = len(np.unique(run.entries()[1]))
     with track(f"{title}: answers of {split}", passages) as advance:

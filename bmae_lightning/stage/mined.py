@@ -36,21 +36,20 @@ def read_mined(ranking: Path) -> Mined:
 
 def training_groups(
     qrels: Mapping[str, Mapping[str, int]], queries: TokenStore, passages: TokenStore,
-    source: RankedNegatives | RandomNegatives, ranking: Path | None, positives: str, size: int, seed: int,
+    source: RankedNegatives | RandomNegatives, mined: Mined | None, positives: str, size: int, seed: int,
     scored: bool = False,
 ) -> Groups:  # fmt: skip
     """The groups of the training queries.
 
     Args:
         qrels, queries, passages, source, size, seed: as for `Groups`.
-        ranking: directory of the stage that ranked the training queries, None where the source needs none.
+        mined: the ranking of the training queries, None where the source needs none.
         positives: which passages count as such, in the words of `choose_positives`.
         scored: a teacher will choose among the passages with an answer, so all of them are kept.
 
     Raises:
         BadInput: as `Groups` and `choose_positives`.
     """
-    mined = read_mined(ranking) if ranking and source.needs_run else None
     run, answered = (mined.found, mined.answered) if mined else (None, {})
     chosen = choose_positives(positives, relevant_of(qrels), run, answered, above_negatives=not scored)
     return Groups(qrels, queries, passages, source, mined and mined.negatives, size, seed, chosen)

@@ -32,7 +32,7 @@ from bmae_lightning.scoring import PairScorer
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, read_json, require_splits, write_json
 from bmae_lightning.stage.finetune import check_ranking
-from bmae_lightning.stage.mined import training_groups
+from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_encoder
 from bmae_lightning.tracking.loggers import Tracking
@@ -134,8 +134,9 @@ class TrainReranker(Stage):
             encoder = start_encoder(context, self.encoder, vocabulary, passages.tokenizer_digest)
             model = cross_encoder_of(encoder.masked_lm)
         ranking = context.inputs.get("ranking")
+        mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         groups = training_groups(
-            self.train_queries.of(prepared.qrels(TRAIN)), queries, passages, self.negatives, ranking, self.positives,
+            self.train_queries.of(prepared.qrels(TRAIN)), queries, passages, self.negatives, mined, self.positives,
             self.group, self.seed,
         )  # fmt: skip
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
