@@ -220,9 +220,11 @@ def as_printed(table: dict) -> dict[str, dict[str, dict[str, float | None]]]:
     for row, cells in table["rows"].items():
         row, _, part = row.partition(" | ")
         for key, value in cells.items():
-            data, measure = key.split("/")
+            data, _, measure = key.partition("/")
             stage = next((stage for name, stage in STAGES.items() if (part or data).startswith(name)), "")
             measure = "/".join(filter(None, [stage, measure.replace("MRR", "RR").replace("@1k", "@1000")]))
+            if not measure:  # a column without a collection: a task of GLUE
+                data, measure = "glue_dev", f"glue/{key}"
             share = value if value is None or table["unit"] == "fraction" else round(value / 100, 6)
             found.setdefault(row, {}).setdefault("msmarco_dev" if stage else data, {})[measure] = share
     return found
