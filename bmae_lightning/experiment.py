@@ -7,11 +7,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
+from bmae_lightning.corpus.glue import find_tasks, open_glue
 from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import label_models
 from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.pipeline import PLANNING_KEYS, Pipeline, plan
 from bmae_lightning.rank import rank, say
+from bmae_lightning.report.along import AXES
 from bmae_lightning.stage.context import write_json
 
 INSTANCES = ("view", "decoders")
@@ -58,6 +60,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         run_dir = Path(hydra_cfg.runtime.output_dir)
         overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
         result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
+        result["places"] = {axis: config[axis] for axis in AXES}
         run_dir.mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "result.json", result)
         if "report" in nodes:
@@ -121,12 +124,14 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:
-    """What stages depend on apart from their options: the content of the user's own texts and rankings."""
+    """What stages depend on apart from their options: the content of the user's own texts, rankings and GLUE files."""
     texts = build(config.get("generate", {}).get("texts"), "generate.texts")
     found = {"generate": texts.identity()} if texts else {}
     for stage, node in config.items():
         if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
             found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
+    if path := config.get("glue", {}).get("path"):
+        found["glue"] = open_glue(path).identity(find_tasks(config["glue"]["tasks"]))
     return found
 
 

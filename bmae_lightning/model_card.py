@@ -59,8 +59,10 @@ def lineage_of(directory: Path) -> list[tuple[str, dict[str, Any]]]:
         for source in manifest["context"]["inputs"].values():
             if source:
                 visit(path.parent / Path(source).name)  # beside it, also where all of them were moved
+        step = manifest["context"].get("pretrain_step")
         if "trainer" in manifest["config"]:
-            found.setdefault(manifest["context"]["stage"], manifest["config"])
+            start = {} if step is None else {"pretrain_step": step}
+            found.setdefault(manifest["context"]["stage"], start | manifest["config"])
 
     visit(directory)
     return list(found.items())

@@ -6,20 +6,18 @@ killed run continues; the marker `done` is written last.
 
 import dataclasses
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.configuration import build, nearest
-from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import BM25, label_models
 from bmae_lightning.fingerprint import fingerprint
-from bmae_lightning.rank import launched, rank, say
+from bmae_lightning.rank import rank, say
+from bmae_lightning.snapshot import check_kept, check_step
 from bmae_lightning.stage.context import write_json
-from bmae_lightning.stage.worker import run_stage
+from bmae_lightning.stage.worker import distributed, run_here_or_in_child
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
@@ -40,6 +38,7 @@ class Node:
         inputs: role -> key of the node that makes it, None where this arm has none.
         hash: fingerprint.
         directory: where it writes.
+        pretrain_step: which snapshot of its pre-training it starts from, None for the end or where it has none.
     """
 
     stage: str
@@ -48,6 +47,7 @@ class Node:
     inputs: dict[str, str | None]
     hash: str
     directory: Path
+    pretrain_step: int | None = None
 
     @property
     def key(self) -> str:
@@ -66,13 +66,15 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
             another selected stage that names it, or when it is selected alone, one with `if_any` only if that is not
             empty or it is selected alone. One with `compare` (models from elsewhere) runs once for each, as an arm of
             its name. One with `collects` takes all nodes; with `alone` only those of stages that it collects, and none
-            when it is selected alone.
+            when it is selected alone. With `pretrain_step` the stages after pre-training start from that snapshot, with 0
+            without pre-training.
         arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
         extra: stage, or its node's key, -> content of its fingerprint that is not configuration (files, versions).
 
     Raises:
-        BadInput: an unknown stage or input, or stages that need each other in a circle.
+        BadInput: an unknown stage or input, stages that need each other in a circle, or a snapshot that is not kept.
     """
+    step = check_step(config.get("pretrain_step"))
     stages = {name: node for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
     selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
     for name in selected:
@@ -85,11 +87,13 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
     arms = [BASELINE_ARM, arm] if config["baseline"] and arm != BASELINE_ARM else [arm]
     nodes: dict[str, Node] = {}
 
-    def add(name: str, arm: str, inputs: dict[str, str | None], **options: Any) -> str:
+    def add(name: str, arm: str, inputs: dict[str, str | None], step: int | None = None, **options: Any) -> str:
         content = {key: value for key, value in stages[name].items() if key not in PLANNING_KEYS} | options
         hashes = {role: nodes[source].hash if source else None for role, source in inputs.items()}
-        digest = fingerprint(content, hashes, extra.get(f"{name}@{arm}", extra.get(name)))
-        node = Node(name, arm, content, inputs, digest, Path(config["output_dir"]) / "store" / f"{name}-{digest}")
+        others = extra.get(f"{name}@{arm}", extra.get(name))
+        digest = fingerprint(content, hashes if step is None else hashes | {"step": str(step)}, others)
+        directory = Path(config["output_dir"]) / "store" / f"{name}-{digest}"
+        node = Node(name, arm, content, inputs, digest, directory, step)
         nodes.setdefault(node.key, node)
         return node.key
 
@@ -98,7 +102,7 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
             raise BadInput(f"stages need each other in a circle: {' -> '.join((*trail, name))}")
         if name not in stages:
             raise BadInput(f"{trail[-1]}.inputs names an unknown stage {name!r}{nearest(name, stages)}")
-        if name == PRETRAINING and arm == BASELINE_ARM:
+        if name == PRETRAINING and (arm == BASELINE_ARM or step == 0):
             return None
         inputs = {
             role: source and visit(source, arm, (*trail, name)) for role, source in stages[name]["inputs"].items()
@@ -110,7 +114,10 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
             for label, model in models.items():
                 add(name, label, inputs, model=dataclasses.asdict(model))
             return None
-        return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs)
+        starts = [nodes[source] for source in inputs.values() if source and nodes[source].stage == PRETRAINING]
+        for node in starts if step is not None else ():
+            check_kept(step, node.config, node.directory, node.done)
+        return add(name, arm if _depends(name, PRETRAINING, stages) else "", inputs, step if starts else None)
 
     collecting = [name for name in selected if "collects" in stages[name]]
     for name in selected:
@@ -199,7 +206,7 @@ class Pipeline:
             say(f"{label}: done in {_duration(time.monotonic() - started)}")
 
     def _run(self, node: Node) -> None:
-        if rank() != 0 and not _distributed(node.config):
+        if rank() != 0 and not distributed(node.config):
             _wait_for(node.directory / "done")
             return
         manifest = node.directory / "manifest.json"
@@ -214,10 +221,7 @@ class Pipeline:
             write_json(manifest, self._manifest(node))
         else:
             _wait_for(manifest)
-        if _distributed(node.config) and not launched():
-            _run_in_child(manifest)
-        else:
-            run_stage(manifest)
+        run_here_or_in_child(manifest, node.config)
         if rank() == 0:
             write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
             shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
@@ -227,33 +231,8 @@ class Pipeline:
     def _manifest(self, node: Node) -> dict[str, Any]:
         inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}
         context = {"stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs}
-        context |= {"group": self.group, "output_dir": str(self.output_dir)}
+        context |= {"group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step}
         return {"fingerprint": node.hash, "context": context, "config": node.config}
-
-
-def _distributed(config: dict[str, Any]) -> bool:
-    trainer = config.get("trainer") or {}
-    one_device = trainer.get("devices", 1) in (1, "1") and trainer.get("num_nodes", 1) == 1
-    return bool(trainer) and (not one_device or trainer.get("strategy", "auto") != "auto")
-
-
-def _run_in_child(manifest: Path) -> None:
-    """Run a stage on several devices in a process of its own, handing SIGTERM on to it."""
-    child = subprocess.Popen([sys.executable, "-m", "bmae_lightning.stage.worker", str(manifest)])
-    previous = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.wait()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    if code == EXIT_RESUME:
-        raise Interrupted("")
-    if code == EXIT_BAD_INPUT:
-        raise BadInput("")
-    if code:
-        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
 
 
 def _wait_for(path: Path, every_seconds: float = 0.2) -> None:

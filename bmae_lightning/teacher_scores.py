@@ -3,6 +3,7 @@
 Columns query, passage (ids, text) and score (float32, raw). Shapes: P pairs, B queries, n passages of a query.
 """
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ class TeacherScores:
                     f"query {query} has {len(listed)} hard negatives and group={groups.size} needs {groups.size - 1}: "
                     "random ones have no teacher score; use a smaller group, or mine and score deeper"
                 )
-            rows = [self.passages.row_of(passage) for passage in (*groups.positives[query], *listed)]
+            rows = self.passages.rows_of([*groups.positives[query], *listed])
             self.of([query_row], [rows])
 
     def denoise(self, groups: Groups, margin: float) -> int:
@@ -107,7 +108,7 @@ class TeacherScores:
         kept, gone = {}, 0
         for query, row in zip(groups.ids, groups.query_rows, strict=True):
             listed, positives = groups.negatives[query], groups.positives[query]
-            rows = [self.passages.row_of(passage) for passage in (*positives, *listed)]
+            rows = self.passages.rows_of([*positives, *listed])
             score_n = self.of([row], [rows])[0].tolist()
             highest = min(score_n[: len(positives)]) - margin
             scored = zip(listed, score_n[len(positives) :], strict=True)
@@ -115,6 +116,23 @@ class TeacherScores:
             gone += len(listed) - len(kept[query])
         groups.restrict(kept)
         return gone
+
+    def choose_positives(self, groups: Groups) -> None:
+        """Keep a query's first positive, and those that score at least as high or above all its negatives (finetuning §3.6).
+
+        Raises:
+            BadInput: a score is missing.
+        """
+        for query, row in zip(groups.ids, groups.query_rows, strict=True):
+            positives, negatives = groups.positives[query], groups.negatives[query]
+            rows = self.passages.rows_of([*positives, *negatives])
+            score_n = self.of([row], [rows])[0].tolist()
+            best = max(score_n[len(positives) :], default=math.inf)
+            groups.positives[query] = [
+                passage
+                for place, (passage, score) in enumerate(zip(positives, score_n, strict=False))
+                if place == 0 or score >= score_n[0] or score > best
+            ]
 
     def _parts(self) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         import pyarrow as pa
@@ -137,7 +155,7 @@ class TeacherScores:
 
     def _rows(self, column, store: TokenStore) -> np.ndarray:
         try:
-            rows = np.array([store.row_of(name) for name in column.dictionary.to_pylist()], dtype=np.int64)
+            rows = store.rows_of(column.dictionary.to_pylist())
         except KeyError as error:
             raise BadInput(
                 f"{self.path}: the id {error.args[0]!r} is not in the prepared corpus; score its own pairs"

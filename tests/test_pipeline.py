@@ -116,3 +116,55 @@ def test_a_suite_takes_the_retrievers_of_its_run_and_needs_none(tmp_path):
     finished = with_models(tmp_path, ["report"], ["/a/b"], ["x"])
     assert finished["report"].inputs.keys() == with_models(tmp_path, full, ["/a/b"], ["x"])["report"].inputs.keys()
     assert finished["report"].hash == with_models(tmp_path, full, ["/a/b"], ["x"])["report"].hash
+
+
+def at_step(tmp_path, step, **pretrain):
+    stages = STAGES | {"pretrain": STAGES["pretrain"] | {"keep_every": 4, "steps": 12} | pretrain}
+    config = {"stage": ALL, "baseline": True, "output_dir": str(tmp_path), "pretrain_step": step}
+    return plan(stages | config, "retromae", {})
+
+
+def test_a_sweep_over_the_steps_shares_its_pretraining_and_the_baseline(tmp_path):
+    nodes = {step: at_step(tmp_path, step) for step in (None, 4, 8)}
+    shared = {"prepare", "pretrain@retromae", "bm25", "retriever1@none", "evaluate@none"}
+    assert {key for key in nodes[None] if len({of[key].hash for of in nodes.values()}) == 1} == shared
+    assert len({of["evaluate@retromae"].hash for of in nodes.values()}) == 3
+    assert [of["retriever1@retromae"].pretrain_step for of in nodes.values()] == [None, 4, 8]
+    assert nodes[8]["retriever1@none"].pretrain_step is None
+    assert nodes[8]["report"].pretrain_step is None
+
+
+def test_step_0_is_no_pretraining(tmp_path):
+    nodes = at_step(tmp_path, 0)
+    assert not any(key.startswith("pretrain") for key in nodes)
+    for stage in ("retriever1", "evaluate"):
+        assert nodes[f"{stage}@retromae"].directory == nodes[f"{stage}@none"].directory
+
+
+@pytest.mark.parametrize(
+    ("step", "pretrain", "message"),
+    [
+        (5, {}, r"pretrain_step=5 is not kept: pretrain.keep_every=4 keeps 4, 8, 12; choose one"),
+        (16, {}, r"pretrain_step=16 is not kept: pretrain.keep_every=4 keeps 4, 8, 12; choose one"),
+        (4, {"keep_every": None}, r"pretrain.keep_every is null, .*: set pretrain.keep_every=4"),
+        (5, {"steps": None}, r"keeps 4, 8, 12, .*48, \.\.\.; choose one"),
+        (6, {"keep_every": 20}, r"keep_every=20 keeps none; choose one"),
+        (-1, {}, r"pretrain_step=-1 must be a number of steps, 0 for no pre-training, null for the end"),
+        ("end", {}, r"pretrain_step=end must be a number of steps"),
+    ],
+)
+def test_a_step_that_is_not_kept_is_refused_before_any_work(tmp_path, step, pretrain, message):
+    with pytest.raises(BadInput, match=message):
+        at_step(tmp_path, step, **pretrain)
+
+
+def test_a_finished_pretraining_is_asked_what_it_kept(tmp_path):
+    assert at_step(tmp_path, 400, steps=None)
+    directory = at_step(tmp_path, None, steps=None)["pretrain@retromae"].directory
+    for step in (4, 8):
+        (directory / f"step-{step}" / "encoder").mkdir(parents=True)
+    assert at_step(tmp_path, 400, steps=None)
+    (directory / "done").touch()
+    assert at_step(tmp_path, 8, steps=None)
+    with pytest.raises(BadInput, match=r"pretrain_step=400 is not kept: pretrain.keep_every=4 keeps 4, 8; choose one"):
+        at_step(tmp_path, 400, steps=None)

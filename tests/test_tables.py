@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from bmae_lightning.configuration import build
+from bmae_lightning.corpus.glue import TASKS
 from bmae_lightning.report.comparison import JUDGED
 from bmae_lightning.report.content import arm_name
 from bmae_lightning.stage.report import check_paper
@@ -27,11 +28,13 @@ TABLES = sorted(path.stem for path in (EXPERIMENTS / "table").glob("*.yaml"))
 ROWS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name != "table")
 PRINTED = {"retromae": 6, "dupmae": 3, "simlm": 14, "master": 9, "cdmae": 6}
 """How many tables each paper has."""
-ABOUT_PRETRAINING = {"retromae": {6}, "dupmae": {3}, "simlm": {7, 8, 12}, "master": {6, 8}, "cdmae": {4, 5}}
+ABOUT_PRETRAINING = {"retromae": {6}, "dupmae": {3}, "simlm": {7, 8, 12}, "master": {6, 7, 8}, "cdmae": {4, 5}}
 ABOUT_FINE_TUNING = {"retromae": {2, 3, 4, 5}, "dupmae": {3}, "simlm": {5, 6, 10}, "master": {5}, "cdmae": {2}}
 FIGURES = {"cdmae": ["figure_4"]}
 OURS = {"cdmae_mask": ["mask_importance", "mask_random"]}
 """Tables that no paper has."""
+TRAINED: set[str] = set()
+"""Fingerprints of pre-trainings that have taken their two steps: some rows stand in several tables."""
 SCALES = ("laptop", "gpu", "paper")
 
 
@@ -150,7 +153,8 @@ def launch_table(launch):
         assert [job.name for job in jobs] == [row_name(folder, row) for row in rows for _ in scales]
         assert {job.group for job in jobs} == {table}
         for job in jobs:
-            assert all(set(values) <= set(job.report["measures"]) for values in job.published.values())
+            for stage, values in job.published.items():
+                assert set(values) <= set(TASKS if stage == "glue" else job.report["measures"])
             assert (job.pretrain is None) == (job.name == "none")
             if job.pretrain:
                 assert job.pretrain.config["seed"] == 1
@@ -296,7 +300,7 @@ def test_a_row_says_what_it_repeats(path):
         return
     assert f'"{entry["printed"]}"' in first
     assert f" {place}," in row["paper_source"]
-    values = next(entry[data] for data in ("msmarco_dev", "nq_test") if data in entry)
+    values = next(entry[data] for data in ("msmarco_dev", "nq_test", "glue_dev") if data in entry)
     assert row["paper_results"] == {name: value for name, value in values.items() if value is not None}
 
 
@@ -311,10 +315,14 @@ def test_a_pre_training_table_starts_at_every_scale_and_every_row_takes_two_step
     jobs = launch_table(table, *SCALES)
     for job in itertools.chain(*jobs.values()):
         assert {node.stage for node in job.nodes.values()}.isdisjoint(("retriever2", "reranker", "distilled"))
-        assert job.nodes[f"retriever1@{job.name}"].config["form"] == "plain"
+        retriever = job.nodes.get(f"retriever1@{job.name}")
+        assert (retriever is None) == ("glue" in job.published)
+        assert retriever is None or retriever.config["form"] == "plain"
     check_that_what_differs_in_print_is_computed_differently(jobs["paper"])
     for job in (job for job in jobs["laptop"] if job.pretrain):
-        steps.take_two_steps(job.pretrain.config, job.pretrain.inputs, inputs, tmp_path, monkeypatch)
+        if job.pretrain.hash not in TRAINED:
+            steps.take_two_steps(job.pretrain.config, job.pretrain.inputs, inputs, tmp_path, monkeypatch)
+        TRAINED.add(job.pretrain.hash)
 
 
 @pytest.mark.parametrize("table", FINE_TUNING)

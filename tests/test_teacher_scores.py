@@ -101,3 +101,25 @@ def test_negatives_near_a_positive_are_left_out(tmp_path, stores):
     assert groups.negatives == {"qa": ["p3", "p4"]}
     assert teacher.denoise(groups, 100.0) == 2
     assert groups.short == 1
+
+
+def test_positives_with_an_answer_are_kept_where_the_teacher_agrees(tmp_path, stores):
+    scores = {"p0": 5.0, "p1": 6.0, "p2": 4.5, "p3": 3.0, "p4": 4.0, "p5": 5.0}
+    write(tmp_path / FILE, [("qa", passage, score) for passage, score in scores.items()])
+    teacher = TeacherScores(tmp_path / FILE, *stores)
+    run = Run({"qa": [("p4", 2.0), ("p3", 1.0)]})
+    chosen = {"qa": ["p0", "p1", "p2", "p5"]}
+    groups = Groups({"qa": {"p0": 1}}, *stores, RankedNegatives(5), run, 2, 0, chosen)
+    teacher.choose_positives(groups)
+    assert groups.positives == {"qa": ["p0", "p1", "p2", "p5"]}, "all are above the best negative, 4.0"
+    chosen = {"qa": ["p3", "p4", "p2", "p5"]}
+    run = Run({"qa": [("p0", 2.0), ("p1", 1.0)]})
+    groups = Groups({"qa": {"p3": 1}}, *stores, RankedNegatives(5), run, 2, 0, chosen)
+    teacher.choose_positives(groups)
+    assert groups.positives == {"qa": ["p3", "p4", "p2", "p5"]}, "all score as high as the first, 3.0"
+    groups = Groups(
+        {"qa": {"p1": 1}}, *stores, RankedNegatives(5), Run({"qa": [("p5", 1.0)]}), 2, 0, {"qa": ["p1", "p0", "p3"]}
+    )
+    teacher.choose_positives(groups)
+    assert groups.positives == {"qa": ["p1"]}, "5.0 and 3.0 are neither above the negative, 5.0, nor the first, 6.0"
+    assert groups.known == {"qa": ["p1", "p0", "p3"]}

@@ -16,12 +16,14 @@ TRAIN = "train"
 
 
 class Judged(NamedTuple):
-    """What one split holds: different pairs, queries, those without a relevant passage, unknown passages tolerated."""
+    """What one split holds: different pairs, queries, those without a relevant passage, unknown passages tolerated; by
+    answers: its queries are judged by what a passage says, not by pairs."""
 
     pairs: int
     queries: int
     without_positive: int
     unknown: int
+    by_answers: bool = False
 
 
 class Known(NamedTuple):
@@ -53,6 +55,14 @@ class Check:
     def queries(self, stream: Stream[Query]) -> Known:
         """Reads one file of queries and returns its ids."""
         return self._records(stream)
+
+    def has_passage(self, id: str) -> bool:
+        """Whether a passage was read."""
+        return id in self._passages.ids
+
+    def answered(self, split: str, queries: Known) -> None:
+        """Notes a split whose queries have answers and no judgments."""
+        self.judged[split] = Judged(0, len(queries.ids), 0, 0, by_answers=True)
 
     def judgments(self, split: str, stream: Stream[Judgment], queries: Known) -> None:
         """Reads the judgments of one split. queries: those that may be judged in it."""

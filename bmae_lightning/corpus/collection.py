@@ -54,6 +54,10 @@ class Collection(ABC):
         """Yields (query id, its accepted answers) of one split; nothing where relevance is only judged."""
         return iter(())
 
+    def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yields (query id, hard negatives that come with it, hardest first) of one split; nothing where there are none."""
+        return iter(())
+
     @abstractmethod
     def splits(self) -> list[str]:
         """Names of the judged (or answered) splits, told without reading their files."""

@@ -162,8 +162,10 @@ def _splits(check: Examination, published: dict[str, dict[str, int]]) -> list[Fi
     findings = []
     for split, judged in check.judged.items():
         known = published.get(split, {})
-        findings.append(_count(f"{split}: judged queries", judged.queries, known.get("queries")))
-        findings.append(_count(f"{split}: judgments", judged.pairs, known.get("judgments")))
+        what = "queries with answers" if judged.by_answers else "judged queries"
+        findings.append(_count(f"{split}: {what}", judged.queries, known.get("queries")))
+        if not judged.by_answers:
+            findings.append(_count(f"{split}: judgments", judged.pairs, known.get("judgments")))
         for what, number in (
             ("queries without a relevant passage", judged.without_positive),
             ("judgments of passages that are not there", judged.unknown),

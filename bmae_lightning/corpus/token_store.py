@@ -4,21 +4,26 @@ One flat file of ids without special tokens and untruncated, int64 offsets, exte
 """
 
 import contextlib
-import copy
 import json
 import os
 import shutil
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from bmae_lightning.corpus.wordpiece import fast_backend, tokenizer_digest
+from bmae_lightning.corpus.row_index import RowIndex
+from bmae_lightning.corpus.token_shards import ContentTokenizer, Pieces, stored_type
+from bmae_lightning.corpus.workers import in_order
 from bmae_lightning.errors import BadInput
 
 FORMAT = 1
+SHARD = 16384
+"""Texts tokenised at a time; a killed run loses at most the unfinished ones."""
+AHEAD = 2
+"""Shards in work at once: one is read and packed while the tokenizer's own threads are at another."""
 _TOKENS, _OFFSETS, _IDS, _MANIFEST = "tokens.bin", "offsets.npy", "ids.txt", "manifest.json"
 
 
@@ -38,7 +43,7 @@ class TokenStoreWriter:
                 raise BadInput(f"{self.directory} exists and is no token store; remove it or choose another directory.")
         self.vocabulary_size = vocabulary_size
         self.tokenizer_digest = tokenizer_digest
-        self.dtype = np.dtype(np.uint16 if vocabulary_size < 65536 else np.int32).newbyteorder("<")
+        self.dtype = stored_type(vocabulary_size)
         self._offsets = array("q", [0])
         self._partial = self.directory.with_name(f"{self.directory.name}.partial-{os.getpid()}")
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -48,16 +53,26 @@ class TokenStoreWriter:
 
     def append(self, token_ids: Sequence[int], external_id: str) -> None:
         """Adds one row. Raises BadInput for an external id with a line break."""
-        if "\n" in external_id or "\r" in external_id:
-            raise BadInput(
-                f"id {external_id!r} holds a line break, {_IDS} cannot hold it; rename it in the collection."
-            )
-        row = np.asarray(token_ids, dtype=np.int64)
-        if row.size and not 0 <= row.min() <= row.max() < self.vocabulary_size:
-            raise ValueError(f"token_ids of {external_id!r} leave [0, {self.vocabulary_size}); check vocabulary_size.")
-        self._tokens.write(row.astype(self.dtype).tobytes())
-        self._ids.write(external_id + "\n")
-        self._offsets.append(self._offsets[-1] + row.size)
+        self.extend([len(token_ids)], token_ids, [external_id])
+
+    def extend(self, lengths: Sequence[int], token_ids: Sequence[int], external_ids: Sequence[str]) -> None:
+        """Adds rows. token_ids: of all of them, one after another. Raises BadInput for an id with a line break."""
+        for external_id in external_ids:
+            if "\n" in external_id or "\r" in external_id:
+                raise BadInput(
+                    f"id {external_id!r} holds a line break, {_IDS} cannot hold it; rename it in the collection."
+                )
+        rows = np.asarray(token_ids)
+        ends = np.cumsum(lengths, dtype=np.int64)
+        if len(ends) != len(external_ids) or (ends[-1] if len(ends) else 0) != rows.size:
+            raise ValueError(f"{len(ends)} lengths for {len(external_ids)} ids and {rows.size} token_ids")
+        if rows.size and not 0 <= rows.min() <= rows.max() < self.vocabulary_size:
+            wrong = np.flatnonzero((rows < 0) | (rows >= self.vocabulary_size))[0]
+            name = external_ids[np.searchsorted(ends, wrong, side="right")]
+            raise ValueError(f"token_ids of {name!r} leave [0, {self.vocabulary_size}); check vocabulary_size.")
+        self._tokens.write(rows.astype(self.dtype).tobytes())
+        self._ids.write("".join(f"{external_id}\n" for external_id in external_ids))
+        self._offsets.frombytes((self._offsets[-1] + ends).tobytes())
 
     def commit(self) -> "TokenStore":
         """Writes offsets and, last, the manifest; renames; returns the opened store."""
@@ -140,7 +155,7 @@ class TokenStore:
         if len(self.offsets) != manifest["rows"] + 1 or self.offsets[-1] != len(self.tokens):
             raise self._unusable(f"{_OFFSETS} does not fit {_TOKENS}")
         self._lines: tuple[np.ndarray, np.ndarray] | None = None
-        self._rows: dict[str, int] | None = None
+        self._rows: RowIndex | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -172,11 +187,16 @@ class TokenStore:
         return ExternalIds(self)
 
     def row_of(self, external_id: str) -> int:
-        """The row of an id; the first call builds a dictionary (about 130 bytes an id). Raises KeyError if unknown."""
+        """The row of an id. Raises KeyError if it is unknown."""
+        return int(self.rows_of([external_id])[0])
+
+    def rows_of(self, external_ids: Sequence[str]) -> np.ndarray:
+        """The rows of ids, int64; the first call sorts the hashes of all (12 bytes an id). Raises KeyError for the first
+        that is unknown."""
         if self._rows is None:
             with open(self.directory / _IDS, encoding="utf-8", newline="\n") as file:
-                self._rows = {line[:-1]: row for row, line in enumerate(file)}
-        return self._rows[external_id]
+                self._rows = RowIndex((line[:-1] for line in file), len(self), self.external_id)
+        return self._rows.rows_of(external_ids)
 
     def __getstate__(self) -> dict:
         return {"directory": self.directory}
@@ -201,42 +221,36 @@ class ExternalIds(Sequence):
         return self.store.external_id(int(row))
 
 
-def content_encoder(tokenizer) -> tuple[Callable[[list[str]], list[list[int]]], int]:
-    """How stores tokenise: texts -> ids, untruncated, nothing added, names of special tokens as ordinary text; and the
-    size of the vocabulary. The tokenizer is left unchanged."""
-    backend = copy.deepcopy(fast_backend(tokenizer))
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
-
-    return encode, max(backend.get_vocab(with_added_tokens=True).values()) + 1
-
-
 def write_token_store(
     directory: str | Path,
     texts: Iterable[str],
     ids: Iterable[str] | None,
     tokenizer,
-    batch: int = 1024,
+    shard: int = SHARD,
     progress: Callable[[int], None] | None = None,
+    kept: Path | None = None,
 ) -> TokenStore:
-    """Tokenises texts in order into a store, untruncated and without special tokens; memory is that of one batch.
+    """Tokenises texts in order into a store, untruncated and without special tokens; memory is that of a few shards.
 
-    ids: one external id a text, None for the row numbers. tokenizer: a fast tokenizer, left unchanged; the names of
-    special tokens inside a text are tokenised as ordinary text. batch: texts at a time. progress: called with the
-    number of texts done since the last call. Raises ValueError if there are more ids than texts or fewer, BadInput as
-    the writer does.
+    ids: one external id a text, None for the row numbers; drawn in step with the texts. tokenizer: a fast tokenizer, left
+    unchanged; the names of special tokens inside a text are tokenised as ordinary text. shard: texts at a time, which
+    changes nothing in the result. progress: called with the number of texts done since the last call. kept: directory of
+    finished shards, from which a killed run continues; the caller removes it in the end. Raises ValueError if there are
+    more ids than texts or fewer, BadInput as the writer does.
     """
-    encode, vocabulary_size = content_encoder(tokenizer)
-    with TokenStoreWriter(directory, vocabulary_size, tokenizer_digest(tokenizer)) as writer:
-        rows = ((text, str(i)) for i, text in enumerate(texts)) if ids is None else zip(texts, ids, strict=True)
-        while chunk := list(islice(rows, batch)):
-            rows_of_ids = encode([text for text, _ in chunk])
-            for (_, external_id), ids in zip(chunk, rows_of_ids, strict=True):
-                writer.append(ids, external_id)
+    content = ContentTokenizer(tokenizer)
+    rows = ((text, str(i)) for i, text in enumerate(texts)) if ids is None else zip(texts, ids, strict=True)
+
+    def drawn() -> Iterator[tuple[list[str], list[str]]]:
+        while chunk := list(islice(rows, shard)):
+            yield [text for text, _ in chunk], [external_id for _, external_id in chunk]
+
+    def tokenised(part: tuple[list[str], list[str]]) -> tuple[Pieces, list[str]]:
+        return content.pieces_kept(part[0], kept) if kept else content.pieces(part[0]), part[1]
+
+    with TokenStoreWriter(directory, content.vocabulary_size, content.digest) as writer:
+        for made, names in in_order(tokenised, drawn(), AHEAD):
+            writer.extend(made.lengths, made.tokens, names)
             if progress is not None:
-                progress(len(chunk))
+                progress(len(names))
         return writer.commit()

@@ -21,7 +21,6 @@ from bmae_lightning.encoder.checkpoint import find_checkpoint
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import load_config, load_masked_lm
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.encoding import SHARD
 from bmae_lightning.errors import BadInput
 from bmae_lightning.external.layout import Layout, read_layout
 from bmae_lightning.external.options import ModelOptions
@@ -35,9 +34,10 @@ AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Retriever:
-    """label: its name in tables.  layout: how it makes vectors.  key: config key, for messages."""
+    """label: its name in tables.  options: what was asked for.  layout: how it makes vectors.  key: for messages."""
 
     label: str
+    options: ModelOptions
     layout: Layout
     key: str
 
@@ -91,7 +91,7 @@ def find_retriever(label: str, options: ModelOptions, key: str) -> Retriever:
         BadInput: not found, or no layout that is known.
     """
     directory = find_checkpoint(options.name, options.package, key=key)
-    return Retriever(label, read_layout(directory, options, key), key)
+    return Retriever(label, options, read_layout(directory, options, key), key)
 
 
 class LibraryModel:
@@ -121,17 +121,17 @@ class LibraryModel:
         """Vectors [Q, D] float32."""
         return self._encode(self.model.encode_query, texts, self.spec.query_length, self.spec.query_prefix, advance)
 
-    def passages(self, texts: Iterable[str], directory: Path, advance: Callable[[int], None]) -> list[Path]:
-        """Encode passages into files of `directory`, one .npy [M, D] for every shard; those already there are kept."""
+    def passages(self, texts: Iterable[str], directory: Path, shard: int, advance: Callable[[int], None]) -> list[Path]:
+        """Encode passages into files of `directory`, one .npy [M, D] for so many; those already there are kept."""
         paths: list[Path] = []
         rest = iter(texts)
-        while shard := list(islice(rest, SHARD)):
+        while some := list(islice(rest, shard)):
             paths.append(directory / f"passages.{len(paths):05}.npy")
             if paths[-1].is_file():
-                advance(len(shard))
+                advance(len(some))
                 continue
             spec = self.spec
-            vectors = self._encode(self.model.encode_document, shard, spec.passage_length, spec.passage_prefix, advance)
+            vectors = self._encode(self.model.encode_document, some, spec.passage_length, spec.passage_prefix, advance)
             save_array(paths[-1], vectors)
         return paths
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
 
-from bmae_lightning.corpus.token_store import TokenStore, TokenStoreWriter, content_encoder
-from bmae_lightning.corpus.wordpiece import tokenizer_digest
+from bmae_lightning.corpus.token_shards import ContentTokenizer
+from bmae_lightning.corpus.token_store import TokenStore, TokenStoreWriter
 from bmae_lightning.errors import BadInput
 from bmae_lightning.generate.record import Generated
 
@@ -42,8 +42,8 @@ def write_streams(
     Raises:
         BadInput: other passages than the store's.
     """
-    encode, size = content_encoder(tokenizer)
-    digest, separator = tokenizer_digest(tokenizer), tokenizer.sep_token_id
+    content = ContentTokenizer(tokenizer)
+    encode, size, digest, separator = content.encode, content.vocabulary_size, content.digest, tokenizer.sep_token_id
     counts = dict.fromkeys(("passages_with_queries", "queries", "passages_with_continuation", "empty_continuations"), 0)
     temporary = directory / "generated.jsonl.tmp"
     for left in directory.glob("*.partial-*"):  # of a process that was killed

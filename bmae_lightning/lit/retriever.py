@@ -59,7 +59,7 @@ class RetrieverBatches:
             teacher_Bn = self.teacher.of(query_rows, np.array(passage_rows).reshape(len(items), -1))
         if not self.positives:
             return RetrievalBatch(queries, passages, teacher_Bn=teacher_Bn)
-        judged = [self.groups.positives[self.groups.ids[number]] for number, _ in items]
+        judged = [self.groups.known[self.groups.ids[number]] for number, _ in items]
         positives_BP = np.full((len(items), max(map(len, judged))), -1, dtype=np.int64)
         for row, ids in enumerate(judged):
             positives_BP[row, : len(ids)] = [self.passages.row_of(passage) for passage in ids]

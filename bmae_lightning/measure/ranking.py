@@ -3,6 +3,7 @@
 Every judged query counts: one that the run does not answer scores 0 (trec_eval -c).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +16,8 @@ from bmae_lightning.errors import BadInput
 from bmae_lightning.run import Run, read_qrels, read_run
 
 MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
+ANSWER_RECALL = "answer_R@"
+"""What the answer recall at some rank is called; `measure.answers` computes it."""
 CHUNK = 1000  # queries handed to ir_measures at a time; it wants nested dictionaries
 
 
@@ -68,12 +71,27 @@ def evaluate(
 def check_measures(names: Sequence[str]) -> None:
     """Raise BadInput for a name that ir_measures does not know."""
     for name in names:
-        _parse(name)
+        if answer_cutoff(name) is None:
+            _parse(name)
+
+
+def answer_cutoff(measure: str) -> int | None:
+    """k of answer_R@k, None for a measure of ir_measures.
+
+    Raises:
+        BadInput: k is no whole number from 1.
+    """
+    if not measure.startswith(ANSWER_RECALL):
+        return None
+    k = measure.removeprefix(ANSWER_RECALL)
+    if not re.fullmatch("[1-9][0-9]*", k):
+        raise BadInput(f"unknown measure {measure!r}: {ANSWER_RECALL} wants a number of ranks, as in {ANSWER_RECALL}20")
+    return int(k)
 
 
 def canonical(names: Sequence[str]) -> list[str]:
     """The names as ir_measures spells them, MRR@10 as RR@10; raises BadInput for one that it does not know."""
-    return [str(_parse(name)) for name in names]
+    return [name if answer_cutoff(name) else str(_parse(name)) for name in names]
 
 
 def _values(measures: list[Any], judged: dict, answers: dict) -> Iterator[Any]:

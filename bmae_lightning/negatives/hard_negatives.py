@@ -83,11 +83,15 @@ def group(
     epoch: int,
     query_id: str,
     corpus: Sequence[str] = (),
+    known: Collection[str] = (),
 ) -> list[str]:
-    """The n passages of one query in one epoch: a positive first (they take turns), then n - 1 negatives."""
+    """The n passages of one query in one epoch: a positive first (they take turns), then n - 1 negatives.
+
+    known: further positives, which are not drawn but are no negatives either.
+    """
     turn = int(_bits(f"{seed}\0positive\0{query_id}", 1)[0] % np.uint64(len(positives)))
     first = positives[(turn + epoch) % len(positives)]
-    return [first, *sample(negatives, n - 1, seed, epoch, query_id, corpus, positives)]
+    return [first, *sample(negatives, n - 1, seed, epoch, query_id, corpus, {*positives, *known})]
 
 
 def _fill(n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str], barred: set[str]) -> list[str]:

@@ -63,9 +63,12 @@ class Groups:
         run: ranking of the training queries, None where the source needs none.
         size: passages per query, a positive first.
         seed: of the drawing.
+        positives: query id -> what it is trained with as positives, None for all that is relevant.
 
     Attributes:
         ids: of the training queries.
+        positives: query id -> those that are drawn, in turn.
+        known: query id -> all its positives, none of which is ever its negative.
         negatives: query id -> its list.
         short, dropped: queries with fewer hard negatives than a group holds, and queries left out because they have no
             positive or, where the source says so, no hard negative.
@@ -83,14 +86,16 @@ class Groups:
         run: Run | None,
         size: int,
         seed: int,
+        positives: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        judged = {query: [passage for passage, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
-        self.positives = {query: relevant for query, relevant in judged.items() if relevant}
+        relevant = relevant_of(qrels)
+        self.positives = relevant if positives is None else {query: positives[query] for query in relevant}
+        self.known = {query: list(dict.fromkeys([*relevant[query], *self.positives[query]])) for query in relevant}
         if not self.positives:
             raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
-        self.judged, self.source, self.queries = len(judged), source, queries
+        self.judged, self.source, self.queries = len(qrels), source, queries
         self.passages, self.size, self.seed = passages, size, seed
-        negatives = source.of(run, self.positives)
+        negatives = source.of(run, self.known)
         if source.foreign:
             check_ids(negatives, passages, getattr(source, "path", ""))
         self.restrict(negatives)
@@ -106,12 +111,12 @@ class Groups:
             raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
         self.negatives, self.dropped = kept, self.judged - len(kept)
         self.ids = [query for query in self.positives if query in kept]
-        self.query_rows = [self.queries.row_of(query) for query in self.ids]
+        self.query_rows = self.queries.rows_of(self.ids).tolist()
         self.short = shortfall(kept, self.size - 1).queries
 
     def renew(self, run: Run, depth: int) -> None:
         """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
-        self.negatives = negatives_from_run(run, {query: self.positives[query] for query in self.ids}, depth)
+        self.negatives = negatives_from_run(run, {query: self.known[query] for query in self.ids}, depth)
         self.short = shortfall(self.negatives, self.size - 1).queries
 
     def __len__(self) -> int:
@@ -121,19 +126,25 @@ class Groups:
         """Rows of the group of query `number` in `epoch`: a positive, then `size` - 1 negatives."""
         query = self.ids[number]
         drawn = group(
-            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids
-        )
-        return [self.passages.row_of(passage) for passage in drawn]
+            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids,
+            self.known[query],
+        )  # fmt: skip
+        return self.passages.rows_of(drawn).tolist()
+
+
+def relevant_of(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """Query id -> passages judged relevant, in the order of the judgments; queries without any are left out."""
+    judged = {query: [passage for passage, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
+    return {query: relevant for query, relevant in judged.items() if relevant}
 
 
 def check_ids(negatives: Mapping[str, Sequence[str]], passages: TokenStore, source: object) -> None:
     """Raise BadInput for the first passage that the corpus does not have; names it and `source`."""
     for query, listed in negatives.items():
-        for passage in listed:
-            try:
-                passages.row_of(passage)
-            except KeyError:
-                raise BadInput(
-                    f"{source}: query {query} lists the passage {passage!r}, which the corpus does not have; rank the "
-                    "same corpus, or correct the ids"
-                ) from None
+        try:
+            passages.rows_of(listed)
+        except KeyError as error:
+            raise BadInput(
+                f"{source}: query {query} lists the passage {error.args[0]!r}, which the corpus does not have; rank the "
+                "same corpus, or correct the ids"
+            ) from None

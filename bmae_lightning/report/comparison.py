@@ -60,24 +60,26 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
 
     Args:
-        jobs: `overrides` and `nodes` (stage -> directory) of every finished job.
+        jobs: `overrides`, `nodes` (stage -> directory) and `places` (see `along`) of every finished job.
         directory: where report.html and report.json go.
         title: of the table.
     """
     import dataclasses
 
+    from bmae_lightning.report.along import curves_along
     from bmae_lightning.report.content import Report, arm_name
     from bmae_lightning.report.machine import read_json, write_json
     from bmae_lightning.report.page import write_html
+    from bmae_lightning.report.scores import merge_scores
     from bmae_lightning.report.significance import paired_tests
     from bmae_lightning.report.table import print_report
 
     jobs = [job for job in jobs if "report" in job["nodes"]]
-    arms, curves, diagnoses, settings, tested, subtitle, split = {}, {}, {}, {}, {}, "", ""
-    for job in jobs:
-        part = read_json(Path(job["nodes"]["report"]) / "report.json")
+    parts = [read_json(Path(job["nodes"]["report"]) / "report.json") for job in jobs]
+    arms, curves, diagnoses, scores, settings, tested, subtitle, split = {}, {}, {}, [], {}, {}, "", ""
+    for job, part in zip(jobs, parts, strict=True):
         subtitle, split, tested = part.subtitle, part.split, tested | dict.fromkeys(part.tested)
-        judged = {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.partition("@")[0] in JUDGED}
+        judged = judged_nodes(job)
         for arm in part.arms:
             key = judged[arm.name]
             row = dataclasses.replace(arm, name=f"{arm.name} {difference(jobs, job, key)}".strip())
@@ -92,19 +94,29 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
             for found in (found for found in part.diagnoses if found.arm == arm):  # its figures are on the job's page
                 named = dataclasses.replace(found, arm=f"{arm} {more}".strip(), curves=[])
                 diagnoses.setdefault((arm, job["nodes"][key]), named)
+        glue = {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.startswith("glue@")}
+        more = {name: f"{name} {difference(jobs, job, key)}".strip() for name, key in glue.items()}
+        scores += [table.renamed(more) for table in part.scores]
         common = set.intersection(*(set(other["overrides"]) for other in jobs))
         settings[" ".join(item for item in job["overrides"] if item not in common)] = job["nodes"]["report"]
-    if not arms:
+    if not arms and not scores:
         return
     looks = [merge(list(diagnoses.values()))] if diagnoses else []
     judged = {arm.name: Path(directory) for (_, directory), arm in arms.items()}
     report = Report(
         title, subtitle, list(arms.values()), list(curves.values()), [], settings, [], looks, split, list(tested),
-        paired_tests(judged, split, list(tested)),
+        paired_tests(judged, split, list(tested)), along=curves_along(jobs, parts), scores=merge_scores(scores),
     )  # fmt: skip
     write_json(directory / "report.json", report)
     write_html(directory / "report.html", report)
     print_report(report, directory / "report.html")
+
+
+def judged_nodes(job: dict[str, Any]) -> dict[str, str]:
+    """Name of every arm in the table of a job -> key of the node that measured it."""
+    from bmae_lightning.report.content import arm_name
+
+    return {arm_name(*key.partition("@")[::2]): key for key in job["nodes"] if key.partition("@")[0] in JUDGED}
 
 
 def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str:

@@ -5,7 +5,7 @@ Every writer of this package (table, figure, page, machine) takes one `Report`; 
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bmae_lightning.measure.significance import Difference
@@ -41,7 +41,7 @@ class Arm:
 class Curve:
     """One figure of lines: `series` maps a name (an arm or a loss) to its (x, y) points in order of x.
 
-    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.
+    `dashed`: series that may lie on others.  `linear`: never on a logarithmic axis.  `marked`: every point is marked.
     """
 
     title: str
@@ -50,6 +50,28 @@ class Curve:
     y: str = "loss"
     dashed: list[str] = field(default_factory=list)
     linear: bool = False
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A table beside that of the measures, of tasks with examples of their own; all values are higher-is-better.
+
+    `columns` maps a head to the names of the values in its cells, `examples` to how many they are measured on (absent for
+    a mean); `rows` maps an arm to its values by name, `paper` to published values by head.
+    """
+
+    title: str
+    columns: dict[str, list[str]]
+    examples: dict[str, int]
+    rows: dict[str, dict[str, float]]
+    paper: dict[str, dict[str, float]]
+    note: str = ""
+
+    def renamed(self, names: dict[str, str]) -> "Scores":
+        """The same with other names of the arms."""
+        rows, paper = ({names.get(arm, arm): of for arm, of in part.items()} for part in (self.rows, self.paper))
+        return replace(self, rows=rows, paper=paper)
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,7 @@ class Report:
     """All that is reported of a set of runs; the order of every list is the order on the page.
 
     `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
+    `along`: the measures of a sweep's arms along an option.  `scores`: tables of other tasks.
     """
 
     title: str
@@ -121,6 +144,8 @@ class Report:
     differences: list[Difference] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     suites: list[SuiteTable] = field(default_factory=list)
+    along: list[Curve] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -144,6 +169,8 @@ class Report:
             "differences": [_difference_out(row) for row in self.differences],
             "cases": [asdict(case) for case in self.cases],
             "suites": as_json(self.suites),
+            "along": list(map(_curve_out, self.along)),
+            "scores": [vars(table) for table in self.scores],
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -174,6 +201,8 @@ class Report:
                     for case in content.get("cases", [])
                 ],
                 suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
+                along=list(map(_curve_in, content.get("along", []))),
+                scores=[Scores(**table) for table in content.get("scores", [])],
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error

@@ -114,7 +114,7 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
         dash = DASHES[turn % len(DASHES)]
         used.append(tint)
         xs, ys = zip(*points, strict=True)
-        (line,) = axes.plot(xs, ys, marker="o" if len(points) == 1 else "", color=tint, linewidth=1.6, markersize=5,
+        (line,) = axes.plot(xs, ys, marker="o" if len(points) == 1 or curve.marked else "", color=tint, linewidth=1.6, markersize=5,
                             gid=f"s{i}", dashes=dash)  # fmt: skip
         lines.append(line)
     _axes(axes, curve, logarithmic)

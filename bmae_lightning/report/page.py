@@ -12,6 +12,7 @@ from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
 from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.sample import sample_rows
+from bmae_lightning.report.scores import scores_html
 from bmae_lightning.report.significance import ABOUT, HEADS, LEVEL, tables
 from bmae_lightning.report.suite_table import section as suite_section
 from bmae_lightning.report.table import printable, rows
@@ -89,6 +90,8 @@ def html(report: Report) -> str:
         ("measures", "Measures", _measures(report)),
         ("suite", "Zero-shot", suite_section(report.suites)),
         ("bars", "Measures by arm", _bars(report)),
+        *([("scores", "Other tasks", scores_html(report.scores))] if report.scores else []),
+        *([("along", "Along the sweep", _grid(report.along, {}, "along"))] if report.along else []),
         ("significance", "Significance of differences", _significance(report)),
         ("cases", "Cases", _cases(report)),
         ("curves", "Loss curves", _curves(report)),
@@ -99,8 +102,10 @@ def html(report: Report) -> str:
     ]
     if not report.suites:
         sections = [section for section in sections if section[0] != "suite"]
-    elif not report.arms:
+    elif not report.arms and not report.scores:
         sections = [section for section in sections if section[0] in ("suite", "settings", "notes")]
+    if report.scores and not report.arms:
+        sections = [part for part in sections if part[0] not in ("measures", "bars", "significance", "cases")]
     body = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-head"><h2 id="{name}-head">{head}</h2>\n{content}</section>'
         for name, head, content in sections

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bmae_lightning.report.content import Report, is_number
+from bmae_lightning.report.scores import scores_text
 
 MISSING = "-"
 NAME_WIDTH = 20  # a name column is never squeezed below this
@@ -117,11 +118,16 @@ def print_report(report: Report, path: str | Path | None = None) -> None:
     if console.is_terminal and not console.is_dumb_terminal:
         needed = console.measure(table, options=console.options.update(max_width=10_000)).minimum
         if needed <= console.width:
-            console.print(table)
+            if report.arms:
+                console.print(table)
+            for other in report.scores:
+                console.print(Text("\n" + scores_text(other)), soft_wrap=True)
             if path:
                 console.print(Text(f"report: {path}"), soft_wrap=True)
             return
-    text = "\n".join(part for part in (printable(report.title), text_table(report), _below(report)) if part)
+    measures = text_table(report) if report.arms or not report.scores else ""
+    parts = [printable(report.title), measures, _below(report), *map(scores_text, report.scores)]
+    text = "\n".join(filter(None, parts))
     print_text(text + (f"\nreport: {path}\n" if path else "\n"))
 
 

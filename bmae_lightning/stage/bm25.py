@@ -1,10 +1,11 @@
 """Rank with BM25: the pool of hard negatives for training queries, and the baseline row of every table."""
 
-from bmae_lightning.measure.ranking import check_measures, evaluate
+from bmae_lightning.measure.ranking import answer_cutoff, check_measures, evaluate
 from bmae_lightning.negatives.bm25 import Bm25
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
 from bmae_lightning.run import write_run
+from bmae_lightning.stage.answered import judge_by_answers, measure_by_answers, require_measures
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.tracking.loggers import Tracking
@@ -35,6 +36,7 @@ class Bm25Ranking(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
+        require_measures(prepared, self.splits, self.measures)
         judged = {split: prepared.qrels(split) for split in self.splits}
         self.ranker.index((text for _, text in prepared.texts()), list(prepared.passages().external_ids))
         results = {}
@@ -47,6 +49,8 @@ class Bm25Ranking(Stage):
                 queries = prepared.query_texts(set(qrels))
                 with track(f"{context.title}: {split}", len(queries), unit="queries") as advance:
                     run = self.ranker.search(list(queries), list(queries.values()), depth, advance)
+                if split == TRAIN and prepared.answers(split):
+                    judge_by_answers(context.directory, context.title, prepared, split, run)
                 write_run(context.directory / f"run.{split}.trec", run, "bm25")
                 if split in judged:
                     results[split] = measure_run(context, prepared, split, self.measures)
@@ -57,8 +61,14 @@ class Bm25Ranking(Stage):
 
 def measure_run(context: Context, prepared: Prepared, split: str, measures: list[str]) -> dict:
     """Measure run.<split>.trec of a stage, say and store the result; per-query values go to per_query.<split>.json."""
-    measured = evaluate(prepared.qrels_path(split), context.directory / f"run.{split}.trec", measures)
-    write_json(context.directory / f"per_query.{split}.json", measured.per_query)
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in measured.mean.items())
-    say(f"{context.title}: {split}, {measured.queries} queries: {shown}")
-    return {"mean": measured.mean, "queries": measured.queries}
+    answered = [name for name in measures if answer_cutoff(name)]
+    judged = [name for name in measures if name not in answered]
+    parts = [measure_by_answers(context, prepared, split, answered)] if answered else []
+    if judged:
+        parts.append(evaluate(prepared.qrels_path(split), context.directory / f"run.{split}.trec", judged))
+    mean = {name: value for part in parts for name, value in part.mean.items()}
+    per_query = {name: values for part in parts for name, values in part.per_query.items()}
+    write_json(context.directory / f"per_query.{split}.json", per_query)
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in mean.items())
+    say(f"{context.title}: {split}, {parts[0].queries:,} queries: {shown}")
+    return {"mean": mean, "queries": parts[0].queries}

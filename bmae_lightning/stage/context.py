@@ -23,6 +23,7 @@ class Context:
         group: the W&B group: the experiment, or the sweep.
         output_dir: directory of all outputs.
         settings: the stage's resolved configuration, for logging only.
+        pretrain_step: which snapshot of the pre-training the stage starts from, None for its end.
     """
 
     stage: str
@@ -32,6 +33,7 @@ class Context:
     group: str
     output_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    pretrain_step: int | None = None
 
     @property
     def title(self) -> str:

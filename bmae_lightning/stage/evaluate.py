@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoding import encode_shards
 from bmae_lightning.index.exact import ExactIndex
@@ -19,6 +20,7 @@ from bmae_lightning.lit.share import Process, check_devices, share
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.rank import rank, say
 from bmae_lightning.run import write_run
+from bmae_lightning.stage.answered import judge_by_answers, require_measures
 from bmae_lightning.stage.bm25 import TRAIN, measure_run
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
@@ -43,11 +45,13 @@ class Evaluate(Stage):
         query_shard: queries searched for per finished piece.
         trainer: whose devices share the pieces.
         logger: tracking.
+        train_queries: those that are searched for in mining.
     """
 
     def __init__(
         self, splits: list[str], index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int,
         shard: int, query_shard: int, trainer: partial, logger: Tracking, train_depth: int = 0,
+        train_queries: QueryShare | None = None,
     ) -> None:  # fmt: skip
         for name, value in {"depth": depth, "shard": shard, "query_shard": query_shard}.items():
             if value < 1:
@@ -57,6 +61,7 @@ class Evaluate(Stage):
         self.splits, self.index, self.measures, self.depth = splits, index, measures, depth
         self.batch_tokens, self.shard, self.query_shard = batch_tokens, shard, query_shard
         self.trainer, self.logger, self.train_depth = trainer, logger, train_depth
+        self.train_queries = train_queries or QueryShare()
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
@@ -70,6 +75,7 @@ class Evaluate(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
+        require_measures(prepared, self.splits, self.measures)
         model, spec = load_dual_encoder(context.input("retriever") / "retriever")
         passages, queries = prepared.passages(), prepared.queries()
         spec.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
@@ -114,7 +120,9 @@ class Evaluate(Stage):
         if rank() != 0:
             return
         for split, shards in searches.items():
-            run = shards.run(list(prepared.qrels(split)), passages.external_ids)
+            run = shards.run(self._queries(prepared, split), passages.external_ids)
+            if split == TRAIN and prepared.answers(split):
+                judge_by_answers(context.directory, context.title, prepared, split, run)
             write_run(context.directory / f"run.{split}.trec", run, context.title)
         results: dict[str, Any] = {"index_bytes": sum(part.nbytes for part in vectors.open() if part is not None)}
         if rate := speeds.get("passages_per_second"):
@@ -139,11 +147,16 @@ class Evaluate(Stage):
             if depth > passages:
                 key = "depth" if split in self.splits else "train_depth"
                 say(f"{context.title}: {key}={depth:,} is more than there are passages; all {passages:,} are ranked")
-            rows = np.array([queries.row_of(query) for query in prepared.qrels(split)])
+            rows = np.array([queries.row_of(query) for query in self._queries(prepared, split)])
             size = self.query_shard if isinstance(self.index, ExactIndex) else max(1, len(rows))
             directory = context.directory / "checkpoints" / split
             searches[split] = FoundShards(directory, rows, size, min(depth, passages))
         return searches
+
+    def _queries(self, prepared: Prepared, split: str) -> list[str]:
+        """Whom the split is searched for."""
+        qrels = prepared.qrels(split)
+        return list(qrels if split in self.splits else self.train_queries.of(qrels))
 
     def _depths(self) -> dict[str, int]:
         """Which splits are searched for, and how deep."""

@@ -1,17 +1,21 @@
 """A retriever from elsewhere on the queries of this run: its row stands beside the arms, measured as they are."""
 
+from functools import partial
 from typing import Any
 
 from bmae_lightning.external.options import ModelOptions
 from bmae_lightning.external.retriever import Retriever, find_retriever
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.lit.share import check_devices
 from bmae_lightning.measure.ranking import check_measures
+from bmae_lightning.rank import rank
 from bmae_lightning.run import write_run
+from bmae_lightning.stage.answered import require_measures
 from bmae_lightning.stage.bm25 import measure_run
-from bmae_lightning.stage.context import Context, Stage, device_of, require_splits, write_json
+from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.ranker import Texts, judged_queries, make_ranker
+from bmae_lightning.stage.ranker import Settings, Texts, judged_queries, make_ranker
 from bmae_lightning.tracking.loggers import Tracking
 
 
@@ -24,38 +28,41 @@ class External(Stage):
         index: exact or faiss.
         measures: in the words of ir_measures.
         depth: ranks kept.
-        batch_tokens: word pieces encoded at a time.
-        device: `cpu`, `gpu` or `auto`.
+        batch_tokens, shard, trainer: as `ranker.Settings`.
         logger: tracking.
     """
 
     def __init__(
         self, splits: list[str], index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int,
-        device: str, logger: Tracking, model: dict[str, Any],
+        shard: int, trainer: partial, logger: Tracking, model: dict[str, Any],
     ) -> None:  # fmt: skip
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self.options = ModelOptions(**model)
-        self.splits, self.index, self.measures, self.depth = splits, index, measures, depth
-        self.batch_tokens, self.device, self.logger = batch_tokens, device, logger
+        self.splits, self.measures, self.depth, self.logger = splits, measures, depth, logger
+        self.settings = Settings(index, batch_tokens, shard, trainer)
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
+        check_devices(self.settings.trainer, self.name)
         require_splits(f"{self.name}.splits", self.splits, splits)
         self._retriever()
 
     def run(self, context: Context) -> None:
         prepared, retriever = Prepared(context.input("corpus")), self._retriever()
+        require_measures(prepared, self.splits, self.measures)
         texts = Texts(prepared.source(), context.directory / "tokens", prepared.passages())
-        device = device_of(self.device)
-        ranker = make_ranker(context.title, context.directory, retriever, self.index, self.batch_tokens, device)
+        ranker = make_ranker(context.title, context.directory, retriever, self.settings)
         ranker.index(texts)
+        if rank() != 0:
+            return
         results: dict[str, Any] = {"model": retriever.record()}
         for split in self.splits:
             queries = judged_queries(texts.collection, prepared.qrels(split))
             write_run(context.directory / f"run.{split}.trec", ranker.search(queries, self.depth), context.title)
             results[split] = measure_run(context, prepared, split, self.measures)
-        results["passages_per_second"] = ranker.rate
+        if ranker.rate:
+            results["passages_per_second"] = ranker.rate
         ranker.free()
         texts.free()
         with self.logger.of(context) as loggers:

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from bmae_lightning.configuration import build
+from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.dual_encoder import check_similarity, save_dual_encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -22,13 +25,15 @@ from bmae_lightning.lit.resume import newest_checkpoint, step_of
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
 from bmae_lightning.loss.contrastive import check_contrastive
 from bmae_lightning.loss.distillation import Distillation
-from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
+from bmae_lightning.negatives.positives import check_positives
+from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives
 from bmae_lightning.rank import rank, say
 from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.run import Run, read_run
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
 from bmae_lightning.stage.start import start_retriever
@@ -73,13 +78,16 @@ class Finetune(Stage):
         temperature_warmup: float = 0.0,
         contrastive_grad_scale: float = 1.0,
         mask_known_positives: bool = False,
+        positives: str = "labelled",
         grad_cache: GradCache | None = None,
         distillation: Distillation | None = None,
         validation: Validation | None = None,
         refresh: Refresh | None = None,
+        train_queries: QueryShare | None = None,
     ) -> None:
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
+        check_positives(positives)
         if group < 1:
             raise ValueError(f"group counts the positive, so it is at least 1, got {group}")
         number_of_steps(steps, epochs, 1, 1)
@@ -90,7 +98,8 @@ class Finetune(Stage):
         self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared = workers, log_every, shared
-        self.mask_known_positives = mask_known_positives
+        self.mask_known_positives, self.positives = mask_known_positives, positives
+        self.train_queries = train_queries or QueryShare()
         self.validation, self.refresh = validation or Validation(), refresh or Refresh()
         if self.refresh.on and group == 1:
             raise ValueError("refresh mines hard negatives, and with group=1 none is drawn; use a larger group")
@@ -151,14 +160,20 @@ class Finetune(Stage):
         )
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
-        run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
-        split, looked_at = self.validation.choose(prepared, self.seed, context.title)
+        mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
+        split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}
-        qrels = {query: marks for query, marks in prepared.qrels(TRAIN).items() if query not in held_out}
-        groups = Groups(qrels, queries, passages, self.negatives, run, self.group, self.seed)
+        share = self.train_queries.of(prepared.qrels(TRAIN))
+        qrels = {query: marks for query, marks in share.items() if query not in held_out}
+        scores = context.inputs.get("scores")
+        groups = training_groups(
+            qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)
+        )
         teacher = None
-        if scores := context.inputs.get("scores"):
+        if scores:
             teacher = TeacherScores(scores / FILE, queries, passages)
+            if self.positives == "answers":
+                teacher.choose_positives(groups)
             if self.negatives.margin is not None:
                 gone = teacher.denoise(groups, self.negatives.margin)
                 say(
@@ -194,8 +209,10 @@ class Finetune(Stage):
         )
         looks = None
         if looked_at:
-            if split != TRAIN or run is None:
-                path = ranking and ranking / f"run.{split}.trec"
+            path = ranking and ranking / f"run.{split}.trec"
+            if split == TRAIN and mined:
+                run = mined.found
+            else:
                 run = read_run(path) if path and path.is_file() else Run()
             looks = self.validation.callback(
                 looked_at, run, prepared, self.query_length, self.passage_length, self.seed, steps,
@@ -234,6 +251,13 @@ def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, input
     ranking = inputs.get("ranking")
     if negatives.needs_run and not ranking:
         raise BadInput(f"{name}.inputs.ranking is empty: name the stage whose ranking holds the hard negatives")
+    if negatives.needs_run and (corpus := build(getattr(ranking, "config", {}).get("corpus"), "corpus")):
+        given = corpus.negatives(TRAIN) if isinstance(corpus, Collection) else iter(())
+        if next(given, None) is None:
+            raise BadInput(
+                f"{name}.inputs.ranking={ranking.stage}: the corpus comes without hard negatives of its own; name a stage "
+                "that ranks the training queries, such as bm25"
+            )
     if negatives.needs_run and not getattr(ranking, "config", {}).get("train_depth", 1):
         stage = getattr(ranking, "stage", "evaluate")
         raise BadInput(

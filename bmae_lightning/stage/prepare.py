@@ -1,6 +1,7 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,22 @@ from bmae_lightning.corpus.builtin import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.mapped_array import save_array
+from bmae_lightning.corpus.size_estimate import SizeEstimate, estimate, gigabytes
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.errors import BadInput
+from bmae_lightning.negatives.given import run_of_lists
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
-from bmae_lightning.run import write_qrels
+from bmae_lightning.run import write_qrels, write_run
+from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, write_json
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
 
 
 class Prepare(Stage):
     """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json, and
-    answers.json where the collection has them.
+    answers.json and run.train.trec, the hard negatives that come with the collection, where it has them.
 
     Args:
         corpus: where texts come from.
@@ -39,6 +43,8 @@ class Prepare(Stage):
         directory = context.directory
         for name in ("beir", "tokenizer", "passages", "queries", "qrels"):
             shutil.rmtree(directory / name, ignore_errors=True)
+        for left in directory.glob("*.partial-*"):  # of a process that was killed
+            shutil.rmtree(left)
         if isinstance(self.corpus, BuiltinCorpus):
             taken = self.corpus.write(directory / "beir")
             say(f"{context.stage}: built-in collection from " + ", ".join(f"{n} {v} ({p} pairs)" for n, v, p in taken))
@@ -47,20 +53,27 @@ class Prepare(Stage):
             source = self.corpus
         counts = source.check()
         splits = source.splits()
+        judged = (f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split])
+        answered = [split for split in splits if not counts.judgments[split]]
         say(
-            f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: "
-            + ", ".join(f"{split} {counts.judgments[split]:,}" for split in splits)
+            f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+            + (f"; answers alone: {', '.join(answered)}" if answered else "")
         )
         self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
-        order = DocumentOrder()
+        sizes = estimate(source.passages(), counts, tokenizer)
+        say(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
+        _check_space(directory, sizes)
+        order, kept = DocumentOrder(), directory / "shards"
         with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
+            once, again = tee(order.watch(source.passages()))  # read in step, so that the file is read once
             write_token_store(
                 directory / "passages",
-                (passage.content for passage in order.watch(source.passages())),
-                (passage.id for passage in source.passages()),
+                (passage.content for passage in once),
+                (passage.id for passage in again),
                 tokenizer,
                 progress=advance,
+                kept=kept,
             )
             write_token_store(
                 directory / "queries",
@@ -77,6 +90,8 @@ class Prepare(Stage):
             for judgment in source.judgments(split):
                 qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
             write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+        if own := run_of_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
+            write_run(directory / f"run.{TRAIN}.trec", own, source.name)
         answers = {split: dict(source.answers(split)) for split in splits}
         if any(answers.values()):
             write_json(directory / ANSWERS, answers)
@@ -86,6 +101,20 @@ class Prepare(Stage):
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _free(directory: Path) -> int:
+    return shutil.disk_usage(directory).free
+
+
+def _check_space(directory: Path, sizes: SizeEstimate) -> None:
+    """Refuse to begin what the disk cannot hold; shards of an earlier attempt are counted once more, which is safe."""
+    if 2 * sizes.store > _free(directory):
+        raise BadInput(
+            f"disk full: {directory} has {gigabytes(_free(directory))} free, the token store of {sizes.passages:,} passages "
+            f"needs about {gigabytes(2 * sizes.store)} while it is made: free space or set output_dir=DIR"
+        )
 
 
 def _check_queries(directory: Path, source: Collection) -> None:

@@ -68,7 +68,7 @@ class Prepared:
         return found
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
-        """query id -> passage id -> relevance.
+        """query id -> passage id -> relevance; a query of the split that has answers alone is there without passages.
 
         Raises:
             BadInput: no such split.
@@ -78,13 +78,14 @@ class Prepared:
                 f"the corpus {self.record['name']} has no judgments for split {split!r}; "
                 f"there is {', '.join(self.splits)}"
             )
-        return read_qrels(self.qrels_path(split))
+        found = read_qrels(self.qrels_path(split))
+        return found | {query: {} for query in self.answers(split) if query not in found}
 
     def qrels_path(self, split: str) -> Path:
         return self.directory / "qrels" / f"{split}.trec"
 
     def answers(self, split: str) -> dict[str, list[str]]:
-        """query id -> its accepted answers; empty where relevance is only judged."""
+        """Query id -> its accepted answers; empty where relevance is only judged."""
         path = self.directory / ANSWERS
         return read_json(path).get(split, {}) if path.is_file() else {}
 

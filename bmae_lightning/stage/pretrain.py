@@ -24,6 +24,7 @@ from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_ste
 from bmae_lightning.lit.pretrain import PretrainModule
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.resume import check_architecture
+from bmae_lightning.lit.snapshots import Snapshots
 from bmae_lightning.loss.normalise import NORMS
 from bmae_lightning.objective.objective import Objective
 from bmae_lightning.rank import rank, say
@@ -37,7 +38,8 @@ from bmae_lightning.vocabulary import Vocabulary
 
 
 class Pretrain(Stage):
-    """Writes encoder/ (Hugging Face format with tokenizer), decoders.safetensors, metrics.jsonl, samples.json.
+    """Writes encoder/ (Hugging Face format with tokenizer), decoders.safetensors, metrics.jsonl, samples.json, and
+    step-K/encoder/ along the way where `keep_every` asks for it.
 
     The arguments are the options of `conf/stages/pretrain.yaml`.
     """
@@ -71,12 +73,15 @@ class Pretrain(Stage):
         log_every: int = 1,
         samples: int = 4,
         diagnostics: dict[str, Any] | None = None,
+        keep_every: int | None = None,
     ) -> None:
         if length < 4:
             raise ValueError(f"length={length} leaves no room for a text between [CLS] and [SEP]")
         if loss_norm not in NORMS:
             raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {loss_norm!r}")
         self.look_every = check_diagnostics({"every": 0} if diagnostics is None else diagnostics)
+        if keep_every is not None and keep_every < 1:
+            raise ValueError(f"keep_every must be at least 1 step, or null for the last encoder only, got {keep_every}")
         number_of_steps(steps, epochs, 1, 1)
         check(view, decoders, generator)
         used_views(view, decoders, objective)
@@ -87,7 +92,7 @@ class Pretrain(Stage):
         self.seed, self.length, self.batch_size, self.lr, self.warmup = seed, length, batch_size, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.loss_norm, self.decoders_from = loss_norm, decoders_from
-        self.workers, self.log_every, self.samples = workers, log_every, samples
+        self.workers, self.log_every, self.samples, self.keep_every = workers, log_every, samples, keep_every
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, "pretrain")
@@ -130,11 +135,13 @@ class Pretrain(Stage):
             model, self.optim, self.schedule, self.lr, self.weight_decay, self.warmup,
             max(steps, self.decay_steps or 0), self.loss_norm,
         )  # fmt: skip
+        save = partial(self._save_encoder, model, prepared)
+        snapshots = [Snapshots(context.directory, self.keep_every, save)] if self.keep_every else []
+        diagnostics = [Diagnostics(self.look_every, steps)] if self.look_every else []
         with self.logger.of(context) as loggers:
             fit(
                 self.trainer, module, data, loggers, context.directory, context.title,
-                self.log_every, self.checkpoint, "passages",
-                [Diagnostics(self.look_every, steps)] if self.look_every else [],
+                self.log_every, self.checkpoint, "passages", diagnostics + snapshots,
             )  # fmt: skip
             if rank() == 0:
                 self._finish(context, prepared, model, collate, loggers)
@@ -145,16 +152,18 @@ class Pretrain(Stage):
             check_architecture(state, model.decoders.state_dict(), Path(self.decoders_from))
             model.decoders.load_state_dict(state)
 
+    def _save_encoder(self, model: BottleneckMAE, prepared: Prepared, directory: Path) -> None:
+        model.encoder.masked_lm.save_pretrained(directory)
+        prepared.tokenizer().save_pretrained(directory)
+        RetrieverSpec(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(directory)
+
     def _finish(
         self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list
     ) -> None:
         directory = context.directory
         model.eval().cpu()
-        model.encoder.masked_lm.save_pretrained(directory / "encoder")
-        tokenizer = prepared.tokenizer()
-        tokenizer.save_pretrained(directory / "encoder")
-        store = prepared.passages()
-        RetrieverSpec(self.bottleneck.pooling, store.tokenizer_digest).save(directory / "encoder")
+        self._save_encoder(model, prepared, directory / "encoder")
+        tokenizer, store = prepared.tokenizer(), prepared.passages()
         save_file(model.decoders.state_dict(), directory / "decoders.safetensors")
         rows = np.linspace(0, len(store) - 1, min(self.samples, len(store))).astype(int)
         samples = []

@@ -8,26 +8,55 @@ import gc
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from hashlib import sha256
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.corpus.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.encoding import encode_to_files
+from bmae_lightning.encoding import encode_shards
 from bmae_lightning.errors import BadInput
 from bmae_lightning.external.retriever import LibraryModel, Retriever, blocks
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.lit.share import Process, share
 from bmae_lightning.negatives.bm25 import Bm25
 from bmae_lightning.progress import track
+from bmae_lightning.rank import rank
 from bmae_lightning.run import Run
 from bmae_lightning.stage.search import check_index, search
+from bmae_lightning.vector_files import VectorShards
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How retrievers encode and are searched.
+
+    Attributes:
+        index: exact or faiss.
+        batch_tokens: word pieces encoded at a time.
+        shard: passages encoded per finished piece, what a killed run loses at most in each process.
+        trainer: whose devices share the pieces; the first of them searches.
+    """
+
+    index: ExactIndex | FaissIndex
+    batch_tokens: int
+    shard: int
+    trainer: partial
+
+    @property
+    def device(self) -> str:
+        """The one that searches, as torch names it."""
+        wants_gpu = self.trainer.keywords.get("accelerator", "auto") in ("gpu", "cuda", "auto")
+        return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
 
 
 class Texts:
@@ -45,7 +74,7 @@ class Texts:
     @cached_property
     def count(self) -> int:
         """Passages; the first look at it reads the collection, so that a broken line is found before any work."""
-        return self.collection.check().passages
+        return len(self.made) if self.made is not None else self.collection.check().passages
 
     def contents(self) -> Iterator[tuple[str, str]]:
         """(id, text with its title) of every passage."""
@@ -58,12 +87,15 @@ class Texts:
         if self.made is not None and not prefix and self.made.tokenizer_digest == digest:
             return self.made
         directory = self.directory / sha256(f"{digest} {prefix}".encode()).hexdigest()[:12]
+        while rank() > 0 and not directory.is_dir():  # the first process writes it
+            time.sleep(0.1)
         if directory.is_dir():
             return TokenStore(directory)
+        once, again = tee(self.contents())
         with track(f"{title}: tokenising", self.count, unit="passages") as advance:
             return write_token_store(
-                directory, (prefix + text for _, text in self.contents()), (id for id, _ in self.contents()), tokenizer,
-                progress=advance,
+                directory, (prefix + text for _, text in once), (id for id, _ in again), tokenizer, progress=advance,
+                kept=self.directory / "shards",
             )  # fmt: skip
 
     def free(self) -> None:
@@ -72,10 +104,10 @@ class Texts:
 
 
 class Ranker(ABC):
-    """Ranks passages.
+    """Ranks passages. All processes of a trainer index, the first one searches.
 
-    title: of the stage, for progress.  directory: where vectors may lie.  rate: passages encoded per second, None for
-    rankers that encode nothing.
+    title: of the stage, for progress.  directory: where vectors may lie.  rate: passages encoded per second, None where
+    nothing was encoded.
     """
 
     rate: float | None = None
@@ -95,18 +127,6 @@ class Ranker(ABC):
         """Delete what was indexed; the memory goes with the ranker."""
         for path in [*self.directory.glob("passages.*"), *self.directory.glob("queries*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def _timed(self, texts: Texts, encode: Callable[[Callable[[int], None]], None]) -> None:
-        started, done = time.monotonic(), 0
-        with track(f"{self.title}: encoding", texts.count, unit="passages") as advance:
-
-            def count(passages: int) -> None:
-                nonlocal done
-                done += passages
-                advance(passages)
-
-            encode(count)
-        self.rate = done / (time.monotonic() - started)
 
 
 class Bm25Ranker(Ranker):
@@ -134,75 +154,83 @@ class Bm25Ranker(Ranker):
 
 
 class RetrieverRanker(Ranker):
-    """A retriever that is, or becomes, our dual encoder.
+    """A retriever that is, or becomes, our dual encoder."""
 
-    Args:
-        retriever: which one.
-        index: exact or faiss.
-        batch_tokens: word pieces encoded at a time.
-        device: as torch names it.
-    """
-
-    def __init__(
-        self, title: str, directory: Path, retriever: Retriever, index: ExactIndex | FaissIndex, batch_tokens: int,
-        device: str,
-    ) -> None:  # fmt: skip
+    def __init__(self, title: str, directory: Path, retriever: Retriever, settings: Settings) -> None:
         super().__init__(title, directory)
-        self.retriever, self.by, self.batch_tokens, self.device = retriever, index, batch_tokens, device
-        self.spec = retriever.layout.spec
-        self.model = retriever.dual_encoder().to(device)
-        check_index(index, self.model)
+        self.retriever, self.settings, self.spec = retriever, settings, retriever.layout.spec
+        self.model = retriever.dual_encoder()
+        check_index(settings.index, self.model)
 
     def index(self, texts: Texts) -> None:
+        length, batch_tokens = self.spec.passage_length, self.settings.batch_tokens
         store = texts.tokens(self.retriever.tokenizer_directory(), self.spec.passage_prefix, self.title)
-        self.ids = store.external_ids
-        length, path = self.spec.passage_length, self.directory / "passages.npy"
+        vectors = VectorShards(self.directory / "passages.npy", self.model, store, length, self.settings.shard)
+        if rank() == 0:
+            vectors.claim()
 
-        def encode(advance: Callable[[int], None]) -> None:
-            self.vectors = encode_to_files(self.model, store, length, self.batch_tokens, self.device, path, advance)
+        def work(process: Process) -> None:
+            process.wait_for(vectors.claimed)
+            left, started = sum(len(vectors.rows(number)) for number in vectors.missing()), time.monotonic()
+            with process.track(f"{self.title}: encoding", vectors, "passages") as advance:
+                encode_shards(
+                    self.model, store, vectors, length, batch_tokens, process.device, advance, process.rank,
+                    process.world,
+                )  # fmt: skip
+            if process.rank == 0:
+                process.wait_for(lambda: not vectors.missing())
+                self.rate = left / (time.monotonic() - started) if left else None
+                vectors.assemble()
+            process.wait_for(vectors.complete)
 
-        self._timed(texts, encode)
+        share(self.settings.trainer, self.model, work, self.title, self.directory, precision="32-true")
+        self.vectors, self.ids = vectors.open(), store.external_ids
 
     def search(self, queries: Mapping[str, str], depth: int) -> Run:
         tokenizer = load_tokenizer(self.retriever.tokenizer_directory())
         prefixed = (self.spec.query_prefix + text for text in queries.values())
-        store = write_token_store(self.directory / "queries", prefixed, queries, tokenizer)
+        store, device = (
+            write_token_store(self.directory / "queries", prefixed, queries, tokenizer),
+            self.settings.device,
+        )
         with track(f"{self.title}: searching", len(queries), unit="queries") as advance:
             scores, rows, _ = search(
-                self.by, self.model, self.vectors, store, np.arange(len(store)), self.spec.query_length,
-                self.batch_tokens, self.device, depth, advance,
+                self.settings.index, self.model.to(device), self.vectors, store, np.arange(len(store)),
+                self.spec.query_length, self.settings.batch_tokens, device, depth, advance,
             )  # fmt: skip
         return Run.from_rows(list(queries), self.ids, rows, scores)
 
 
 class LibraryRanker(Ranker):
-    """A model that only the library sentence-transformers can run; arguments as of `RetrieverRanker`."""
+    """A model that only the library sentence-transformers can run; it takes one device."""
 
-    def __init__(
-        self, title: str, directory: Path, retriever: Retriever, index: ExactIndex | FaissIndex, batch_tokens: int,
-        device: str,
-    ) -> None:  # fmt: skip
+    def __init__(self, title: str, directory: Path, retriever: Retriever, settings: Settings) -> None:
         super().__init__(title, directory)
-        self.by, self.device = index, device
-        self.model = LibraryModel(retriever, device, batch_tokens)
+        self.settings = settings
+        if rank() == 0:
+            self.model = LibraryModel(retriever, settings.device, settings.batch_tokens)
 
     def index(self, texts: Texts) -> None:
+        if rank() > 0:
+            return
         self.ids: list[str] = []
+        started = time.monotonic()
 
         def contents() -> Iterator[str]:
             for id, text in texts.contents():
                 self.ids.append(id)
                 yield text
 
-        def encode(advance: Callable[[int], None]) -> None:
-            self.paths = self.model.passages(contents(), self.directory, advance)
-
-        self._timed(texts, encode)
+        with track(f"{self.title}: encoding", texts.count, unit="passages") as advance:
+            self.paths = self.model.passages(contents(), self.directory, self.settings.shard, advance)
+        self.rate = len(self.ids) / (time.monotonic() - started)
 
     def search(self, queries: Mapping[str, str], depth: int) -> Run:
         with track(f"{self.title}: searching", len(queries), unit="queries") as advance:
             vectors_QD = self.model.queries(list(queries.values()), advance)
-            scores, rows = self.by.search(blocks(self.paths), vectors_QD, depth, device=self.device)
+            scores, rows = self.settings.index.search(
+                blocks(self.paths), vectors_QD, depth, device=self.settings.device
+            )
         return Run.from_rows(list(queries), self.ids, rows, scores)
 
     def free(self) -> None:
@@ -211,14 +239,11 @@ class LibraryRanker(Ranker):
         gc.collect()  # what the library is made of may refer to itself
 
 
-def make_ranker(
-    title: str, directory: Path, model: Bm25 | Retriever, index: ExactIndex | FaissIndex, batch_tokens: int, device: str
-) -> Ranker:
+def make_ranker(title: str, directory: Path, model: Bm25 | Retriever, settings: Settings) -> Ranker:
     """The ranker of a model."""
     if isinstance(model, Bm25):
         return Bm25Ranker(title, directory, model)
-    kind = LibraryRanker if model.layout.library else RetrieverRanker
-    return kind(title, directory, model, index, batch_tokens, device)
+    return (LibraryRanker if model.layout.library else RetrieverRanker)(title, directory, model, settings)
 
 
 def judged_queries(collection: Collection, judged: Mapping[str, object]) -> dict[str, str]:

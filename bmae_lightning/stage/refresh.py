@@ -19,9 +19,11 @@ from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.lit.share import Process, share
 from bmae_lightning.negatives.source import Groups
 from bmae_lightning.rank import rank, say
-from bmae_lightning.run import read_run, write_run
+from bmae_lightning.run import write_run
 from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.stage.answered import judge_by_answers
 from bmae_lightning.stage.bm25 import TRAIN
+from bmae_lightning.stage.mined import read_mined
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.search import FoundShards, search
 from bmae_lightning.vector_files import VectorShards
@@ -99,7 +101,7 @@ class Rounds:
         path = self.directory / f"round-{number}" / f"run.{TRAIN}.trec"
         if not path.is_file() and not self._mine(number, path, trainer, model, groups.ids):
             return False
-        groups.renew(read_run(path), self.refresh.depth)
+        groups.renew(read_mined(path.parent).negatives, self.refresh.depth)
         say(
             f"{self.title}: round {number}, hard negatives from its own ranking; {groups.short:,} queries with fewer than "
             f"{groups.size - 1}"
@@ -143,7 +145,10 @@ class Rounds:
             if process.rank == 0:
                 process.wait_for(lambda: not shards.missing())
                 path.parent.mkdir(exist_ok=True)
-                write_run(path, shards.run(list(ids), passages.external_ids), label)
+                run = shards.run(list(ids), passages.external_ids)
+                if self.prepared.answers(TRAIN):
+                    judge_by_answers(path.parent, label, self.prepared, TRAIN, run)
+                write_run(path, run, label)
             process.wait_for(path.is_file)
             done.append(True)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.configuration import nearest
+from bmae_lightning.corpus.glue import TASKS, find_tasks
 from bmae_lightning.lit.reading import VALIDATION, read_metrics
 from bmae_lightning.measure.ranking import canonical, check_measures
 from bmae_lightning.report.comparison import JUDGED
@@ -12,6 +13,7 @@ from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.machine import read_json as read_report
 from bmae_lightning.report.machine import write_json as write_report
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.scores import glue_scores
 from bmae_lightning.report.significance import paired_tests
 from bmae_lightning.report.table import print_report
 from bmae_lightning.stage.cases import find_cases
@@ -26,6 +28,7 @@ SHOWN = (
 )  # fmt: skip
 
 
+GLUE = "glue"
 FIRST_RUNG = "evaluate"
 """The stage whose row published values belong to where none is named."""
 
@@ -39,8 +42,8 @@ class MakeReport(Stage):
         split: the judged split that is compared.
         logger: tracking.
         paper_results: published values of the arm with pre-training, by measure those of the row of `evaluate`, or by
-            stage (`evaluate`, `evaluate2`, `rerank`, `evaluate_distilled`, `bm25`) and measure; a stage that does not
-            run has no row.
+            stage (`evaluate`, `evaluate2`, `rerank`, `evaluate_distilled`, `bm25`) and measure, those of `glue` by task;
+            a stage that does not run has no row.
         paper_source: where they are printed.
         significance: measures in which all pairs of arms are tested.
         cases: test queries that are shown with the best passage of every arm.
@@ -59,7 +62,8 @@ class MakeReport(Stage):
         self.significance, self.cases = significance or [], cases
 
     def preflight(self, splits: list[str]) -> None:
-        for values in (*self.paper.values(), self.significance):
+        find_tasks(self.paper.get(GLUE, TASKS))
+        for values in (*(of for stage, of in self.paper.items() if stage != GLUE), self.significance):
             check_measures(list(values))
 
     def run(self, context: Context) -> None:
@@ -72,6 +76,9 @@ class MakeReport(Stage):
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
+        results |= {
+            f"{arm}/{name}": v for table in report.scores for arm, of in table.rows.items() for name, v in of.items()
+        }
         write_json(context.directory / "metrics.json", results)
         with self.logger.of(context) as loggers:
             for logger in loggers:
@@ -102,8 +109,8 @@ def check_paper(results: Any) -> dict[str, dict[str, float]]:
     if not by_stage:
         return {FIRST_RUNG: _check_values(results, "paper_results")}
     for stage, values in results.items():
-        if stage not in JUDGED:
-            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, JUDGED)}")
+        if stage not in (*JUDGED, GLUE):
+            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, (*JUDGED, GLUE))}")
         if not isinstance(values, dict):
             raise ValueError(f"paper_results.{stage} must be values by measure, as {{RR@10: 0.3553}}, got {values!r}")
     return {stage: _check_values(values, f"paper_results.{stage}") for stage, values in results.items()}
@@ -139,11 +146,13 @@ def make_report(
     arms, curves, samples, settings = [], [], [], {}
     judged: dict[str, Path] = {}
     suites = read_tables(stages["suite"]) if "suite" in stages else []
+    glue: dict[str, dict[str, Any]] = {}
     loss_series: dict[str, dict[str, list[tuple[float, float]]]] = {}
     looks: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for key, directory in stages.items():
         stage, _, arm = key.partition("@")
-        config = read_json(directory / "manifest.json")["config"]
+        manifest = read_json(directory / "manifest.json")
+        config = manifest["config"]
         if stage == "prepare":
             settings["corpus"] = _corpus(directory, config)
         if stage == "generate":
@@ -169,6 +178,10 @@ def make_report(
             settings[key] = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
             if every := (config.get("diagnostics") or {}).get("every"):
                 settings[key] += f", diagnostics every {every}"
+            if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
+                settings[key] += f", {100 * share:g} % of the training queries"
+            if step := manifest.get("context", {}).get("pretrain_step"):
+                settings[key] += f", from step {step:,} of the pre-training"
         if (directory / "samples.json").is_file():
             samples += [Sample(**sample) for sample in read_json(directory / "samples.json")]
         results = read_json(directory / "metrics.json")
@@ -176,6 +189,8 @@ def make_report(
             settings[key] = ", ".join(
                 f"{name} {value}" for name, value in results["model"].items() if value is not None
             )
+        if stage == GLUE:
+            glue[arm_name(stage, arm)] = results
         if isinstance(results.get(split), dict):
             shown = {name: value for name, value in results[split]["mean"].items() if name in measures}
             printed = (paper or {}).get(stage) if not arm or arm in published else None
@@ -191,11 +206,13 @@ def make_report(
     arms.sort(key=lambda arm: (arm.name != "bm25", arm.name != "no pre-training"))
     subtitle = f"{settings.get('corpus', '')}; measured on the split {split!r} by ir_measures (trec_eval)"
     judged = {arm.name: judged[arm.name] for arm in arms}
+    printed = {arm_name(GLUE, arm): paper[GLUE] for arm in published if paper and GLUE in paper}
     return Report(
         title, subtitle, arms, curves, samples, settings, [], diagnoses, split, significance or [],
         paired_tests(judged, split, significance or []),
-        find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures else [],
+        find_cases(Prepared(stages["prepare"]), judged, split, measures[0], cases) if cases and measures and judged else [],
         suites,
+        scores=glue_scores(dict(sorted(glue.items())), printed, paper_source),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.rank import rank
 from bmae_lightning.run import Run, read_run, write_run
 from bmae_lightning.scoring import PairShards
+from bmae_lightning.stage.answered import require_measures
 from bmae_lightning.stage.bm25 import measure_run
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
@@ -49,6 +50,7 @@ class Rerank(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
+        require_measures(prepared, self.splits, self.measures)
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
         runs, pairs = {}, [np.empty((0, 2), dtype=np.int32)]
         for split in self.splits:
@@ -102,7 +104,7 @@ def pairs_of(ranked: dict[str, list[str]], prepared: Prepared, source: object) -
     for query, listed in ranked.items():
         try:
             pairs[start : start + len(listed), 0] = queries.row_of(query)
-            pairs[start : start + len(listed), 1] = [passages.row_of(passage) for passage in listed]
+            pairs[start : start + len(listed), 1] = passages.rows_of(listed)
         except KeyError as error:
             raise BadInput(
                 f"{source}: the id {error.args[0]!r} (at query {query}) is not in the prepared corpus; rank that corpus again"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.cross_encoder import (
     CrossEncoder,
     check_same_vocabulary,
@@ -24,13 +25,14 @@ from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
-from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
+from bmae_lightning.negatives.positives import check_positives
+from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives
 from bmae_lightning.rank import rank, say
-from bmae_lightning.run import read_run
 from bmae_lightning.scoring import PairScorer
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, read_json, require_splits, write_json
 from bmae_lightning.stage.finetune import check_ranking
+from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_encoder
 from bmae_lightning.tracking.loggers import Tracking
@@ -67,8 +69,10 @@ class TrainReranker(Stage):
         temperature: float = 1.0,
         forward_factor: int = 1,
         r_drop: bool = False,
+        positives: str = "labelled",
         workers: int = 0,
         log_every: int = 1,
+        train_queries: QueryShare | None = None,
     ) -> None:
         if length < 5:
             raise ValueError(f"length must leave room for [CLS], two [SEP] and two word pieces (5), got {length}")
@@ -81,12 +85,14 @@ class TrainReranker(Stage):
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         number_of_steps(steps, epochs, 1, 1)
+        check_positives(positives)
         self.encoder, self.backbone, self.negatives = encoder, backbone, negatives
         self.optim, self.schedule, self.trainer, self.logger, self.seed = optim, schedule, trainer, logger, seed
         self.length, self.batch_size, self.group, self.lr, self.warmup = length, batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.temperature, self.forward_factor, self.r_drop = temperature, forward_factor, r_drop
-        self.workers, self.log_every = workers, log_every
+        self.workers, self.log_every, self.train_queries = workers, log_every, train_queries or QueryShare()
+        self.positives = positives
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
@@ -128,8 +134,9 @@ class TrainReranker(Stage):
             encoder = start_encoder(context, self.encoder, vocabulary, passages.tokenizer_digest)
             model = cross_encoder_of(encoder.masked_lm)
         ranking = context.inputs.get("ranking")
-        run = read_run(ranking / f"run.{TRAIN}.trec") if ranking and self.negatives.needs_run else None
-        groups = Groups(prepared.qrels(TRAIN), queries, passages, self.negatives, run, self.group, self.seed)
+        mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
+        qrels = self.train_queries.of(prepared.qrels(TRAIN))
+        groups = training_groups(qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         say(
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "

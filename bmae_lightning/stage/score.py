@@ -6,15 +6,17 @@ from itertools import chain
 
 import numpy as np
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.scoring import score_pairs
 from bmae_lightning.lit.share import check_devices
 from bmae_lightning.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.negatives.positives import with_answer
 from bmae_lightning.rank import rank, say
-from bmae_lightning.run import read_run
 from bmae_lightning.scoring import PairShards
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.stage.mined import read_mined
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rerank import pairs_of
 from bmae_lightning.stage.reranker import open_scorer
@@ -26,19 +28,24 @@ class Score(Stage):
     """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
 
     Args:
-        depth: passages scored per training query beside its positives: the first of its ranking that are none.
+        depth: passages scored per training query beside its positives and those with an answer: the first of its ranking
+            that are neither.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
         trainer: whose devices share the shards.
         logger: tracking.
+        train_queries: those whose pairs are scored.
     """
 
-    def __init__(self, depth: int, batch_tokens: int, shard: int, trainer: partial, logger: Tracking) -> None:
+    def __init__(
+        self, depth: int, batch_tokens: int, shard: int, trainer: partial, logger: Tracking,
+        train_queries: QueryShare | None = None,
+    ) -> None:  # fmt: skip
         for name, value in {"depth": depth, "batch_tokens": batch_tokens, "shard": shard}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.depth, self.batch_tokens, self.shard = depth, batch_tokens, shard
-        self.trainer, self.logger = trainer, logger
+        self.trainer, self.logger, self.train_queries = trainer, logger, train_queries or QueryShare()
 
     def preflight(self, splits: list[str]) -> None:
         check_devices(self.trainer, self.name)
@@ -55,11 +62,15 @@ class Score(Stage):
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         path = context.input("ranking") / f"run.{TRAIN}.trec"
-        qrels = prepared.qrels(TRAIN)
+        qrels = self.train_queries.of(prepared.qrels(TRAIN))
         positives = {query: [p for p, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
         positives = {query: relevant for query, relevant in positives.items() if relevant}
-        negatives = negatives_from_run(read_run(path), positives, self.depth)
-        listed = {query: [*relevant, *negatives[query]] for query, relevant in positives.items()}
+        mined = read_mined(path.parent)
+        negatives = negatives_from_run(mined.negatives, positives, self.depth)
+        listed = {
+            query: list(dict.fromkeys([*relevant, *with_answer(query, *mined), *negatives[query]]))
+            for query, relevant in positives.items()
+        }
         pairs_P2 = pairs_of(listed, prepared, path)
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
         shards = PairShards(context.directory / "checkpoints", pairs_P2, self.shard)

@@ -6,8 +6,9 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.errors import BadInput
 from bmae_lightning.representation.pooled import PooledRepresentation
+from bmae_lightning.snapshot import check_kept, snapshot
 from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.context import Context
+from bmae_lightning.stage.context import Context, read_json
 from bmae_lightning.vocabulary import Vocabulary
 
 EncoderSource = PretrainedEncoder | ScratchEncoder
@@ -26,8 +27,11 @@ def start_encoder(
     if context.inputs.get("encoder") is None:
         masked_lm, _ = source.masked_lm(vocabulary.size)
         return Encoder(masked_lm, vocabulary)
-    directory = context.input("encoder") / "encoder"
+    directory = snapshot(context.input("encoder"), context.pretrain_step)
     found = RetrieverSpec.load(directory)
+    if found is None and context.pretrain_step is not None:
+        options = read_json(context.input("encoder") / "manifest.json")["config"]
+        check_kept(context.pretrain_step, options, context.input("encoder"), done=True)
     if found is None:
         raise BadInput(f"{directory}: retriever_spec.json is missing; run the pretrain stage again")
     wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}

@@ -6,6 +6,7 @@ when the list of collections or retrievers grows. Vectors and token stores are d
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from bmae_lightning.corpus.data_sets import Benchmark, DataSets
@@ -14,6 +15,7 @@ from bmae_lightning.external.options import BM25, ModelOptions, label_models
 from bmae_lightning.external.retriever import Retriever, find_retriever
 from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.lit.share import check_devices
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.negatives.bm25 import Bm25
 from bmae_lightning.rank import say
@@ -22,9 +24,8 @@ from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.suite import SuiteMean, SuiteRow, SuiteTable, as_json
 from bmae_lightning.report.suite_table import csv_text, text
-from bmae_lightning.stage.context import Context, Stage, device_of, read_json, write_json
-from bmae_lightning.stage.ranker import Texts
-from bmae_lightning.stage.zero_shot import ZeroShot
+from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.stage.pairs import Pairs
 from bmae_lightning.tracking.loggers import Tracking
 
 IDENTICAL_IDS = ("remove", "keep")
@@ -47,33 +48,35 @@ class Suite(Stage):
         index: exact or faiss.
         measures: in the words of ir_measures; one table each.
         depth: ranks kept.
-        batch_tokens: word pieces encoded at a time.
-        device: `cpu`, `gpu` or `auto`.
+        batch_tokens, shard: as `ranker.Settings`.
+        processes: the trainer whose devices share the encoding.
         logger: tracking.
     """
 
     def __init__(
-        self, collections: list | str, models: list, also: list, path: str | None, sets: dict, parts: dict,
-        split: str, titles: str, identical_ids: str, query_length: int | None, passage_length: int | None, bm25: Bm25,
-        index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int, device: str,
-        logger: Tracking,
+        self, collections: list | str, models: list, also: list, path: str | None, sets: dict, parts: dict, split: str,
+        titles: str, identical_ids: str, query_length: int | None, passage_length: int | None, bm25: Bm25,
+        index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int, shard: int,
+        processes: partial, logger: Tracking,
     ) -> None:  # fmt: skip
         if identical_ids not in IDENTICAL_IDS:
             raise ValueError(f"identical_ids must be one of {', '.join(IDENTICAL_IDS)}, got {identical_ids!r}")
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+        for name, value in {"depth": depth, "shard": shard}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if not collections:
             raise ValueError("collections is empty: name directories in BEIR layout, or one of " + ", ".join(sets))
         self.wanted = [collections] if isinstance(collections, str) else collections
         self.named = [*models, *(model for model in also if model not in models)]
         self.data_sets = DataSets(path, split, titles, sets, parts)
-        self.split, self.titles, self.identical_ids = split, titles, identical_ids
+        self.split, self.identical_ids = split, identical_ids
         self.query_length, self.passage_length = query_length, passage_length
         self.bm25, self.index, self.measures, self.depth = bm25, index, measures, depth
-        self.batch_tokens, self.device, self.logger = batch_tokens, device, logger
+        self.processes, self.logger = processes, logger
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
+        check_devices(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
@@ -92,20 +95,16 @@ class Suite(Stage):
         models = own | arms
         if not models:
             raise BadInput(f"{context.stage}.models is empty: name retrievers, as {context.stage}.models=[bm25,DIR]")
-        pairs = ZeroShot(
-            context.stage, context.output_dir / "store", self.split, self.identical_ids == "remove", self.index,
-            self.measures, self.depth, self.batch_tokens, device_of(self.device),
-        )  # fmt: skip
         found: dict[str, dict[str, list[dict]]] = {}
+        pairs = Pairs(context, self.split, self.identical_ids == "keep", self.depth, self.measures, self.index)
         notes = []
         for data_set in benchmark.data_sets:
             for part, collection in data_set.parts.items():
                 name = f"{data_set.name}/{part}" if part else data_set.name
-                texts = Texts(collection, context.directory / "tokens")
                 for label, model in models.items():
-                    results = pairs.results(name, label, texts, model)
+                    results = pairs.results(f"{name}, {label}", collection, model)
                     found.setdefault(data_set.name, {}).setdefault(label, []).append(results)
-                texts.free()
+                pairs.free()
                 notes += self._notes(name, results)
         tables = [self._table(measure, benchmark, list(models), found, notes) for measure in results["mean"]]
         self._write(context, tables, {label: _settings(model) for label, model in models.items()})
@@ -168,9 +167,8 @@ class Suite(Stage):
         write_whole(directory / "suite.txt", "\n".join(map(text, tables)))
         write_whole(directory / "suite.csv", csv_text(tables))
         write_json(directory / "suite.json", {"tables": as_json(tables), "settings": settings})
-        subtitle = (
-            f"split {self.split!r}, titles: {self.titles}, depth {self.depth:,}; measured by ir_measures (trec_eval)"
-        )
+        titles = self.data_sets.titles
+        subtitle = f"split {self.split!r}, titles: {titles}, depth {self.depth:,}; measured by ir_measures (trec_eval)"
         write_html(directory / "suite.html", Report("Zero-shot", subtitle, [], [], [], settings, [], suites=tables))
         results = {
             f"{model}/{row.name}/{table.measure}": row.values[i]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bmae_lightning.corpus.query_share import QueryShare
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.encoding import Encoded, encode_vectors
@@ -90,8 +91,12 @@ class Validation:
                 "choose by it all the same"
             )
 
-    def choose(self, prepared: Prepared, seed: int, title: str) -> tuple[str | None, Qrels]:
+    def choose(
+        self, prepared: Prepared, seed: int, title: str, train_queries: QueryShare | None = None
+    ) -> tuple[str | None, Qrels]:
         """The split and the judgments of the queries to look at, none if there is nothing to look at.
+
+        train_queries: those of the training split that may be held out.
 
         Raises:
             BadInput: no training query would be left.
@@ -105,7 +110,18 @@ class Validation:
             )
             return None, {}
         split = self.split or DEV
-        judged = {query: marks for query, marks in prepared.qrels(split).items() if max(marks.values()) > 0}
+        qrels = prepared.qrels(split)
+        if split == TRAIN and train_queries is not None:
+            qrels = train_queries.of(qrels)
+        judged = {query: marks for query, marks in qrels.items() if any(grade > 0 for grade in marks.values())}
+        if not judged:
+            if self.split is not None or self.patience is not None or self.keep == "best":
+                raise BadInput(
+                    f"validation: the split {split!r} has no judgments; set validation.split=train to hold queries out of "
+                    "training"
+                )
+            say(f"{title}: no validation, the split {split!r} has no judgments (validation.split=train is one way)")
+            return None, {}
         if split == TRAIN and self.queries >= len(judged):
             raise BadInput(
                 f"validation.queries={self.queries} would hold all {len(judged)} training queries out of training; use "

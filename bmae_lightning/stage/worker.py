@@ -6,13 +6,15 @@ is one stage of one job and never a sweep.
 
 import errno
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.configuration import build
 from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
-from bmae_lightning.rank import rank, say
+from bmae_lightning.rank import launched, rank, say
 from bmae_lightning.stage.context import Context, read_json
 
 
@@ -54,6 +56,39 @@ def run_stage(manifest: Path) -> None:
         raise
     finally:
         lock.release()
+
+
+def distributed(config: dict[str, Any]) -> bool:
+    """Whether a stage of this configuration runs on several devices."""
+    trainer = config.get("trainer") or {}
+    one_device = trainer.get("devices", 1) in (1, "1") and trainer.get("num_nodes", 1) == 1
+    return bool(trainer) and (not one_device or trainer.get("strategy", "auto") != "auto")
+
+
+def run_here_or_in_child(manifest: Path, config: dict[str, Any]) -> None:
+    """Run a stage; one on several devices in a process of its own, handing SIGTERM on to it, unless a launcher made one.
+
+    Raises:
+        BadInput, Interrupted: as `run_stage`; without a message where the child has printed it.
+    """
+    if not distributed(config) or launched():
+        run_stage(manifest)
+        return
+    child = subprocess.Popen([sys.executable, "-m", "bmae_lightning.stage.worker", str(manifest)])
+    previous = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if code == EXIT_RESUME:
+        raise Interrupted("")
+    if code == EXIT_BAD_INPUT:
+        raise BadInput("")
+    if code:
+        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
 
 
 def disk_full(error: BaseException | None) -> str | None:

@@ -29,7 +29,7 @@ def tokenizer():
 
 @pytest.fixture
 def store(tmp_path, tokenizer):
-    return write_token_store(tmp_path / "store", iter(TEXTS), iter(IDS), tokenizer, batch=2)
+    return write_token_store(tmp_path / "store", iter(TEXTS), iter(IDS), tokenizer, shard=2)
 
 
 def test_rows_are_untruncated_content_ids(store, tokenizer):
@@ -62,7 +62,7 @@ def test_ids_both_ways(store):
 
 def test_without_ids_rows_are_numbered_and_progress_is_told(tmp_path, tokenizer):
     told = []
-    store = write_token_store(tmp_path / "s", iter(TEXTS), None, tokenizer, batch=2, progress=told.append)
+    store = write_token_store(tmp_path / "s", iter(TEXTS), None, tokenizer, shard=2, progress=told.append)
     assert told == [2, 2, 1]
     assert store.external_id(3) == "3"
 

@@ -78,10 +78,10 @@ def test_sentence_transformers_directories(head, bert, tmp_path):
     if retriever.layout.library:
         model, done = LibraryModel(retriever, "cpu", 64), []
         queries = model.queries(tools.texts(7, 3), done.append)
-        paths = model.passages(iter(tools.texts(7, 3)), tmp_path, done.append)
+        paths = model.passages(iter(tools.texts(7, 3)), tmp_path, 4, done.append)
         assert sum(done) == 14
-        ((first, passages),) = blocks(paths)
-        assert first == 0
+        assert [start for start, _ in blocks(paths)] == [0, 4]
+        passages = np.concatenate([rows for _, rows in blocks(paths)])
     else:
         assert (spec.query_length, spec.passage_length) == (9, 9)
         queries, passages = (vectors(retriever, tmp_path / name, name == "p") for name in ("q", "p"))

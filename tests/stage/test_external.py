@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+from pytorch_lightning import Trainer
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
@@ -35,7 +37,8 @@ def prepare(directory, collection, tokenizer):
 
 def external(**model):
     model = {"label": None, **model}
-    return External(["test"], ExactIndex(), ["RR@10", "R@100"], 30, 256, "cpu", NoTracking(), model)
+    trainer = partial(Trainer, accelerator="cpu", devices=1)
+    return External(["test"], ExactIndex(), ["RR@10", "R@100"], 30, 256, 16, trainer, NoTracking(), model)
 
 
 def run(stage, prepared, directory, label="theirs"):
@@ -62,7 +65,7 @@ def test_each_model_has_its_own_tokenizer(bert, collection, tmp_path):
 
     stages = {"prepare": tmp_path / "prepare-same", "external@theirs": tmp_path / "theirs"}
     write_json(stages["prepare"] / "manifest.json", {"config": {"corpus": {"path": "x"}}})
-    report = make_report("x", stages, ["RR@10"], "test", {"RR@10": 0.4})
+    report = make_report("x", stages, ["RR@10"], "test", {"evaluate": {"RR@10": 0.4}})
     (arm,) = report.arms
     assert (arm.name, arm.paper) == ("theirs", None), "what a paper says of its arm is not said of other models"
     assert arm.measures == {"RR@10": results["same"]["test"]["mean"]["RR@10"]}

@@ -137,7 +137,7 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
     (tmp_path / "prepare").mkdir()
     (tmp_path / "prepare" / "manifest.json").write_text('{"config": {"corpus": {"path": "x"}}}')
     (tmp_path / "prepare" / "metrics.json").write_text("{}")
-    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2}')
+    (tmp_path / "prepare" / "corpus.json").write_text('{"passages": 3, "queries": 2, "title": "drop"}')
     for key, value in {"bm25": 0.0, "evaluate@none": 0.5, "evaluate@retromae": 1.0}.items():
         kept = {"RR@10": {f"q{i}": value * i / 8 for i in range(8)}}
         (stages[key] / "per_query.test.json").write_text(json.dumps(kept))

@@ -9,15 +9,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from bmae_lightning.configuration import build
 from bmae_lightning.errors import BadInput
-from bmae_lightning.index.exact import ExactIndex
 from bmae_lightning.measure.ranking import evaluate
-from bmae_lightning.negatives.bm25 import Bm25
 from bmae_lightning.run import read_run
 from bmae_lightning.stage import zero_shot
 from bmae_lightning.stage.context import Context
-from bmae_lightning.stage.suite import Suite, read_tables
-from bmae_lightning.tracking.silent import NoTracking
+from bmae_lightning.stage.suite import read_tables
 
 _spec = importlib.util.spec_from_file_location("external_tools", Path(__file__).parents[1] / "external" / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)
@@ -52,24 +50,32 @@ def root(tmp_path_factory):
     return root
 
 
-def suite(root, **options):
-    given = {
-        "collections": ["plain", "arguments", "forums"], "models": ["bm25", str(root / "models" / "first")], "also": [],
-        "path": str(root), "sets": {"three": {"arguments": "Arguments", "forums": "Forums", "gone": "Gone"}},
+def config(root, **options):
+    trainer = {"_target_": "pytorch_lightning.Trainer", "_partial_": True, "accelerator": "cpu", "devices": 1}
+    return {
+        "_target_": "bmae_lightning.stage.suite.Suite", "collections": ["plain", "arguments", "forums"],
+        "models": ["bm25", str(root / "models" / "first")], "also": [], "path": str(root),
+        "sets": {"three": {"arguments": "Arguments", "forums": "Forums", "gone": "Gone"}},
         "parts": {"forums": ["a", "b"]}, "split": "test", "titles": "prepend", "identical_ids": "remove",
-        "query_length": None, "passage_length": None, "bm25": Bm25(), "index": ExactIndex(),
-        "measures": ["nDCG@10", "R@100"], "depth": 1000, "batch_tokens": 256, "device": "cpu", "logger": NoTracking(),
+        "query_length": None, "passage_length": None, "bm25": {"_target_": "bmae_lightning.negatives.bm25.Bm25"},
+        "index": {"_target_": "bmae_lightning.index.exact.ExactIndex"}, "measures": ["nDCG@10", "R@100"],
+        "depth": 1000, "batch_tokens": 256, "shard": 8, "processes": trainer,
+        "logger": {"_target_": "bmae_lightning.tracking.silent.NoTracking"}, **options,
     }  # fmt: skip
-    return Suite(**(given | options))
+
+
+def suite(root, **options):
+    return build(config(root, **options), "suite")
 
 
 def run(root, output_dir, name="suite", **options):
-    stage = suite(root, **options)
+    settings = config(root, **options)
+    stage = build(settings, "suite")
     stage.name = "suite"
     stage.preflight([])
     directory = output_dir / "store" / name
     directory.mkdir(parents=True, exist_ok=True)
-    stage.run(Context("suite", "", directory, {}, "group", output_dir))
+    stage.run(Context("suite", "", directory, {}, "group", output_dir, settings))
     return read_tables(directory)
 
 
@@ -81,11 +87,8 @@ def finished(root, tmp_path_factory):
 
 def pairs(output_dir):
     """(collection, model) -> directory."""
-    found = {}
-    for manifest in (output_dir / "store").glob("zero_shot-*/manifest.json"):
-        content = json.loads(manifest.read_text())
-        found[content["collection"], content["model"]] = manifest.parent
-    return found
+    manifests = (output_dir / "store").glob("zero_shot-*/manifest.json")
+    return {tuple(json.loads(path.read_text())["context"]["arm"].split(", ")): path.parent for path in manifests}
 
 
 def files(output_dir):
@@ -99,7 +102,7 @@ def test_every_pair_leaves_run_and_measures_and_nothing_else(finished):
     assert found.keys() == {(name, model) for name in names for model in ("bm25", "models/first")}
     for directory in found.values():
         left = {path.name for path in directory.iterdir()}
-        assert left == {"run.trec.gz", "per_query.json", "metrics.json", "manifest.json", "done", "lock"}
+        assert left == {"run.trec.gz", "ranked.json", "per_query.json", "metrics.json", "manifest.json", "done", "lock"}
     assert not (output_dir / "store" / "suite" / "tokens").exists()
 
 
@@ -213,7 +216,7 @@ def test_the_list_may_grow(root, tmp_path, monkeypatch):
     assert len(ranked) == 1 + 7
     assert [row.name for row in table.rows] == ["Arguments", "Forums", "plain"]
     assert [(mean.title, mean.missing) for mean in table.means] == [("average of 2 (of 3, three)", ["Gone"])]
-    run(root, tmp_path, "fourth", **few | {"bm25": Bm25(k1=1.2)})
+    run(root, tmp_path, "fourth", **few | {"bm25": {"_target_": "bmae_lightning.negatives.bm25.Bm25", "k1": 1.2}})
     assert len(ranked) == 1 + 7 + 1, "other settings of BM25 are another model"
 
 
@@ -228,9 +231,9 @@ def test_identity_changes_with_what_is_read(root, tmp_path):
 
 
 def test_mistakes_are_one_line(root, tmp_path):
-    with pytest.raises(ValueError, match="collections is empty"):
+    with pytest.raises(BadInput, match="suite: collections is empty"):
         suite(root, collections=[])
-    with pytest.raises(ValueError, match="identical_ids must be one of remove, keep"):
+    with pytest.raises(BadInput, match="suite: identical_ids must be one of remove, keep"):
         suite(root, identical_ids="drop")
     with pytest.raises(BadInput, match="suite.models is empty"):
         run(root, tmp_path, models=[])
@@ -250,6 +253,12 @@ def test_bm25_on_published_settings(tmp_path):
     directory = Path(__file__).parents[3] / "shared" / "data" / "squad-small"
     if not directory.is_dir():
         pytest.skip(f"{directory} is not there; its README holds the values that are compared with")
-    bm25 = Bm25(k1=0.9, b=0.4, stemmer="english", stopwords="en")
+    bm25 = {
+        "_target_": "bmae_lightning.negatives.bm25.Bm25",
+        "k1": 0.9,
+        "b": 0.4,
+        "stemmer": "english",
+        "stopwords": "en",
+    }
     tables = run(tmp_path, tmp_path, collections=[str(directory)], models=["bm25"], bm25=bm25)
     assert [table.rows[0].values[0] for table in tables] == pytest.approx([0.9280, 1.0000], abs=0.005)

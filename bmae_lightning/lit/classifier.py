@@ -1,0 +1,94 @@
+"""Training a classifier on labelled texts: batches, the LightningModule, and predictions for a split."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from bmae_lightning.batch import Pairs, pad_pairs
+from bmae_lightning.classifier import Classifier, classifier_loss, cut_longer, single
+from bmae_lightning.lit.data import Item
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.vocabulary import Vocabulary
+
+
+class Labelled(NamedTuple):
+    """Texts or pairs of texts and their labels [P], float32."""
+
+    pairs: Pairs
+    label_P: torch.Tensor
+
+
+class LabelledTexts:
+    """Collates (row, epoch) pairs.
+
+    Args:
+        first: word pieces of the texts.
+        second: of each one's second text, None where there is only one.
+        labels: float32 [rows].
+        vocabulary: for the special ids.
+        length: tokens with [CLS] and [SEP].
+    """
+
+    def __init__(
+        self, first: list[np.ndarray], second: list[np.ndarray] | None, labels: np.ndarray, vocabulary: Vocabulary,
+        length: int,
+    ) -> None:  # fmt: skip
+        self.first, self.second, self.labels = first, second, labels
+        self.vocabulary, self.length = vocabulary, length
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __call__(self, items: Sequence[Item]) -> Labelled:
+        rows = [row for row, _ in items]
+        labels = torch.from_numpy(self.labels[rows])
+        if self.second is None:
+            tokens = self.vocabulary.pad([self.first[row] for row in rows], self.length)
+            return Labelled(single(tokens.ids_BL, tokens.real_BL), labels)
+        cut = [cut_longer(self.first[row], self.second[row], self.length - 3) for row in rows]
+        special = {"cls_id": self.vocabulary.cls_id, "sep_id": self.vocabulary.sep_id, "pad_id": self.vocabulary.pad_id}
+        return Labelled(pad_pairs(*map(list, zip(*cut, strict=True)), **special, max_length=self.length), labels)
+
+
+class ClassifierModule(pl.LightningModule):
+    """Trains a `Classifier`; optim, schedule, lr, weight_decay, warmup, steps: as in pre-training."""
+
+    def __init__(
+        self, model: Classifier, optim: AdamW, schedule: LinearSchedule, lr: float, weight_decay: float, warmup: float,
+        steps: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.model, self.optim, self.schedule = model, optim, schedule
+        self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
+        self.parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def training_step(self, batch: Labelled, index: int) -> torch.Tensor:
+        loss = classifier_loss(self.model(batch.pairs), batch.label_P)
+        self.parts = {"loss/labels": (loss.detach(), torch.tensor(float(len(batch.label_P)), device=self.device))}
+        return loss
+
+    def total(self, means: dict[str, float]) -> float:
+        """The optimised loss."""
+        return means["loss/labels"]
+
+    def configure_optimizers(self) -> dict:
+        optimiser = self.optim.make(self, self.lr, self.weight_decay)
+        schedule = self.schedule.make(optimiser, self.steps, self.warmup)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def predict(model: Classifier, texts: LabelledTexts, batch_size: int, device: str) -> np.ndarray:
+    """Predictions for all rows, float32, in their order; texts of like length go together."""
+    lengths = [len(first) + (len(texts.second[row]) if texts.second else 0) for row, first in enumerate(texts.first)]
+    order = np.argsort(lengths, kind="stable")
+    found_N = np.empty(len(texts), dtype=np.float32)
+    model.to(device).eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            pairs = texts([(int(row), 0) for row in rows]).pairs.to(device)
+            found_N[rows] = model.predict(pairs).cpu().numpy()
+    return found_N

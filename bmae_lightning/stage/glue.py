@@ -1,0 +1,178 @@
+"""Is a pre-trained encoder still good at understanding? Fine-tune it on GLUE tasks, the best rate on dev counts (MASTER Table 7).
+
+A run is one task at one learning rate; finished runs are skipped, an interrupted one continues from its checkpoint.
+"""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bmae_lightning.classifier import Classifier
+from bmae_lightning.corpus.glue import Example, Examples, Task, find_tasks, open_glue
+from bmae_lightning.corpus.token_shards import ContentTokenizer
+from bmae_lightning.encoder.pretrained import PretrainedEncoder
+from bmae_lightning.encoder.scratch import ScratchEncoder
+from bmae_lightning.errors import BadInput
+from bmae_lightning.lit.classifier import ClassifierModule, LabelledTexts, predict
+from bmae_lightning.lit.data import TrainingData, item_order
+from bmae_lightning.lit.fit import check_trainer, fit
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
+from bmae_lightning.measure.glue import glue_scores, mean_score
+from bmae_lightning.rank import rank, say
+from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.start import start_encoder
+from bmae_lightning.tracking.loggers import Tracking
+from bmae_lightning.vocabulary import Vocabulary
+
+RESULT = "result.json"
+
+
+class Glue(Stage):
+    """Writes runs/TASK-RATE/result.json and, over the best rate of every task, metrics.json; no model is kept.
+
+    The arguments are the options of `conf/stages/glue.yaml`.
+    """
+
+    def __init__(
+        self,
+        encoder: PretrainedEncoder | ScratchEncoder,
+        optim: AdamW,
+        schedule: LinearSchedule,
+        trainer: partial,
+        logger: Tracking,
+        seed: int,
+        path: str | None,
+        tasks: list[str],
+        lr: list[float],
+        length: int,
+        batch_size: int,
+        epochs: float,
+        warmup: float,
+        weight_decay: float,
+        checkpoint: dict[str, Any],
+        train_examples: int | None = None,
+        dev_examples: int | None = None,
+        workers: int = 0,
+        log_every: int = 1,
+    ) -> None:
+        self.tasks, self.source = find_tasks(tasks), open_glue(path)
+        if not lr:
+            raise ValueError("lr is empty: name the learning rates to choose from, as [5e-5,2e-5]")
+        if length < 5:
+            raise ValueError(f"length must leave room for [CLS], two [SEP] and two word pieces (5), got {length}")
+        for name, value in {"train_examples": train_examples, "dev_examples": dev_examples}.items():
+            if value is not None and value < 2:
+                raise ValueError(f"{name} must be at least 2, or null for all, got {value}")
+        number_of_steps(None, epochs, 1, 1)
+        self.encoder, self.optim, self.schedule = encoder, optim, schedule
+        self.trainer, self.logger, self.seed, self.rates, self.length = trainer, logger, seed, lr, length
+        self.batch_size, self.epochs, self.warmup, self.weight_decay = batch_size, epochs, warmup, weight_decay
+        self.checkpoint, self.limits = checkpoint, {"train": train_examples, "dev": dev_examples}
+        self.workers, self.log_every = workers, log_every
+
+    def preflight(self, splits: list[str]) -> None:
+        check_trainer(self.trainer, self.batch_size, self.name)
+        if self.length > (positions := self.encoder.dimensions()[1]):
+            raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
+        for task in self.tasks:
+            for split in self.limits:
+                self.source.read(task, split)
+
+    def run(self, context: Context) -> None:
+        prepared = Prepared(context.input("corpus"))
+        with self.logger.of(context) as loggers:
+            for task in self.tasks:
+                self._task(context, prepared, task)
+            if rank() == 0:
+                results = {task.name: self._best(context, task) for task in self.tasks}
+                mean = mean_score([result["scores"] for result in results.values()])
+                write_json(context.directory / "metrics.json", {"tasks": results, "mean": mean})
+                values = {f"{name}/{m}": v for name, result in results.items() for m, v in result["scores"].items()}
+                for logger in loggers:
+                    logger.log_metrics(values | {"mean": mean}, step=0)
+
+    def _task(self, context: Context, prepared: Prepared, task: Task) -> None:
+        """Train and measure at every rate that has not been."""
+        missing = [rate for rate in self.rates if not (_directory(context, task, rate) / RESULT).is_file()]
+        if len(missing) < len(self.rates):
+            say(f"{context.title}: {task.name}: {len(self.rates) - len(missing)} of {len(self.rates)} rates are done")
+        if not missing:
+            return
+        vocabulary = Vocabulary(prepared.tokenizer())
+        found = {split: self.source.read(task, split) for split in self.limits}
+        texts = {
+            split: self._texts(self._some(found[split].examples, limit), prepared, vocabulary)
+            for split, limit in self.limits.items()
+        }
+        say(f"{context.title}: {task.name}: {_counts(task, found, texts)}")
+        for rate in missing:
+            self._train(context, prepared, task, rate, texts, vocabulary)
+
+    def _train(
+        self, context: Context, prepared: Prepared, task: Task, rate: float, texts: dict[str, LabelledTexts],
+        vocabulary: Vocabulary,
+    ) -> None:  # fmt: skip
+        torch.manual_seed(self.seed)
+        encoder = start_encoder(context, self.encoder, vocabulary, prepared.passages().tokenizer_digest)
+        model = Classifier(encoder, 1 if task.grades else 2)
+        train, dev = texts["train"], texts["dev"]
+        steps = number_of_steps(None, self.epochs, len(train), self.batch_size)
+        data = TrainingData(train, len(train), self.batch_size, steps, self.seed, self.workers)
+        module = ClassifierModule(model, self.optim, self.schedule, rate, self.weight_decay, self.warmup, steps)
+        directory = _directory(context, task, rate)
+        directory.mkdir(parents=True, exist_ok=True)
+        label = f"{context.title}: {task.name} at {rate:g}"
+        trainer = fit(self.trainer, module, data, [], directory, label, self.log_every, self.checkpoint, "examples")
+        if rank() == 0:
+            device = str(trainer.strategy.root_device)
+            scores = glue_scores(task, predict(model, dev, 4 * self.batch_size, device), dev.labels)
+            say(f"{label}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+            write_json(directory / RESULT, {"lr": rate, "train": len(train), "dev": len(dev), "scores": scores})
+            shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+
+    def _best(self, context: Context, task: Task) -> dict[str, Any]:
+        """The result of the rate with the highest mean of the task's measures, and the scores at every rate."""
+        results = [read_json(_directory(context, task, rate) / RESULT) for rate in self.rates]
+        best = max(results, key=lambda result: mean_score([result["scores"]]))
+        return best | {"by_lr": {f"{result['lr']:g}": result["scores"] for result in results}}
+
+    def _some(self, examples: list[Example], limit: int | None) -> list[Example]:
+        """At most `limit` of them, drawn by the seed."""
+        if limit is None or limit >= len(examples):
+            return examples
+        return [examples[row] for row in sorted(item_order(len(examples), self.seed, 0)[:limit])]
+
+    def _texts(self, examples: list[Example], prepared: Prepared, vocabulary: Vocabulary) -> LabelledTexts:
+        tokenizer = ContentTokenizer(prepared.tokenizer())
+
+        def pieces(texts: list[str]) -> list[np.ndarray]:
+            made = tokenizer.pieces(texts)
+            return np.split(made.tokens, np.cumsum(made.lengths)[:-1])
+
+        first = pieces([example.first for example in examples])
+        second = None if examples[0].second is None else pieces([str(example.second) for example in examples])
+        labels = np.array([example.label for example in examples], dtype=np.float32)
+        return LabelledTexts(first, second, labels, vocabulary, self.length)
+
+
+def _directory(context: Context, task: Task, rate: float) -> Path:
+    return context.directory / "runs" / f"{task.name}-{rate:g}"
+
+
+def _counts(task: Task, found: dict[str, Examples], texts: dict[str, LabelledTexts]) -> str:
+    """How many examples are used, how many lines were left out, and the published numbers where they differ."""
+    said = " and ".join(f"{len(texts[split]):,} {split}" for split in texts) + " examples"
+    if left_out := sum(part.left_out for part in found.values()):
+        said += f", {left_out} broken lines left out"
+    there = tuple(len(part.examples) for part in found.values())
+    if there != task.published:
+        said += f" (the files have {there[0]:,} and {there[1]:,}, published are {task.published[0]:,} and "
+        said += f"{task.published[1]:,})"
+    elif there != tuple(map(len, texts.values())):
+        said += f" of {there[0]:,} and {there[1]:,}"
+    return said
