@@ -12,7 +12,7 @@ import io
 import math
 import os
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -67,17 +67,6 @@ class Run(Mapping):
             values[offsets[i] : offsets[i + 1]] = np.asarray(scores[i])[keep]
         return cls.__new__(cls)._set(list(queries), passages, offsets, codes, values)
 
-    @classmethod
-    def from_lists(cls, lists: Iterable[tuple[str, Sequence[str]]]) -> Run:
-        """A run of (query id, passage ids in rank order), with scores that fall by one."""
-        code: dict[str, int] = {}
-        queries, rows = [], []
-        for query, passages in lists:
-            queries.append(query)
-            rows.append(np.array([code.setdefault(passage, len(code)) for passage in passages], dtype=np.int32))
-        scores = [np.arange(len(row), 0, -1, dtype=np.float32) for row in rows]
-        return cls.from_rows(queries, list(code), rows, scores)
-
     def _set(
         self, queries: list[str], names: Sequence[str], offsets_Q: np.ndarray, codes_T: np.ndarray, scores_T: np.ndarray
     ) -> Run:
@@ -121,11 +110,6 @@ class Run(Mapping):
         """Passage ids of a query in rank order."""
         return [self._names[code] for code in self._codes[self._span(query)].tolist()]
 
-    def entries(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
-        """All entries as numbers: of their query [T] and of their passage [T]; and the passage id of every number."""
-        queries_T = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self._offsets))
-        return queries_T, self._codes, self._names
-
     def cut(self, depth: int) -> Run:
         """The first `depth` ranks of every query."""
         keep_T = self._ranks() < depth
@@ -134,33 +118,12 @@ class Run(Mapping):
 
     def without_own(self) -> Run:
         """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
-        return self.without({query: {query} for query in self})
-
-    def without(self, barred: Mapping[str, Collection[str]]) -> Run:
-        """The run without some passages: query id -> those that go; the others move up."""
         keep_T = np.ones(len(self._codes), dtype=bool)
-        for query in self:
-            if gone := barred.get(query):
-                keep_T[self._span(query)] = [passage not in gone for passage in self.passages(query)]
+        for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
+            if query in (passages := self.passages(query)):
+                keep_T[start + passages.index(query)] = False
         offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
-
-    def merge(self, other: Run, depth: int | None = None) -> Run:
-        """Both runs together, for instance of two shards of queries or two shards of passages.
-
-        A query of both is ranked anew by score, falling, on ties this run first; a passage found by both keeps the
-        higher score.
-        """
-        merged: dict[str, list[tuple[str, float]]] = {}
-        for query in [*self, *(query for query in other if query not in self)]:
-            if query in self and query in other:
-                best: dict[str, float] = {}
-                for passage, score in sorted([*self[query], *other[query]], key=lambda hit: -hit[1]):
-                    best.setdefault(passage, score)
-                merged[query] = list(best.items())[:depth]
-            else:
-                merged[query] = (self[query] if query in self else other[query])[:depth]
-        return Run(merged)
 
     def _ranks(self) -> np.ndarray:
         """Rank of every entry, from 0: [T]."""
@@ -179,25 +142,23 @@ class Run(Mapping):
         self._codes, self._scores = self._codes[order_T], self._scores[order_T]
 
 
-def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None, raw: str | Path | None = None) -> None:
+def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None) -> None:
     """Write `qid Q0 docid rank score tag` lines; gzipped where the name ends in .gz; the file appears when it is whole.
 
     The score column falls by one from rank to rank, because trec_eval ignores ranks and compares scores as float32:
-    with the scores of the model ties would be ordered anew. `raw` names a second file that keeps the model's scores.
+    with the scores of the model ties would be ordered anew.
 
     Raises:
         BadInput: an id holds white space, which the format cannot carry.
     """
     tag = "-".join(tag.split()) or "run"
-    with _replacing(path) as file, _replacing(raw) if raw else contextlib.nullcontext() as raw_file:
+    with _replacing(path) as file:
         for query in run:
             hits = run[query][:depth]
             for name in (query, *(passage for passage, _ in hits)):
                 if not name or len(name.split()) != 1:
                     raise BadInput(f"{path}: the id {name!r} is empty or holds white space; a TREC run cannot carry it")
             file.writelines(f"{query} Q0 {p} {i + 1} {len(hits) - i} {tag}\n" for i, (p, _) in enumerate(hits))
-            if raw:
-                raw_file.writelines(f"{query} Q0 {p} {i + 1} {s!r} {tag}\n" for i, (p, s) in enumerate(hits))
 
 
 def read_run(path: str | Path) -> Run:

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.answers import answer_recall, judge
+from bmae_lightning.measure.answers import AnswerJudge, answer_recall
 from bmae_lightning.measure.ranking import Measured, answer_cutoff
 from bmae_lightning.progress import track
 from bmae_lightning.run import Qrels, Run, read_run, write_qrels
@@ -15,11 +13,14 @@ from bmae_lightning.stage.prepared import Prepared
 
 
 def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str, run: Run) -> Qrels:
-    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too."""
+    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too.
+
+    directory, title: of the stage whose run it is.
+    """
     texts = ((passage.id, passage.text) for passage in prepared.source().passages())
-    passages = len(np.unique(run.entries()[1]))
-    with track(f"{title}: answers of {split}", passages) as advance:
-        judged = judge(run, prepared.answers(split), texts, advance)
+    judge = AnswerJudge(run, prepared.answers(split))
+    with track(f"{title}: answers of {split}", judge.passages) as advance:
+        judged = judge.judge(texts, advance)
     write_qrels(directory / f"answers.{split}.trec", judged)
     return judged
 

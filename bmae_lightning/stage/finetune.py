@@ -33,7 +33,7 @@ from bmae_lightning.run import Run, read_run
 from bmae_lightning.spec import RetrieverSpec
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
-from bmae_lightning.stage.mined import training_groups
+from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
 from bmae_lightning.stage.start import start_retriever
@@ -160,14 +160,15 @@ class Finetune(Stage):
         )
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
-        scores = context.inputs.get("scores")
+        mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}
         share = self.train_queries.of(prepared.qrels(TRAIN))
+        qrels = {query: marks for query, marks in share.items() if query not in held_out}
+        scores = context.inputs.get("scores")
         groups = training_groups(
-            {query: marks for query, marks in share.items() if query not in held_out}, queries, passages,
-            self.negatives, ranking, self.positives, self.group, self.seed, scored=bool(scores),
-        )  # fmt: skip
+            qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)
+        )
         teacher = None
         if scores:
             teacher = TeacherScores(scores / FILE, queries, passages)
@@ -209,7 +210,10 @@ class Finetune(Stage):
         looks = None
         if looked_at:
             path = ranking and ranking / f"run.{split}.trec"
-            run = read_run(path) if path and path.is_file() else Run()
+            if split == TRAIN and mined:
+                run = mined.found
+            else:
+                run = read_run(path) if path and path.is_file() else Run()
             looks = self.validation.callback(
                 looked_at, run, prepared, self.query_length, self.passage_length, self.seed, steps,
                 context.directory / "checkpoints",

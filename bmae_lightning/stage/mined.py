@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.negatives.given import run_of_lists
 from bmae_lightning.negatives.positives import choose_positives
 from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives, relevant_of
 from bmae_lightning.run import Qrels, Run, read_qrels, read_run
@@ -23,8 +24,12 @@ class Mined(NamedTuple):
     @property
     def negatives(self) -> Run:
         """The ranking without the passages that hold an answer."""
-        return self.found.without(
-            {q: {p for p, mark in marks.items() if mark > 0} for q, marks in self.answered.items()}
+        if not self.answered:
+            return self.found
+        marks = self.answered
+        return run_of_lists(
+            (query, [passage for passage in self.found.passages(query) if marks.get(query, {}).get(passage, 0) <= 0])
+            for query in self.found
         )
 
 
@@ -36,21 +41,20 @@ def read_mined(ranking: Path) -> Mined:
 
 def training_groups(
     qrels: Mapping[str, Mapping[str, int]], queries: TokenStore, passages: TokenStore,
-    source: RankedNegatives | RandomNegatives, ranking: Path | None, positives: str, size: int, seed: int,
+    source: RankedNegatives | RandomNegatives, mined: Mined | None, positives: str, size: int, seed: int,
     scored: bool = False,
 ) -> Groups:  # fmt: skip
     """The groups of the training queries.
 
     Args:
         qrels, queries, passages, source, size, seed: as for `Groups`.
-        ranking: directory of the stage that ranked the training queries, None where the source needs none.
+        mined: the ranking of the training queries, None where the source needs none.
         positives: which passages count as such, in the words of `choose_positives`.
         scored: a teacher will choose among the passages with an answer, so all of them are kept.
 
     Raises:
         BadInput: as `Groups` and `choose_positives`.
     """
-    mined = read_mined(ranking) if ranking and source.needs_run else None
     run, answered = (mined.found, mined.answered) if mined else (None, {})
     chosen = choose_positives(positives, relevant_of(qrels), run, answered, above_negatives=not scored)
     return Groups(qrels, queries, passages, source, mined and mined.negatives, size, seed, chosen)

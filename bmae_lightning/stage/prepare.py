@@ -15,9 +15,10 @@ from bmae_lightning.corpus.size_estimate import SizeEstimate, estimate, gigabyte
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.errors import BadInput
+from bmae_lightning.negatives.given import run_of_lists
 from bmae_lightning.progress import track
 from bmae_lightning.rank import say
-from bmae_lightning.run import Run, write_qrels, write_run
+from bmae_lightning.run import write_qrels, write_run
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, write_json
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
@@ -89,7 +90,7 @@ class Prepare(Stage):
             for judgment in source.judgments(split):
                 qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
             write_qrels(directory / "qrels" / f"{split}.trec", qrels)
-        if own := Run.from_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
+        if own := run_of_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
             write_run(directory / f"run.{TRAIN}.trec", own, source.name)
         answers = {split: dict(source.answers(split)) for split in splits}
         if any(answers.values()):

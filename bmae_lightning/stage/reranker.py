@@ -32,7 +32,7 @@ from bmae_lightning.scoring import PairScorer
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, read_json, require_splits, write_json
 from bmae_lightning.stage.finetune import check_ranking
-from bmae_lightning.stage.mined import training_groups
+from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_encoder
 from bmae_lightning.tracking.loggers import Tracking
@@ -91,8 +91,8 @@ class TrainReranker(Stage):
         self.length, self.batch_size, self.group, self.lr, self.warmup = length, batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.temperature, self.forward_factor, self.r_drop = temperature, forward_factor, r_drop
-        self.positives, self.workers, self.log_every = positives, workers, log_every
-        self.train_queries = train_queries or QueryShare()
+        self.workers, self.log_every, self.train_queries = workers, log_every, train_queries or QueryShare()
+        self.positives = positives
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
@@ -134,10 +134,9 @@ class TrainReranker(Stage):
             encoder = start_encoder(context, self.encoder, vocabulary, passages.tokenizer_digest)
             model = cross_encoder_of(encoder.masked_lm)
         ranking = context.inputs.get("ranking")
-        groups = training_groups(
-            self.train_queries.of(prepared.qrels(TRAIN)), queries, passages, self.negatives, ranking, self.positives,
-            self.group, self.seed,
-        )  # fmt: skip
+        mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
+        qrels = self.train_queries.of(prepared.qrels(TRAIN))
+        groups = training_groups(qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         say(
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "

@@ -113,7 +113,15 @@ class Validation:
         qrels = prepared.qrels(split)
         if split == TRAIN and train_queries is not None:
             qrels = train_queries.of(qrels)
-        judged = {query: marks for query, marks in qrels.items() if max(marks.values()) > 0}
+        judged = {query: marks for query, marks in qrels.items() if any(grade > 0 for grade in marks.values())}
+        if not judged:
+            if self.split is not None or self.patience is not None or self.keep == "best":
+                raise BadInput(
+                    f"validation: the split {split!r} has no judgments; set validation.split=train to hold queries out of "
+                    "training"
+                )
+            say(f"{title}: no validation, the split {split!r} has no judgments (validation.split=train is one way)")
+            return None, {}
         if split == TRAIN and self.queries >= len(judged):
             raise BadInput(
                 f"validation.queries={self.queries} would hold all {len(judged)} training queries out of training; use "

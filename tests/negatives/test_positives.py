@@ -3,11 +3,11 @@
 import pytest
 
 from bmae_lightning.errors import BadInput
+from bmae_lightning.negatives.given import run_of_lists
 from bmae_lightning.negatives.positives import check_positives, choose_positives, with_answer
-from bmae_lightning.run import Run
 
 RELEVANT = {"a": ["p1", "p2"], "b": ["p3"], "c": ["p9"]}
-RUN = Run.from_lists([("a", ["p5", "p1", "p6", "p7", "p8"]), ("b", ["p7", "p5"])])
+RUN = run_of_lists([("a", ["p5", "p1", "p6", "p7", "p8"]), ("b", ["p7", "p5"])])
 ANSWERED = {"a": {"p5": 1, "p6": 1, "p8": 1}, "b": {"p5": 1}}
 
 
