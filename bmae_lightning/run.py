@@ -110,29 +110,20 @@ class Run(Mapping):
         """Passage ids of a query in rank order."""
         return [self._names[code] for code in self._codes[self._span(query)].tolist()]
 
-    def entries(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
-        """All entries as numbers: of their query [T] and of their passage [T]; and the passage id of every number."""
-        queries_T = np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self._offsets))
-        return queries_T, self._codes, self._names
-
     def cut(self, depth: int) -> Run:
         """The first `depth` ranks of every query."""
         keep_T = self._ranks() < depth
         offsets_Q = np.concatenate([[0], np.cumsum(np.minimum(np.diff(self._offsets), depth))])
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
-    def without(self, barred: Mapping[str, Collection[str]]) -> Run:
-        """The run without some passages: query id -> those that go; the others move up."""
-        keep_T = np.ones(len(self._codes), dtype=bool)
-        for query in self:
-            if gone := barred.get(query):
-                keep_T[self._span(query)] = [passage not in gone for passage in self.passages(query)]
-        offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
-        return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
-
     def without_own(self) -> Run:
         """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
-        return self.without({query: (query,) for query in self})
+        keep_T = np.ones(len(self._codes), dtype=bool)
+        for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
+            if query in (passages := self.passages(query)):
+                keep_T[start + passages.index(query)] = False
+        offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
+        return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
     def _ranks(self) -> np.ndarray:
         """Rank of every entry, from 0: [T]."""

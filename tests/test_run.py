@@ -171,10 +171,3 @@ def test_the_best_passages_of_some_queries(tmp_path):
     run = read_run(tmp_path / "r")
     assert run.depth == 12
     assert read_best(tmp_path / "r", {"q3", "q11", "absent"}) == {q: run.passages(q)[0] for q in ("q3", "q11")}
-
-
-def test_without_some_passages():
-    run = Run({"a": [("p1", 3.0), ("p2", 2.0), ("p3", 1.0)], "b": [("p1", 1.0)], "c": []})
-    less = run.without({"a": {"p2", "p9"}, "b": {"p1"}, "x": {"p1"}})
-    assert dict(less) == {"a": [("p1", 3.0), ("p3", 1.0)], "b": [], "c": []}
-    assert dict(run.without({})) == dict(run)

@@ -39,56 +39,68 @@ def _holds(said: str, answers: Sequence[str]) -> bool:
     return any(answer and answer in said for answer in answers)
 
 
-def judge(
-    run: Run,
-    answers: Mapping[str, Sequence[str]],
-    texts: Iterable[tuple[str, str]],
-    progress: Callable[[int], None] | None = None,
-) -> Qrels:
-    """Judgments of what a run found: 1 for every passage that holds an answer; a question without one keeps its first at 0.
+class AnswerJudge:
+    """Judges what a run found by its texts.
 
-    run: its passages are read once each, while `texts` goes by.  answers: question id -> accepted answers, for every
-    query of the run.  texts: (passage id, text without its title) of the corpus.  progress: called with the number of
-    passages looked at since the last call.
+    run: its passages are looked at once each.  answers: question id -> accepted answers, for every query of the run.
 
-    Raises:
-        BadInput: a passage of the run that is not in `texts`.
+    Attributes: `passages`, how many different ones the run has.
     """
-    queries_T, codes_T, names = run.entries()
-    order_T = np.argsort(codes_T, kind="stable")
-    codes_C, starts_C = np.unique(codes_T[order_T], return_index=True)
-    bounds = [*starts_C.tolist(), len(order_T)]
-    waiting = {names[code]: number for number, code in enumerate(codes_C.tolist())}
-    accepted = [[words(answer) for answer in answers[query]] for query in run]
-    holds_T = np.zeros(len(order_T), dtype=bool)
-    for passage, text in texts:
-        number = waiting.pop(passage, None)
-        if number is None:
-            continue
-        said = words(text)
-        for entry in order_T[bounds[number] : bounds[number + 1]].tolist():
-            holds_T[entry] = _holds(said, accepted[queries_T[entry]])
-        if progress is not None:
-            progress(1)
-        if not waiting:
-            break
-    if waiting:
-        raise BadInput(
-            f"the run lists {len(waiting):,} passages that the corpus does not have, such as {next(iter(waiting))!r}; "
-            "search the same corpus"
+
+    def __init__(self, run: Run, answers: Mapping[str, Sequence[str]]) -> None:
+        self._run, self._number = run, {}
+        numbers = (
+            self._number.setdefault(passage, len(self._number)) for query in run for passage in run.passages(query)
         )
-    judged: Qrels = {query: {} for query in run}
-    ids = list(run)
-    for entry in np.flatnonzero(holds_T).tolist():
-        judged[ids[queries_T[entry]]][names[codes_T[entry]]] = 1
-    for query, found in judged.items():
-        if not found and (passages := run.passages(query)):
-            found[passages[0]] = 0
-    return judged
+        self._passage_T = np.fromiter(numbers, dtype=np.int32)
+        self._query_T = np.repeat(np.arange(len(run), dtype=np.int32), [len(run.passages(query)) for query in run])
+        self._accepted = [[words(answer) for answer in answers[query]] for query in run]
+        self.passages = len(self._number)
+
+    def judge(self, texts: Iterable[tuple[str, str]], progress: Callable[[int], None] | None = None) -> Qrels:
+        """Judgments of the run: 1 for every passage with an answer; a question without one keeps its first passage at 0.
+
+        texts: (passage id, text without its title) of the corpus; read as far as the last passage of the run.  progress:
+        called with the number of passages looked at since the last call.
+
+        Raises:
+            BadInput: a passage of the run that is not in `texts`.
+        """
+        order_T = np.argsort(self._passage_T, kind="stable")
+        bounds = np.searchsorted(self._passage_T[order_T], np.arange(self.passages + 1)).tolist()
+        waiting, holds_T = dict(self._number), np.zeros(len(order_T), dtype=bool)
+        for passage, text in texts if waiting else ():
+            number = waiting.pop(passage, None)
+            if number is None:
+                continue
+            said = words(text)
+            for entry in order_T[bounds[number] : bounds[number + 1]].tolist():
+                holds_T[entry] = _holds(said, self._accepted[self._query_T[entry]])
+            if progress is not None:
+                progress(1)
+            if not waiting:
+                break
+        if waiting:
+            raise BadInput(
+                f"the run lists {len(waiting):,} passages that the corpus does not have, such as {next(iter(waiting))!r}; "
+                "search the same corpus"
+            )
+        return self._judgments(holds_T)
+
+    def _judgments(self, holds_T: np.ndarray) -> Qrels:
+        judged, start = {}, 0
+        for query in self._run:
+            passages = self._run.passages(query)
+            held = holds_T[start : start + len(passages)].tolist()
+            start += len(passages)
+            judged[query] = {passage: 1 for passage, holds in zip(passages, held, strict=True) if holds}
+            if passages and not judged[query]:
+                judged[query] = {passages[0]: 0}
+        return judged
 
 
 def answer_recall(run: Run, judged: Qrels, measures: Sequence[str]) -> Measured:
-    """answer_R@k of a run that `judge` has judged, over all questions of `judged`, also those without any passage."""
+    """answer_R@k of a run that was judged by answers, over all questions of `judged`, also those without any passage."""
     names = {f"Success@{answer_cutoff(measure)}": measure for measure in measures}
     measured = evaluate(judged, run, list(names))
     return replace(

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.answers import answer_recall, judge
+from bmae_lightning.measure.answers import AnswerJudge, answer_recall
 from bmae_lightning.measure.ranking import Measured, answer_cutoff
 from bmae_lightning.progress import track
 from bmae_lightning.run import Qrels, Run, read_run, write_qrels
@@ -20,9 +18,9 @@ def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str
     directory, title: of the stage whose run it is.
     """
     texts = ((passage.id, passage.text) for passage in prepared.source().passages())
-    passages = len(np.unique(run.entries()[1]))
-    with track(f"{title}: answers of {split}", passages) as advance:
-        judged = judge(run, prepared.answers(split), texts, advance)
+    judge = AnswerJudge(run, prepared.answers(split))
+    with track(f"{title}: answers of {split}", judge.passages) as advance:
+        judged = judge.judge(texts, advance)
     write_qrels(directory / f"answers.{split}.trec", judged)
     return judged
 

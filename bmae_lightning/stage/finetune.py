@@ -161,14 +161,14 @@ class Finetune(Stage):
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
-        scores = context.inputs.get("scores")
         split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}
         share = self.train_queries.of(prepared.qrels(TRAIN))
+        qrels = {query: marks for query, marks in share.items() if query not in held_out}
+        scores = context.inputs.get("scores")
         groups = training_groups(
-            {query: marks for query, marks in share.items() if query not in held_out}, queries, passages,
-            self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores),
-        )  # fmt: skip
+            qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)
+        )
         teacher = None
         if scores:
             teacher = TeacherScores(scores / FILE, queries, passages)

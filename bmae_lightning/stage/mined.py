@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.negatives.given import run_of_lists
 from bmae_lightning.negatives.positives import choose_positives
 from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives, relevant_of
 from bmae_lightning.run import Qrels, Run, read_qrels, read_run
@@ -23,8 +24,12 @@ class Mined(NamedTuple):
     @property
     def negatives(self) -> Run:
         """The ranking without the passages that hold an answer."""
-        return self.found.without(
-            {q: {p for p, mark in marks.items() if mark > 0} for q, marks in self.answered.items()}
+        if not self.answered:
+            return self.found
+        marks = self.answered
+        return run_of_lists(
+            (query, [passage for passage in self.found.passages(query) if marks.get(query, {}).get(passage, 0) <= 0])
+            for query in self.found
         )
 
 

@@ -91,8 +91,8 @@ class TrainReranker(Stage):
         self.length, self.batch_size, self.group, self.lr, self.warmup = length, batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.temperature, self.forward_factor, self.r_drop = temperature, forward_factor, r_drop
-        self.positives, self.workers, self.log_every = positives, workers, log_every
-        self.train_queries = train_queries or QueryShare()
+        self.workers, self.log_every, self.train_queries = workers, log_every, train_queries or QueryShare()
+        self.positives = positives
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
@@ -135,10 +135,8 @@ class TrainReranker(Stage):
             model = cross_encoder_of(encoder.masked_lm)
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
-        groups = training_groups(
-            self.train_queries.of(prepared.qrels(TRAIN)), queries, passages, self.negatives, mined, self.positives,
-            self.group, self.seed,
-        )  # fmt: skip
+        qrels = self.train_queries.of(prepared.qrels(TRAIN))
+        groups = training_groups(qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         say(
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "

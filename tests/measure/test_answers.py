@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.answers import answer_recall, has_answer, judge, words
+from bmae_lightning.measure.answers import AnswerJudge, answer_recall, has_answer, words
 from bmae_lightning.measure.ranking import answer_cutoff, check_measures
 from bmae_lightning.run import Run
 
@@ -102,7 +102,9 @@ RUN = Run(
 
 def test_judgments_from_answers():
     looked = []
-    judged = judge(RUN, ANSWERS, TEXTS.items(), looked.append)
+    judge = AnswerJudge(RUN, ANSWERS)
+    assert judge.passages == 5
+    judged = judge.judge(TEXTS.items(), looked.append)
     assert judged == {"q1": {"p4": 1, "p1": 1}, "q2": {"p4": 1}, "q3": {"p5": 0}, "q4": {}}
     assert sum(looked) == 5
 
@@ -112,13 +114,13 @@ def test_each_passage_is_read_once_and_reading_ends_with_the_last():
         yield from TEXTS.items()
         raise AssertionError("read on")
 
-    judge(RUN, ANSWERS, texts())
+    AnswerJudge(RUN, ANSWERS).judge(texts())
     with pytest.raises(BadInput, match=r"1 passages that the corpus does not have, such as 'p9'"):
-        judge(Run({"q1": [("p9", 1.0), ("p1", 0.0)]}), ANSWERS, TEXTS.items())
+        AnswerJudge(Run({"q1": [("p9", 1.0), ("p1", 0.0)]}), ANSWERS).judge(TEXTS.items())
 
 
 def test_recall_counts_all_questions():
-    judged = judge(RUN, ANSWERS, TEXTS.items())
+    judged = AnswerJudge(RUN, ANSWERS).judge(TEXTS.items())
     measured = answer_recall(RUN, judged, ["answer_R@1", "answer_R@2", "answer_R@3", "answer_R@30", "answer_R@100"])
     assert measured.mean == {
         "answer_R@1": 0.0, "answer_R@2": 0.25, "answer_R@3": 0.5, "answer_R@30": 0.5, "answer_R@100": 0.5,

@@ -86,7 +86,9 @@ def test_mined_negatives_hold_no_answer(ranked):
 def test_groups_of_training_questions(ranked, rule):
     prepared = Prepared(ranked[0])
     qrels, store = prepared.qrels("train"), prepared.passages()
-    groups = training_groups(qrels, prepared.queries(), store, RankedNegatives(10), ranked[1], rule, 4, seed=1)
+    groups = training_groups(
+        qrels, prepared.queries(), store, RankedNegatives(10), read_mined(ranked[1]), rule, 4, seed=1
+    )
     answers, seen = prepared.answers("train"), {}
     for number, query in enumerate(groups.ids):
         for epoch in range(6):
@@ -107,7 +109,7 @@ def test_a_ranking_that_comes_with_the_collection(ranked, tmp_path):
         prepared.queries(),
         prepared.passages(),
         RankedNegatives(5),
-        ranked[0],
+        read_mined(ranked[0]),
         "first",
         2,
         seed=1,

@@ -70,6 +70,7 @@ def manifest(directory, inputs, retriever, trainer="cpu", index=None, **options)
             "index": index or load("index/exact"),
             "measures": ["RR@10"],
             "corpus": {"evaluated": ["test"]},
+            "train_queries": None,
             "logger": load("logger/none"),
         },
         {"trainer": OmegaConf.merge(load("trainer/cpu"), load(f"trainer/{trainer}"))},
