@@ -76,15 +76,15 @@ def cli(tmp_path, collection):
 
 
 @pytest.fixture
-def cli_here(tmp_path, collection, monkeypatch, capfd):
-    """As `cli`, in this process: for what ends before any training."""
+def here(tmp_path, monkeypatch, capfd):
+    """`python -m bmae_lightning …` in this process, in a directory of its own: nothing is imported anew."""
 
-    def run(*arguments: str, code: int) -> str:
+    def run(*arguments: str, code: int = 0) -> str:
         from hydra.core.global_hydra import GlobalHydra
 
         import bmae_lightning.__main__ as program
 
-        monkeypatch.setattr(sys, "argv", ["bmae_lightning", *TINY, f"corpus.path={collection}", *arguments])
+        monkeypatch.setattr(sys, "argv", ["bmae_lightning", *arguments])
         monkeypatch.setattr(sys, "path", list(sys.path))
         monkeypatch.setattr(program, "_exit_codes", [])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "")
@@ -92,9 +92,20 @@ def cli_here(tmp_path, collection, monkeypatch, capfd):
         monkeypatch.chdir(tmp_path)
         GlobalHydra.instance().clear()
         capfd.readouterr()
-        assert program.main() == code
+        found = program.main()
         written = capfd.readouterr()
+        assert found == code, written.out + written.err
         return written.out + written.err
+
+    return run
+
+
+@pytest.fixture
+def cli_here(here, collection):
+    """As `cli`, in this process."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        return here(*TINY, f"corpus.path={collection}", *arguments, code=code)
 
     return run
 

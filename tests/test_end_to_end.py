@@ -122,14 +122,14 @@ def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
     assert looks == 2 * 8, "at the first and the last step"
 
 
-def test_a_broken_job_does_not_stop_a_sweep(cli):
-    output = cli("-m", "decoders.enhanced.mask.rate=1.3,0.5", "stage=[prepare,pretrain]", "logger=none", code=2)
+def test_a_broken_job_does_not_stop_a_sweep(cli_here):
+    output = cli_here("-m", "decoders.enhanced.mask.rate=1.3,0.5", "stage=[prepare,pretrain]", "logger=none", code=2)
     assert "error: decoders.enhanced.mask: mask rate must lie in (0, 1), got 1.3" in output
     assert "pretrain (retromae): done in" in output
 
 
-def test_shallow_decoders_and_other_choices_run(cli, tmp_path):
-    output = cli(
+def test_shallow_decoders_and_other_choices_run(cli_here, tmp_path):
+    output = cli_here(
         "decoders=[shallow,enhanced]", "decoders.shallow.layers=2", "decoders.shallow.init=last_layers",
         "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean", "corruption@view.passage.corruption=hide",
         "negatives=random", "index=faiss", "logger=csv", "trainer.accumulate_grad_batches=2", "baseline=false",
@@ -139,8 +139,8 @@ def test_shallow_decoders_and_other_choices_run(cli, tmp_path):
     assert metrics(tmp_path / "outputs", "pretrain")[-1]["lr"] == pytest.approx(0.011 * (12 - 6) / (12 - 1))
 
 
-def test_masks_that_relate_to_the_encoders(cli):
-    output = cli(
+def test_masks_that_relate_to_the_encoders(cli_here):
+    output = cli_here(
         "decoders=[shallow,enhanced]", "mask@decoders.shallow.mask=complement", "mask@decoders.enhanced.mask=superset",
         "stage=[prepare,pretrain]", "logger=none",
     )  # fmt: skip
