@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.configuration import build, config_directory, nearest
 from bmae_lightning.corpus.doctor import look_over
-from bmae_lightning.corpus.glue import GlueFiles, find_tasks
+from bmae_lightning.corpus.glue import find_tasks, open_glue
 from bmae_lightning.errors import BadInput
 from bmae_lightning.external.options import label_models
 from bmae_lightning.inspection import judge_files, judges_files, look_up, lookup_of
@@ -131,7 +131,7 @@ def _files(config: dict[str, Any]) -> dict[str, str]:
         if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
             found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
     if path := config.get("glue", {}).get("path"):
-        found["glue"] = GlueFiles(path).identity(find_tasks(config["glue"]["tasks"]))
+        found["glue"] = open_glue(path).identity(find_tasks(config["glue"]["tasks"]))
     return found
 
 

@@ -21,7 +21,7 @@ from bmae_lightning.stage.worker import distributed, run_here_or_in_child
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
-PLANNING_KEYS = ("inputs", "collects", "alone", "compare", "if_any", "on_demand", "optional")
+PLANNING_KEYS = ("inputs", "collects", "alone", "compare", "if_any", "on_demand")
 """Entries of a stage that say when it runs, not what it does."""
 SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a stage starts."""
@@ -65,10 +65,9 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
         config: resolved configuration; a top-level entry with `inputs` is a stage, one with `on_demand` runs only for
             another selected stage that names it, or when it is selected alone, one with `if_any` only if that is not
             empty or it is selected alone. One with `compare` (models from elsewhere) runs once for each, as an arm of
-            its name. One with `collects` takes what is selected with it; selected alone it needs everything, and an
-            `optional` stage where that is done; with `alone` it takes only nodes of stages that it collects, and none
-            when it is selected alone. With `pretrain_step` the stages after pre-training start from that snapshot, with
-            0 without pre-training.
+            its name. One with `collects` takes all nodes; with `alone` only those of stages that it collects, and none
+            when it is selected alone. With `pretrain_step` the stages after pre-training start from that snapshot, with 0
+            without pre-training.
         arm: name of the arm with pre-training; with `baseline` the arm `none` stands beside it.
         extra: stage, or its node's key, -> content of its fingerprint that is not configuration (files, versions).
 
@@ -134,14 +133,9 @@ def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, N
                 continue
             if "collects" in stages[source]:
                 collect(source)
-                continue
-            before = set(nodes)
-            own += [visit(source, each) for each in arms]
-            new = set(nodes) - before
-            if source not in selected and stages[source].get("optional") and not all(nodes[key].done for key in new):
-                for key in new:
-                    del nodes[key]
-        add(name, "", {key: key for key in (own if alone else nodes) if key in nodes})
+            else:
+                own += [visit(source, each) for each in arms]
+        add(name, "", {key: key for key in (own if alone else nodes) if key})
 
     for name in collecting:
         collect(name)

@@ -168,20 +168,3 @@ def test_a_finished_pretraining_is_asked_what_it_kept(tmp_path):
     assert at_step(tmp_path, 8, steps=None)
     with pytest.raises(BadInput, match=r"pretrain_step=400 is not kept: pretrain.keep_every=4 keeps 4, 8; choose one"):
         at_step(tmp_path, 400, steps=None)
-
-
-def test_a_report_alone_takes_an_optional_stage_only_where_it_is_done(tmp_path):
-    stages = STAGES | {"glue": {"inputs": {"encoder": "pretrain"}, "optional": True}}
-    stages["report"] = {"inputs": {}, "collects": [*STAGES["report"]["collects"], "glue"]}
-
-    def nodes(stage):
-        return plan(stages | {"stage": stage, "baseline": True, "output_dir": str(tmp_path)}, "retromae", {})
-
-    assert not any(key.startswith("glue") for key in nodes("report"))
-    assert list(nodes(["prepare", "pretrain", "glue", "report"]))[-3:] == ["glue@none", "glue@retromae", "report"]
-    for key in ("glue@none", "glue@retromae"):
-        assert "report" in nodes("report")
-        node = nodes("glue")[key]
-        node.directory.mkdir(parents=True)
-        (node.directory / "done").touch()
-    assert "glue@retromae" in nodes("report")["report"].inputs

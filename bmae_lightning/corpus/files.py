@@ -47,6 +47,10 @@ class FileCorpus(Collection):
         self.rules = Rules(title, tuple(tolerate or ()))
         if not {"id", "text"} <= set(columns):
             raise ValueError(f"columns={list(columns)} must have id and text among them.")
+        if titles and columns[0] != "id":
+            raise ValueError(f"columns={list(columns)} must begin with id where titles are in a file of their own.")
+        if not splits:
+            raise ValueError("splits is empty; name one as {test: {queries: FILE, qrels: FILE}}.")
         for name, files in splits.items():
             if not isinstance(files, dict) or set(files) != _SPLIT:
                 raise ValueError(f"splits.{name} must be {{queries: FILE, qrels: FILE}}, it is {files!r}.")
@@ -111,6 +115,8 @@ class FileCorpus(Collection):
 
     def _passage_stream(self) -> Stream[Passage]:
         path, titles = self._passages_file(), self._titles_file()
+        if _is_json(path) and titles:
+            raise BadInput(f"{titles} cannot be joined with the JSON lines of {path.name}; use corpus.titles=null.")
         if _is_json(path):
             return json_passages(path, self.rules)
         return tab_passages(path, self._columns, self.rules, titles, self._untitled)

@@ -14,6 +14,7 @@ from bmae_lightning.corpus.file_digest import file_digest
 from bmae_lightning.corpus.lines import BrokenLine, Problems, as_text, plain_or_gzip, raw_lines
 from bmae_lightning.errors import BadInput
 
+HUB = "hub"
 SPLITS = ("train", "dev")
 BROKEN = 1e-3
 """Largest share of lines that may have too few or too many columns, in tasks whose published files have such lines."""
@@ -173,7 +174,7 @@ class GlueHub:
             from datasets import load_dataset
         except ModuleNotFoundError as error:
             raise BadInput(
-                "glue.path=null takes GLUE from the Hugging Face hub, which needs the package datasets: "
+                "glue.path=hub takes GLUE from the Hugging Face hub, which needs the package datasets: "
                 "pip install 'bmae_lightning[glue]', or set glue.path=DIR to a folder with GLUE's files"
             ) from error
         try:
@@ -181,15 +182,27 @@ class GlueHub:
             columns = [list(rows[name]) for name in (*task.fields, "label")]
         except Exception as error:
             raise BadInput(
-                f"glue.path=null, but the Hugging Face hub did not give {task.name} ({type(error).__name__}): download GLUE "
+                f"glue.path=hub, but the Hugging Face hub did not give {task.name} ({type(error).__name__}): download GLUE "
                 "where there is a network (gluebenchmark.com/tasks) and set glue.path=DIR"
             ) from error
         return Examples(
             [Example(row[0], row[1] if row[2:] else None, float(row[-1])) for row in zip(*columns, strict=True)]
         )
 
-    def identity(self, tasks: Iterable[Task]) -> None:
-        """Nothing: what the hub has is not expected to change."""
+    def identity(self, tasks: Iterable[Task]) -> str:
+        """Where it comes from: what the hub has is not expected to change."""
+        return HUB
+
+
+def open_glue(path: str | None) -> GlueFiles | GlueHub:
+    """Where examples come from: a folder, or `hub`.
+
+    Raises:
+        BadInput: nothing is named.
+    """
+    if path is None:
+        raise BadInput("glue.path is null: set glue.path=DIR to a folder with GLUE's files, or glue.path=hub")
+    return GlueHub() if path == HUB else GlueFiles(path)
 
 
 def find_tasks(names: Iterable[str]) -> list[Task]:

@@ -91,7 +91,7 @@ def answer_cutoff(measure: str) -> int | None:
 
 def canonical(names: Sequence[str]) -> list[str]:
     """The names as ir_measures spells them, MRR@10 as RR@10; raises BadInput for one that it does not know."""
-    return [str(_parse(name)) for name in names]
+    return [name if answer_cutoff(name) else str(_parse(name)) for name in names]
 
 
 def _values(measures: list[Any], judged: dict, answers: dict) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.comparison import difference, judged_nodes
-from bmae_lightning.report.content import BASELINE, Curve, Report
+from bmae_lightning.report.content import BASELINE, EXTERNAL, Curve, Report
 
 AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "steps of pre-training"}
 """Options that are a place on an axis -> what the axis is called."""
@@ -45,8 +45,8 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
             line = f"{name} {difference(peers, job, nodes[name])}".strip()
             points = [(x, name)]
             if axis == "pretrain_step":
-                stage, _, pretrained = nodes[name].partition("@")
-                start = f"{stage}@{BASELINE}" if pretrained else stage
+                stage = nodes[name].partition("@")[0]
+                start = nodes[name] if stage in ("bm25", EXTERNAL) else f"{stage}@{BASELINE}"
                 points += [(0.0, other) for other, key in nodes.items() if key == start and other in arms]
             for place, source in points:
                 for measure, value in arms[source].measures.items():

@@ -102,8 +102,10 @@ def html(report: Report) -> str:
     ]
     if not report.suites:
         sections = [section for section in sections if section[0] != "suite"]
-    elif not report.arms:
+    elif not report.arms and not report.scores:
         sections = [section for section in sections if section[0] in ("suite", "settings", "notes")]
+    if report.scores and not report.arms:
+        sections = [part for part in sections if part[0] not in ("measures", "bars", "significance", "cases")]
     body = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-head"><h2 id="{name}-head">{head}</h2>\n{content}</section>'
         for name, head, content in sections

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bmae_lightning.classifier import Classifier
-from bmae_lightning.corpus.glue import Example, Examples, GlueFiles, GlueHub, Task, find_tasks
+from bmae_lightning.corpus.glue import Example, Examples, Task, find_tasks, open_glue
 from bmae_lightning.corpus.token_shards import ContentTokenizer
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -30,8 +30,6 @@ from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
 
 RESULT = "result.json"
-TEXTS_AT_ONCE = 4096
-"""Tokenised at a time: what the tokenizer returns takes far more memory than the ids."""
 
 
 class Glue(Stage):
@@ -48,6 +46,7 @@ class Glue(Stage):
         trainer: partial,
         logger: Tracking,
         seed: int,
+        path: str | None,
         tasks: list[str],
         lr: list[float],
         length: int,
@@ -56,13 +55,12 @@ class Glue(Stage):
         warmup: float,
         weight_decay: float,
         checkpoint: dict[str, Any],
-        path: str | None = None,
         train_examples: int | None = None,
         dev_examples: int | None = None,
         workers: int = 0,
         log_every: int = 1,
     ) -> None:
-        self.tasks, self.source = find_tasks(tasks), glue_source(path)
+        self.tasks, self.source = find_tasks(tasks), open_glue(path)
         if not lr:
             raise ValueError("lr is empty: name the learning rates to choose from, as [5e-5,2e-5]")
         if length < 5:
@@ -150,21 +148,16 @@ class Glue(Stage):
         return [examples[row] for row in sorted(item_order(len(examples), self.seed, 0)[:limit])]
 
     def _texts(self, examples: list[Example], prepared: Prepared, vocabulary: Vocabulary) -> LabelledTexts:
-        encode = ContentTokenizer(prepared.tokenizer()).encode
+        tokenizer = ContentTokenizer(prepared.tokenizer())
 
         def pieces(texts: list[str]) -> list[np.ndarray]:
-            parts = (encode(texts[start : start + TEXTS_AT_ONCE]) for start in range(0, len(texts), TEXTS_AT_ONCE))
-            return [np.array(ids, dtype=np.int32) for part in parts for ids in part]
+            made = tokenizer.pieces(texts)
+            return np.split(made.tokens, np.cumsum(made.lengths)[:-1])
 
         first = pieces([example.first for example in examples])
         second = None if examples[0].second is None else pieces([str(example.second) for example in examples])
         labels = np.array([example.label for example in examples], dtype=np.float32)
         return LabelledTexts(first, second, labels, vocabulary, self.length)
-
-
-def glue_source(path: str | None) -> GlueFiles | GlueHub:
-    """Where examples come from: a folder, or the hub without one."""
-    return GlueHub() if path is None else GlueFiles(path)
 
 
 def _directory(context: Context, task: Task, rate: float) -> Path:

@@ -24,7 +24,7 @@ from bmae_lightning.stage.worker import run_here_or_in_child
 from bmae_lightning.stage.zero_shot import RUN, ZeroShot, read_judgments
 
 ONE_PROCESS = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-"""Of a trainer whose other processes belong to a launcher, and wait for the whole stage."""
+"""What encodes nothing, or takes one device, has no use for more; those that a launcher started wait for the whole stage."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Pairs:
     def _config(self, model: Bm25 | Retriever, collection: Collection) -> dict[str, Any]:
         """What `ZeroShot` is built from, here or in another process."""
         settings = self.context.settings
-        trainer = settings["processes"] | (ONE_PROCESS if launched() else {})
+        alone = launched() or isinstance(model, Bm25) or model.layout.library
+        trainer = settings["processes"] | (ONE_PROCESS if alone else {})
         return {
             "_target_": f"{ZeroShot.__module__}.{ZeroShot.__qualname__}",
             "collection": collection.node(),

@@ -175,6 +175,9 @@ def test_json_lines_and_other_columns(tmp_path):
         assert list(corpus.passages()) == [Passage("7", "A title", "the text", None, None)]
         assert list(corpus.queries()) == [Query("q", "asked")]
         assert corpus.check().judgments == {"test": 1}
+    (tmp_path / "titles.tsv").touch()
+    with pytest.raises(BadInput, match=r"titles\.tsv cannot be joined with the JSON lines of p\.jsonl"):
+        FileCorpus(str(tmp_path), "p.jsonl", splits, titles="titles.tsv").check()
 
 
 def test_faults_of_published_collections_are_kept_where_that_is_asked_for(node, folder):
@@ -196,6 +199,8 @@ def test_faults_of_published_collections_are_kept_where_that_is_asked_for(node, 
     ("options", "message"),
     [
         ({"columns": ["id", "title"]}, "must have id and text"),
+        ({"columns": ["text", "id"]}, "must begin with id"),
+        ({"splits": None}, "splits is empty"),
         ({"splits": {"test": {"queries": "q"}}}, "splits.test must be"),
         ({"title": "none"}, "title='none' is not known; use one of prepend, drop"),
         ({"tolerate": ["all"]}, "tolerate has 'all'"),

@@ -7,7 +7,7 @@ import types
 import pytest
 from glue_files import HEADERS, line, write_glue
 
-from bmae_lightning.corpus.glue import TASKS, Example, GlueFiles, GlueHub, find_tasks
+from bmae_lightning.corpus.glue import TASKS, Example, GlueFiles, GlueHub, find_tasks, open_glue
 from bmae_lightning.errors import BadInput
 
 
@@ -115,6 +115,11 @@ def test_results_depend_on_the_files_of_their_tasks_only(glue):
 
 
 def test_the_hub(monkeypatch):
+    assert isinstance(open_glue("hub"), GlueHub)
+    with pytest.raises(
+        BadInput, match="glue.path is null: set glue.path=DIR to a folder with GLUE's files, or glue.path=hub"
+    ):
+        open_glue(None)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(
         BadInput, match=r"needs the package datasets: pip install 'bmae_lightning\[glue\]', or set glue.path"

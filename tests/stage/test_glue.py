@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 import bmae_lightning.stage.glue as stage
 from bmae_lightning.configuration import build
 from bmae_lightning.errors import BadInput
+from bmae_lightning.experiment import take_corpus_options
 from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.glue import Glue
 
@@ -28,11 +29,13 @@ def config(files, collection):
     overrides = ["encoder=tiny", "logger=none", f"glue.path={files}", "corpus=beir", f"corpus.path={collection}"]
     overrides += ["glue.length=32", "glue.epochs=3", "glue.lr=[1e-3,1e-5]", "encoder.dropout=0.1"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
+        config = OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
+    take_corpus_options(config)
+    return config
 
 
 def make(config, **changes):
-    options = {name: value for name, value in config["glue"].items() if name not in ("inputs", "optional")}
+    options = {name: value for name, value in config["glue"].items() if name not in ("inputs", "if_any")}
     made = build(options | changes, "glue")
     made.name = "glue"
     return made
@@ -102,6 +105,7 @@ def test_both_arms_stand_in_the_report(cli_here, files):
     [
         ({"tasks": ["CoLA", "SST"]}, "glue.tasks: there is no 'SST'; there is CoLA, MRPC, STS-B, QQP"),
         ({"tasks": []}, "glue.tasks is empty"),
+        ({"path": None}, "glue.path is null: set glue.path=DIR"),
         ({"lr": []}, "glue: lr is empty: name the learning rates"),
         ({"length": 1000}, "glue.length=1000: the encoder has only 128 positions"),
         ({"train_examples": 1}, "glue: train_examples must be at least 2, or null for all, got 1"),
