@@ -125,23 +125,6 @@ class Run(Mapping):
         offsets_Q = np.concatenate([[0], np.cumsum(keep_T)])[self._offsets]
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
-    def merge(self, other: Run, depth: int | None = None) -> Run:
-        """Both runs together, for instance of two shards of queries or two shards of passages.
-
-        A query of both is ranked anew by score, falling, on ties this run first; a passage found by both keeps the
-        higher score.
-        """
-        merged: dict[str, list[tuple[str, float]]] = {}
-        for query in [*self, *(query for query in other if query not in self)]:
-            if query in self and query in other:
-                best: dict[str, float] = {}
-                for passage, score in sorted([*self[query], *other[query]], key=lambda hit: -hit[1]):
-                    best.setdefault(passage, score)
-                merged[query] = list(best.items())[:depth]
-            else:
-                merged[query] = (self[query] if query in self else other[query])[:depth]
-        return Run(merged)
-
     def _ranks(self) -> np.ndarray:
         """Rank of every entry, from 0: [T]."""
         return np.arange(len(self._codes)) - np.repeat(self._offsets[:-1], np.diff(self._offsets))
@@ -159,25 +142,23 @@ class Run(Mapping):
         self._codes, self._scores = self._codes[order_T], self._scores[order_T]
 
 
-def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None, raw: str | Path | None = None) -> None:
+def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None) -> None:
     """Write `qid Q0 docid rank score tag` lines; gzipped where the name ends in .gz; the file appears when it is whole.
 
     The score column falls by one from rank to rank, because trec_eval ignores ranks and compares scores as float32:
-    with the scores of the model ties would be ordered anew. `raw` names a second file that keeps the model's scores.
+    with the scores of the model ties would be ordered anew.
 
     Raises:
         BadInput: an id holds white space, which the format cannot carry.
     """
     tag = "-".join(tag.split()) or "run"
-    with _replacing(path) as file, _replacing(raw) if raw else contextlib.nullcontext() as raw_file:
+    with _replacing(path) as file:
         for query in run:
             hits = run[query][:depth]
             for name in (query, *(passage for passage, _ in hits)):
                 if not name or len(name.split()) != 1:
                     raise BadInput(f"{path}: the id {name!r} is empty or holds white space; a TREC run cannot carry it")
             file.writelines(f"{query} Q0 {p} {i + 1} {len(hits) - i} {tag}\n" for i, (p, _) in enumerate(hits))
-            if raw:
-                raw_file.writelines(f"{query} Q0 {p} {i + 1} {s!r} {tag}\n" for i, (p, s) in enumerate(hits))
 
 
 def read_run(path: str | Path) -> Run:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import quick_hydra
 import torch
 
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -17,6 +18,12 @@ from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_encoder
 from bmae_lightning.vocabulary import Vocabulary
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    quick_hydra.quicken(monkeypatch)
+
 
 RUN = [
     "pretrain.steps=6", "pretrain.keep_every=2", "encoder.dropout=0.1", "pretrain.diagnostics.every=0", "logger=none",
@@ -78,7 +85,9 @@ def check_start(pretrained: Path, corpus: Path, tmp_path: Path) -> None:
         start_encoder(context, source, Vocabulary(prepared.tokenizer()), digest)
 
 
-def test_a_sweep_over_the_steps_trains_once_and_draws_a_few_shot_curve(cli_here, tmp_path):
+def test_a_sweep_over_the_steps_trains_once_and_draws_a_few_shot_curve(cli_here, tmp_path, monkeypatch):
+    for module in ("stage.report", "report.page"):
+        monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     output = cli_here(
         "-m", "pretrain_step=0,2", "train_share=0.3", "pretrain.keep_every=2", "pretrain.steps=2", "logger=none",
         "retriever1.steps=null", "retriever1.epochs=1", "measures=[RR@10]", code=0,

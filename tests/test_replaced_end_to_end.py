@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from bmae_lightning.configuration import build
 from bmae_lightning.errors import BadInput
+from bmae_lightning.experiment import take_corpus_options
 from bmae_lightning.pipeline import Pipeline, plan
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -36,6 +37,7 @@ def pretrain(collection, tmp_path_factory):
             cfg = compose("config", overrides=[*SMALL, f"corpus.path={collection}", *overrides])
         config = OmegaConf.to_container(cfg, resolve=True)
         config["output_dir"] = str(output_dir)
+        take_corpus_options(config)
         corpus = build(config["corpus"], "corpus")
         nodes = plan(config, config["name"], {"prepare": corpus.identity()})
         Pipeline(nodes, config["stage"], config["name"], output_dir, {}, corpus.splits()).run()

@@ -56,9 +56,8 @@ def test_round_trip_keeps_order_with_ties_and_close_scores(tmp_path, name):
 
 
 def test_file_is_trec_with_falling_scores(tmp_path):
-    write_run(tmp_path / "r", Run({"q": [("a", 7.5), ("b", 7.5)]}), "tag", raw=tmp_path / "raw")
+    write_run(tmp_path / "r", Run({"q": [("a", 7.5), ("b", 7.5)]}), "tag")
     assert (tmp_path / "r").read_text() == "q Q0 a 1 2 tag\nq Q0 b 2 1 tag\n"
-    assert (tmp_path / "raw").read_text() == "q Q0 a 1 7.5 tag\nq Q0 b 2 7.5 tag\n"
 
 
 def test_gzip_bytes_do_not_depend_on_time(tmp_path):
@@ -118,14 +117,8 @@ def test_rows_of_a_search_without_the_empty_ones():
     assert {query: run[query] for query in run} == {"x": [("p2", 3.0), ("p0", 2.0)], "y": [("p1", -1.0)]}
 
 
-def test_cut_and_merge():
-    left = Run({"a": [("p", 3.0), ("q", 1.0)], "b": [("p", 1.0)]})
-    right = Run({"a": [("q", 2.0), ("r", 1.5)], "c": [("s", 1.0)]})
-    both = left.merge(right)
-    assert {query: both[query] for query in both} == {
-        "a": [("p", 3.0), ("q", 2.0), ("r", 1.5)], "b": [("p", 1.0)], "c": [("s", 1.0)]
-    }  # fmt: skip
-    assert left.merge(right, depth=1)["a"] == [("p", 3.0)]
+def test_cut():
+    both = Run({"a": [("p", 3.0), ("q", 2.0), ("r", 1.5)], "c": [("s", 1.0)]})
     assert both.cut(2)["a"] == [("p", 3.0), ("q", 2.0)]
     assert both.cut(2)["c"] == [("s", 1.0)]
 

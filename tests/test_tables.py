@@ -154,7 +154,8 @@ def launch_table(launch):
         assert {job.group for job in jobs} == {table}
         for job in jobs:
             for stage, values in job.published.items():
-                assert set(values) <= set(TASKS if stage == "glue" else job.report["measures"])
+                measures = TASKS if stage == "glue" else [*job.report["measures"], "answer_R@20", "answer_R@100"]
+                assert set(values) <= set(measures)  # those of answers come with corpus=nq
             assert (job.pretrain is None) == (job.name == "none")
             if job.pretrain:
                 assert job.pretrain.config["seed"] == 1
@@ -220,11 +221,11 @@ def as_printed(table: dict) -> dict[str, dict[str, dict[str, float | None]]]:
     for row, cells in table["rows"].items():
         row, _, part = row.partition(" | ")
         for key, value in cells.items():
-            data, measure = key.split("/")
+            data, _, measure = key.rpartition("/")
             stage = next((stage for name, stage in STAGES.items() if (part or data).startswith(name)), "")
             measure = "/".join(filter(None, [stage, measure.replace("MRR", "RR").replace("@1k", "@1000")]))
             share = value if value is None or table["unit"] == "fraction" else round(value / 100, 6)
-            found.setdefault(row, {}).setdefault("msmarco_dev" if stage else data, {})[measure] = share
+            found.setdefault(row, {}).setdefault("msmarco_dev" if stage else data or "glue_dev", {})[measure] = share
     return found
 
 
@@ -259,7 +260,7 @@ def flat(values: dict, staged: bool) -> dict[str, float | None]:
     if not any(isinstance(part, dict) for part in values.values()):
         values = {"evaluate": values}
     parts = (
-        (stage, key.replace("Success", "R"), value) for stage, part in values.items() for key, value in part.items()
+        (stage, key.removeprefix("answer_"), value) for stage, part in values.items() for key, value in part.items()
     )
     return {f"{stage}/{key}" if staged else key: value for stage, key, value in parts}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bmae_lightning.errors import BadInput
 
 CONFIG_FILES = ["*.json", "*.txt", "*.model"]
-WEIGHT_FILES = ["*.safetensors", "pytorch_model.bin"]
+WEIGHT_FILES = ["*.safetensors", "pytorch_model.bin", "*/pytorch_model.bin"]
 
 
 def find_checkpoint(

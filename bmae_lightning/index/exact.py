@@ -19,11 +19,15 @@ from bmae_lightning.errors import BadInput
 Blocks = Iterable[tuple[int, np.ndarray]]
 QUERIES_AT_ONCE = 2048
 BACKENDS = ("auto", "faiss", "torch")
-BLOCK = {"faiss": 65_536, "torch": 8192}
+BLOCK = {"faiss": 1_048_576, "copied": 65_536, "torch": 8192}
+"""Rows scored at a time: by faiss's kernel, which starts a new list of candidates for each block, where they lie as they are;
+where they must be converted first; by a matrix product, which holds their scores."""
+SPARE = 8
+"""Candidates asked for beyond k, to see whether equal scores were cut apart."""
 
 
 class ExactIndex:
-    """Scores every passage, in float32, without ever holding more than 2048 x block scores.
+    """Scores every passage, in float32, without ever holding more than 2048 x 8192 scores or a copy of all passages.
 
     Args:
         backend: 'faiss', 'torch', or 'auto': faiss on a CPU where it is installed (not on macOS, where its OpenMP and
@@ -58,17 +62,16 @@ class ExactIndex:
         if k < 1 or (block is not None and block < 1):
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
         faiss = self._faiss(device)
-        block = block or BLOCK["faiss" if faiss else "torch"]
         queries_QD = as_tensor(queries, "cpu")
         best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
         total = 0
         with torch.inference_mode(), full_precision(torch.device(device).type):
-            for start, rows_MD in blocks_of(passages, block):
+            for start, rows_MD in blocks_of(passages, lambda rows_ND: block or _rows_at_once(rows_ND, faiss)):
                 check_width(rows_MD, queries_QD)
                 total += len(rows_MD)
-                passages_MD = as_tensor(rows_MD, device)
+                best_of = _by_kernel(rows_MD, start, k, faiss) if faiss else _by_product(rows_MD, start, k, device)
                 parts = [
-                    merge(best_qK, _best_of(part_qD.to(device), passages_MD, start, k, faiss), k)
+                    merge(best_qK, best_of(part_qD), k)
                     for part_qD, best_qK in zip(
                         queries_QD.split(QUERIES_AT_ONCE), best_QK.split(QUERIES_AT_ONCE), strict=True
                     )
@@ -99,11 +102,18 @@ class ExactIndex:
         return faiss
 
 
-def blocks_of(passages: np.ndarray | Blocks, block: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, at most `block` rows) of an array, or of every piece of an iterable of (first row, rows)."""
+def blocks_of(passages: np.ndarray | Blocks, rows: Callable[[np.ndarray], int]) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, at most `rows(array)` rows) of an array, or of every piece of an iterable of (first row, rows)."""
     for first, rows_ND in [(0, passages)] if isinstance(passages, np.ndarray) else passages:
+        block = rows(rows_ND)
         for start in range(0, len(rows_ND), block):
             yield first + start, rows_ND[start : start + block]
+
+
+def _rows_at_once(rows_ND: np.ndarray, faiss: Any) -> int:
+    if faiss is None:
+        return BLOCK["torch"]
+    return BLOCK["faiss" if rows_ND.dtype == np.float32 and rows_ND.flags.c_contiguous else "copied"]
 
 
 def check_width(passages_MD: np.ndarray, queries_QD: np.ndarray | Tensor) -> None:
@@ -119,20 +129,37 @@ def as_tensor(values: np.ndarray, device: str) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device).float()
 
 
-def _best_of(queries_QD: Tensor, passages_MD: Tensor, start: int, k: int, faiss: Any) -> Tensor:
-    """The best k of a block whose first row is `start`, packed."""
-    width = min(k, len(passages_MD))
-    if faiss is None or not len(queries_QD):
-        return keep(queries_QD @ passages_MD.T, start, width)
-    asked = min(width + 1, len(passages_MD))  # one more, to see whether equal scores were cut apart
-    found_QK, columns_QK = faiss.knn(queries_QD.numpy(), passages_MD.numpy(), asked, metric=faiss.METRIC_INNER_PRODUCT)
-    scores_QK, columns_QK = torch.from_numpy(found_QK), torch.from_numpy(columns_QK)
-    _check_finite(scores_QK, columns_QK)
-    packed_QK = _pack(scores_QK[:, :width], columns_QK[:, :width] + start)
-    if asked > width and (tied_Q := scores_QK[:, width] == scores_QK[:, width - 1]).any():
-        for query in tied_Q.nonzero().flatten().split(64):
-            packed_QK[query] = keep(queries_QD[query] @ passages_MD.T, start, width)
-    return packed_QK
+def _by_product(rows_MD: np.ndarray, start: int, k: int, device: str) -> Callable[[Tensor], Tensor]:
+    """What finds the best k of a block whose first row is `start` for some queries, packed."""
+    passages_MD = as_tensor(rows_MD, device)
+    return lambda queries_qD: keep(queries_qD.to(device) @ passages_MD.T, start, min(k, len(passages_MD)))
+
+
+def _by_kernel(rows_MD: np.ndarray, start: int, k: int, faiss: Any) -> Callable[[Tensor], Tensor]:
+    """As `_by_product`, by faiss."""
+    passages_MD = np.ascontiguousarray(rows_MD, dtype=np.float32)
+    width, asked = min(k, len(passages_MD)), min(k + SPARE, len(passages_MD))
+
+    def best_of(queries_qD: Tensor) -> Tensor:
+        if not len(queries_qD):
+            return torch.empty(0, width, dtype=torch.int64)
+        found = faiss.knn(queries_qD.numpy(), passages_MD, asked, metric=faiss.METRIC_INNER_PRODUCT)
+        scores_qK, columns_qK = map(torch.from_numpy, found)
+        _check_finite(scores_qK, columns_qK)
+        packed_qK = _pack(scores_qK, columns_qK + start).topk(width, dim=1).values
+        if asked > width and (cut_q := scores_qK[:, -1] == scores_qK[:, width - 1]).any():
+            packed_qK[cut_q] = _by_products(queries_qD[cut_q], passages_MD, start, width)
+        return packed_qK
+
+    return best_of
+
+
+def _by_products(queries_qD: Tensor, passages_MD: np.ndarray, first: int, k: int) -> Tensor:
+    """For queries with many equal scores, which faiss's kernel takes in any order."""
+    best_qK = torch.empty(len(queries_qD), 0, dtype=torch.int64)
+    for start, rows_MD in blocks_of(passages_MD, lambda _: BLOCK["torch"]):
+        best_qK = merge(best_qK, _by_product(rows_MD, first + start, k, "cpu")(queries_qD), k)
+    return best_qK
 
 
 def keep(scores_QM: Tensor, start: int, width: int) -> Tensor:

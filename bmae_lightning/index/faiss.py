@@ -48,7 +48,7 @@ class FaissIndex:
             raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
         faiss = _faiss()
         queries_QD = _float32(queries)
-        stream = blocks_of(passages, block)
+        stream = blocks_of(passages, lambda _: block)
         held = [(start, rows) for start, rows in [next(stream, (0, None))] if rows is not None]
         if not held:
             raise BadInput("there is no passage to search; encode the corpus first")

@@ -28,7 +28,8 @@ def glue_scores(results: dict[str, dict[str, Any]], paper: dict[str, dict[str, f
         for arm, each in results.items()
     }
     rates = {len(found["by_lr"]) for each in results.values() for found in each["tasks"].values()}
-    note = f"Measured on dev, after fine-tuning at the best of {max(rates, default=1)} learning rates on the same examples."
+    chosen = f" at the best of {max(rates)} learning rates on the same examples" if max(rates, default=1) > 1 else ""
+    note = f"Measured on dev, after fine-tuning{chosen}."
     if paper:
         note += f" Paper: {source}; it does not say which measure a column is."
     columns[MEAN] = [MEAN]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from html import escape
 
 from rich.cells import cell_len
@@ -56,7 +57,7 @@ def section(tables: list[SuiteTable]) -> str:
     """The tables in HTML, for the page of a report."""
     parts = []
     for i, table in enumerate(tables):
-        heads = "".join(f'<th scope="col">{escape(printable(name))}</th>' for name in [*table.models, "queries"])
+        heads = "".join(f'<th scope="col">{_breakable(name)}</th>' for name in [*table.models, "queries"])
         lines = []
         for name, values, marks, queries in table.lines():
             cells = "".join(
@@ -76,3 +77,8 @@ def section(tables: list[SuiteTable]) -> str:
         )
         parts.append("".join(f'<p class="about">{escape(printable(note))}</p>' for note in table.below()))
     return "".join(parts)
+
+
+def _breakable(name: str) -> str:
+    """A name of a retriever that may be broken inside."""
+    return "<wbr>".join(escape(part) for part in re.split(r"(?<=[/_-])", printable(name)))

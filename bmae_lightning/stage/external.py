@@ -11,6 +11,7 @@ from bmae_lightning.lit.share import check_devices
 from bmae_lightning.measure.ranking import check_measures
 from bmae_lightning.rank import rank
 from bmae_lightning.run import write_run
+from bmae_lightning.stage.answered import require_measures
 from bmae_lightning.stage.bm25 import measure_run
 from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
 from bmae_lightning.stage.prepared import Prepared
@@ -49,6 +50,7 @@ class External(Stage):
 
     def run(self, context: Context) -> None:
         prepared, retriever = Prepared(context.input("corpus")), self._retriever()
+        require_measures(prepared, self.splits, self.measures)
         texts = Texts(prepared.source(), context.directory / "tokens", prepared.passages())
         ranker = make_ranker(context.title, context.directory, retriever, self.settings)
         ranker.index(texts)

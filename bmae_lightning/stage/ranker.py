@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from hashlib import sha256
+from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ class Texts:
     @cached_property
     def count(self) -> int:
         """Passages; the first look at it reads the collection, so that a broken line is found before any work."""
-        return self.collection.check().passages
+        return len(self.made) if self.made is not None else self.collection.check().passages
 
     def contents(self) -> Iterator[tuple[str, str]]:
         """(id, text with its title) of every passage."""
@@ -90,10 +91,11 @@ class Texts:
             time.sleep(0.1)
         if directory.is_dir():
             return TokenStore(directory)
+        once, again = tee(self.contents())
         with track(f"{title}: tokenising", self.count, unit="passages") as advance:
             return write_token_store(
-                directory, (prefix + text for _, text in self.contents()), (id for id, _ in self.contents()), tokenizer,
-                progress=advance,
+                directory, (prefix + text for _, text in once), (id for id, _ in again), tokenizer, progress=advance,
+                kept=self.directory / "shards",
             )  # fmt: skip
 
     def free(self) -> None:

@@ -73,10 +73,9 @@ def test_f33_a_written_run_measures_what_it_did_in_memory(tmp_path):
         rankings[query] = [(passage, 70.0 + 1e-5 * (30 - rank)) for rank, passage in enumerate(order)]
         qrels[query] = {order[draw.randint(0, 9)]: 1, draw.choice(PASSAGES): 2}
     run = Run(rankings)
-    write_run(tmp_path / "run.trec", run, "tag", raw=tmp_path / "raw.trec")
+    write_run(tmp_path / "run.trec", run, "tag")
     whole = evaluate(qrels, run, measures)
-    for name in ("run.trec", "raw.trec"):
-        assert evaluate(qrels, tmp_path / name, measures) == whole
-        assert evaluate(qrels, read_run(tmp_path / name), measures) == whole
+    assert evaluate(qrels, tmp_path / "run.trec", measures) == whole
+    assert evaluate(qrels, read_run(tmp_path / "run.trec"), measures) == whole
     rounded = {query: {passage: round(score, 3) for passage, score in hits} for query, hits in rankings.items()}
     assert evaluate(qrels, rounded, measures).mean["RR@10"] < whole.mean["RR@10"] - 0.05

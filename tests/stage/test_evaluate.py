@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import socket
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from transformers import BertConfig, BertForMaskedLM
 
@@ -14,6 +16,7 @@ from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
+from bmae_lightning.pipeline import PLANNING_KEYS
 from bmae_lightning.representation.hybrid import HybridRepresentation
 from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.run import read_run
@@ -31,7 +34,6 @@ _spec.loader.exec_module(forked)
 
 CONF = Path(__file__).parents[2] / "conf"
 REPRESENTATIONS = {"dense": PooledRepresentation("mean"), "hybrid": HybridRepresentation("cls", 6, 9)}
-FAISS = "bmae_lightning.index.faiss.FaissIndex"
 RUNS = ["run.test.trec", "run.train.trec"]
 
 
@@ -59,30 +61,22 @@ def inputs(tmp_path_factory, collection):
     return root
 
 
-def manifest(directory, inputs, retriever, trainer="cpu", index=None, **options):
+@cache
+def composed(*overrides):
+    """The stage's configuration."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=["+experiment=retromae", "logger=none", "measures=[RR@10]", *overrides])
+    return OmegaConf.to_container(config, resolve=True)["evaluate"]
+
+
+def manifest(directory, inputs, retriever, *overrides):
     """What the pipeline writes before it runs the stage."""
-
-    def load(name):
-        return OmegaConf.load(CONF / f"{name}.yaml")
-
-    config = OmegaConf.merge(
-        {
-            "index": index or load("index/exact"),
-            "measures": ["RR@10"],
-            "corpus": {"evaluated": ["test"]},
-            "logger": load("logger/none"),
-        },
-        {"trainer": OmegaConf.merge(load("trainer/cpu"), load(f"trainer/{trainer}"))},
-        load("stages/evaluate"),
-        {"evaluate": {"shard": 7, "query_shard": 6, "depth": 30, "train_depth": 11, "batch_tokens": 100} | options},
-    )
-    node = OmegaConf.to_container(config, resolve=True)["evaluate"]
-    node["trainer"].pop("defaults", None)
-    node.pop("inputs")
+    small = {"shard": 7, "query_shard": 6, "depth": 30, "train_depth": 11, "batch_tokens": 100}
+    config = {key: value for key, value in (composed(*overrides) | small).items() if key not in PLANNING_KEYS}
     directory.mkdir(parents=True)
     context = {"stage": "evaluate", "arm": "", "directory": str(directory), "group": "g", "output_dir": str(directory)}
     context["inputs"] = {"corpus": str(inputs / "corpus"), "retriever": str(inputs / retriever)}
-    write_json(directory / "manifest.json", {"fingerprint": "x", "context": context, "config": node})
+    write_json(directory / "manifest.json", {"fingerprint": "x", "context": context, "config": config})
     return directory / "manifest.json"
 
 
@@ -120,7 +114,7 @@ def product(directory):
 
 @pytest.mark.parametrize("kind", REPRESENTATIONS)
 def test_two_processes_write_what_one_writes(kind, alone, inputs, tmp_path):
-    path = manifest(tmp_path / "two", inputs, kind, trainer="ddp_cpu")
+    path = manifest(tmp_path / "two", inputs, kind, "trainer=ddp_cpu")
     port = free_port()
     assert forked.codes(*(forked.fork(as_rank, rank, 2, port, path) for rank in range(2))) == [0, 0]
     found = product(tmp_path / "two")
@@ -150,7 +144,7 @@ def test_kill_9_while_encoding_or_mining_changes_nothing(shards, alone, inputs, 
 
 
 def test_an_index_of_faiss_is_searched_by_one_process(alone, inputs, tmp_path):
-    path = manifest(tmp_path / "two", inputs, "dense", trainer="ddp_cpu", index={"_target_": FAISS, "factory": "Flat"})
+    path = manifest(tmp_path / "two", inputs, "dense", "trainer=ddp_cpu", "index=faiss")
     port = free_port()
     assert forked.codes(*(forked.fork(as_rank, rank, 2, port, path) for rank in range(2))) == [0, 0]
     for name in RUNS:

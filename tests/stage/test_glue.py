@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import quick_hydra
 from glue_files import write_glue
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -17,6 +18,11 @@ from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.glue import Glue
 
 CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    quick_hydra.quicken(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +93,8 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_results(config, pre
     assert json.loads((tmp_path / "cut" / "metrics.json").read_text()) == whole
 
 
-def test_both_arms_stand_in_the_report(cli_here, files):
+def test_both_arms_stand_in_the_report(cli_here, files, monkeypatch):
+    monkeypatch.setattr("bmae_lightning.stage.report.write_html", lambda *_: None)  # its figures take the longest
     options = ["glue.length=32", "glue.tasks=[CoLA,STS-B]", "glue.lr=[1e-3]", "pretrain.steps=2", "logger=none"]
     output = cli_here("stage=[prepare,pretrain,glue,report]", f"glue.path={files}", *options, code=0)
     table = output[output.index("Understanding (GLUE)") :]
