@@ -16,7 +16,7 @@ from bmae_lightning.external.options import BM25, label_models
 from bmae_lightning.fingerprint import fingerprint
 from bmae_lightning.rank import rank, say
 from bmae_lightning.snapshot import check_kept, check_step
-from bmae_lightning.stage.context import write_json
+from bmae_lightning.stage.context import Stage, write_json
 from bmae_lightning.stage.worker import distributed, run_here_or_in_child
 
 PRETRAINING = "pretrain"
@@ -169,12 +169,15 @@ class Pipeline:
         self.nodes, self.selected, self.group, self.output_dir = nodes, selected, group, output_dir
         self.origins, self.splits = origins, splits
 
-    def check(self) -> None:
+    def check(self) -> dict[str, Stage]:
         """Build every stage that will run and let it look ahead, so that a mistake stops the run before any work.
+
+        Returns the stages by the key of their node.
 
         Raises:
             BadInput: a wrong option, or an input that is neither done nor selected.
         """
+        stages = {}
         for node in self.nodes.values():
             if node.done:
                 continue
@@ -190,20 +193,32 @@ class Pipeline:
             stage.name = node.stage
             stage.preflight(self.splits)
             stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
+            stages[node.key] = stage
+        return stages
 
     def run(self) -> None:
         """Run every node that is not done, in order."""
-        if not all(node.done for node in self.nodes.values()):
-            self.check()
+        stages = {} if all(node.done for node in self.nodes.values()) else self.check()
         for number, node in enumerate(self.nodes.values(), 1):
             label = f"[{number}/{len(self.nodes)}] {node.stage}" + (f" ({node.arm})" if node.arm else "")
             if node.done:
                 say(f"{label}: skipped, done in {node.directory}")
-                continue
-            started = time.monotonic()
-            say(f"{label}: {'continued' if node.directory.exists() else 'started'} in {node.directory}")
-            self._run(node)
-            say(f"{label}: done in {_duration(time.monotonic() - started)}")
+            else:
+                started = time.monotonic()
+                say(f"{label}: {'continued' if node.directory.exists() else 'started'} in {node.directory}")
+                self._run(node)
+                say(f"{label}: done in {_duration(time.monotonic() - started)}")
+            self._check_corpus(node, stages)
+
+    def _check_corpus(self, corpus: Node, stages: dict[str, Stage]) -> None:
+        """Let stages that read this node as their corpus look at it; the arms of a stage ask the same, so one of them."""
+        readers = {
+            self.nodes[key].stage: stage
+            for key, stage in stages.items()
+            if self.nodes[key].inputs.get("corpus") == corpus.key
+        }
+        for stage in readers.values():
+            stage.check_corpus(corpus.directory)
 
     def _run(self, node: Node) -> None:
         if rank() != 0 and not distributed(node.config):

@@ -132,9 +132,10 @@ def test_collections(cli_here, tmp_path, collection, file, change, words):
 def test_negatives_that_the_corpus_does_not_have(cli_here, tmp_path):
     path = tmp_path / "negatives.trec"
     path.write_text("q3 Q0 p8 1 9 x\nq3 Q0 p77 2 8 x\n")
-    options = ["pretrain.steps=1", "negatives=file", f"negatives.path={path}", "baseline=false", "logger=none"]
-    line = error_line(cli_here(*options, code=2))
-    assert f"{path}: query q3 lists the passage 'p77', which the corpus does not have" in line
+    out = cli_here("pretrain.steps=1", "negatives=file", f"negatives.path={path}", "logger=none", code=2)
+    assert f"{path}: query q3 lists the passage 'p77', which the corpus does not have" in error_line(out)
+    assert "] prepare: done" in out
+    assert "] pretrain" not in out  # nothing is trained before it is found
 
 
 def test_a_full_disk_keeps_what_is_finished(cli, tmp_path):

@@ -74,6 +74,16 @@ class Stage(ABC):
             BadInput: the options ask for an input that is missing.
         """
 
+    def check_corpus(self, corpus: Path) -> None:  # noqa: B027  most have nothing of their own to look up
+        """Look at the prepared corpus as soon as it is there, before anything is trained.
+
+        Args:
+            corpus: directory of the prepare stage.
+
+        Raises:
+            BadInput: a file of the user's does not fit it.
+        """
+
     @abstractmethod
     def run(self, context: Context) -> None:
         """Do the work; everything lies in `context.directory` afterwards."""

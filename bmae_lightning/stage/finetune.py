@@ -5,6 +5,7 @@ Retriever 1 gets BM25's negatives, Retriever 2 mined ones, the distilled retriev
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
 from bmae_lightning.loss.contrastive import check_contrastive
 from bmae_lightning.loss.distillation import Distillation
 from bmae_lightning.negatives.positives import check_positives
-from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives
+from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives, check_ids, relevant_of
 from bmae_lightning.rank import rank, say
 from bmae_lightning.representation.pooled import PooledRepresentation
 from bmae_lightning.run import Run, read_run
@@ -144,6 +145,9 @@ class Finetune(Stage):
             raise BadInput(
                 f"{self.name}.inputs.scores is given, but distillation and negatives.margin are null: nothing would read it"
             )
+
+    def check_corpus(self, corpus: Path) -> None:
+        check_foreign(self.negatives, corpus)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
@@ -264,3 +268,10 @@ def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, input
             f"{name} takes hard negatives from {stage}, which does not search for training queries: set "
             f"{stage}.train_depth=200, or choose a recipe with this rung (recipe=ladder)"
         )
+
+
+def check_foreign(negatives: RankedNegatives | RandomNegatives, corpus: Path) -> None:
+    """Raise BadInput where hard negatives come from a file of the user's that does not fit the prepared corpus."""
+    if negatives.foreign:
+        prepared = Prepared(corpus)
+        check_ids(negatives.of(None, relevant_of(prepared.qrels(TRAIN))), prepared.passages(), negatives.path)

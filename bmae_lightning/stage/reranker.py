@@ -31,7 +31,7 @@ from bmae_lightning.rank import rank, say
 from bmae_lightning.scoring import PairScorer
 from bmae_lightning.stage.bm25 import TRAIN
 from bmae_lightning.stage.context import Context, Stage, read_json, require_splits, write_json
-from bmae_lightning.stage.finetune import check_ranking
+from bmae_lightning.stage.finetune import check_foreign, check_ranking
 from bmae_lightning.stage.mined import read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.start import start_encoder
@@ -118,6 +118,9 @@ class TrainReranker(Stage):
                 f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker starts "
                 "from one of them; set the other to null"
             )
+
+    def check_corpus(self, corpus: Path) -> None:
+        check_foreign(self.negatives, corpus)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
