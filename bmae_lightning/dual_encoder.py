@@ -34,14 +34,17 @@ class DualEncoder(nn.Module):
     representation: of its states; its parameters are made here and serve queries and passages.
     similarity: `dot` or `cos`.
     shared: False gives passages a copy of the encoder, the same to begin with.
+    segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
     """
 
     def __init__(
-        self, encoder: Encoder, representation: PooledRepresentation, similarity: str, shared: bool = True
-    ) -> None:
+        self, encoder: Encoder, representation: PooledRepresentation, similarity: str, shared: bool = True,
+        segments: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         check_similarity(similarity, representation)
         self.encoder, self.representation, self.similarity = encoder, representation, similarity
+        self.segments = segments
         representation.build(encoder)
         embedding = encoder.masked_lm.bert.embeddings.word_embeddings.weight
         for parameter in encoder.masked_lm.cls.parameters():
@@ -60,7 +63,8 @@ class DualEncoder(nn.Module):
     def forward(self, tokens: Tokens, passages: bool) -> Vectors:
         """Vectors of B texts, which are passages or queries."""
         encoder = self.passage_encoder if passages and self.passage_encoder is not None else self.encoder
-        hidden_BLD = encoder(tokens.ids_BL, tokens.real_BL)
+        types_BL = tokens.segments(encoder.vocabulary.sep_id) if self.segments else None
+        hidden_BLD = encoder(tokens.ids_BL, tokens.real_BL, types_BL)
         vectors = self.representation(encoder, tokens, hidden_BLD, passages)
         if self.similarity == "cos":
             return Vectors(nn.functional.normalize(vectors.dense_BD, dim=-1))
@@ -97,7 +101,8 @@ def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[Du
         raise BadInput(f"{directory}: no retriever (retriever_spec.json with a similarity is missing)")
     vocabulary = Vocabulary(load_tokenizer(directory))
     masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, dropout, str(directory))
-    model = DualEncoder(Encoder(masked_lm, vocabulary), representation_of(spec), spec.similarity, spec.shared)
+    encoder, representation = Encoder(masked_lm, vocabulary), representation_of(spec)
+    model = DualEncoder(encoder, representation, spec.similarity, spec.shared, spec.segments)
     if model.passage_encoder is not None:
         path = directory / PASSAGE
         masked_lm, _ = load_masked_lm(str(path), vocabulary.size, dropout, str(path))

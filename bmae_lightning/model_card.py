@@ -34,7 +34,7 @@ def model_card(
     title = "without further pre-training" if arm == "none" else f"pre-trained by {arm}"
     sections = [
         "\n".join([*head, "---", "", f"# Retriever {title}"]),
-        _what(spec, parts, width),
+        _what(spec, parts, width, corpus["title"]),
         "## Use\n\n" + _use(spec, parts),
         _data(corpus),
         "## Training" + "".join(f"\n\n### {name}\n\n{_options(options)}" for name, options in lineage),
@@ -74,7 +74,7 @@ def base_model_of(lineage: list[tuple[str, dict[str, Any]]]) -> str | None:
     return name if name and name.count("/") == 1 and name[0] not in "./~" and not Path(name).exists() else None
 
 
-def _what(spec: RetrieverSpec, parts: list[str], width: int) -> str:
+def _what(spec: RetrieverSpec, parts: list[str], width: int, title: str) -> str:
     state = {"cls": "the [CLS] state", "mean": "the mean of all states, [CLS] and [SEP] included"}[spec.pooling]
     dense = f"{state} of the last layer" + (", mapped linearly" if spec.dense else "") + f", {width} dimensions"
     lexical = (
@@ -89,7 +89,7 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int) -> str:
         f"- Lengths in word pieces, [CLS] and [SEP] included: queries {spec.query_length}, passages "
         f"{spec.passage_length}; longer texts are cut.",
         f"- Prefixes: queries {spec.query_prefix!r}, passages {spec.passage_prefix!r}.",
-        "- Passages with a title are written as title, blank, text.",
+        f"- {_titles(spec, title)}",
         "- One encoder for queries and passages."
         if spec.shared
         else "- Two encoders: queries in `query/`, passages in `passage/`."
@@ -102,6 +102,20 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int) -> str:
             "needs transformers only."
         )
     return "\n".join(lines)
+
+
+def _titles(spec: RetrieverSpec, title: str) -> str:
+    """How a passage with a title is to be given to the tokenizer."""
+    if title == "drop":
+        return "Titles of passages are left out."
+    if title == "prepend":
+        return "Passages with a title are written as title, blank, text."
+    if spec.segments:
+        return (
+            "Passages with a title are pairs, `(title, text)`, with token type 1 for the text: `encode_document` of "
+            "sentence-transformers takes them as they are, a tokenizer as `tokenizer(titles, texts)`."
+        )
+    return "Passages with a title are written as `title [SEP] text`."
 
 
 def _use(spec: RetrieverSpec, parts: list[str]) -> str:

@@ -21,6 +21,7 @@ class RetrieverSpec:
         similarity: `dot` or `cos`; None where the checkpoint has not been trained to retrieve.
         query_length, passage_length: word pieces with [CLS] and [SEP]; None as above.
         query_prefix, passage_prefix: put before every text.
+        segments: token type 1 behind the [SEP] between a title and its text; without such a [SEP] it changes nothing.
         shared: one encoder for queries and passages; otherwise that of passages lies in `passage/`.
         dense: dimensions of a projected dense part (0: there is none), None for the pooled state itself.
         lexical: vocabulary entries kept per passage, 0 without a lexical part.
@@ -34,6 +35,7 @@ class RetrieverSpec:
     passage_length: int | None = None
     query_prefix: str = ""
     passage_prefix: str = ""
+    segments: bool = False
     shared: bool = True
     dense: int | None = None
     lexical: int = 0

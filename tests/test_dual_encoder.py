@@ -25,14 +25,14 @@ REPRESENTATIONS = {
 }
 
 
-def build(representation="cls", similarity="dot", shared=True):
+def build(representation="cls", similarity="dot", shared=True, segments=False):
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
-    return DualEncoder(encoder, REPRESENTATIONS[representation](), similarity, shared)
+    return DualEncoder(encoder, REPRESENTATIONS[representation](), similarity, shared, segments)
 
 
 def texts(model, count, seed):
@@ -71,6 +71,18 @@ def test_f19_a_shared_encoder_receives_both_sides_and_separate_ones_their_own():
         assert all(torch.allclose(found[name], side[name], rtol=0, atol=1e-12) for name in side)
     torch.optim.SGD(model.parameters(), 0.1).step()
     assert any(not torch.equal(one, two) for one, two in pairs)
+
+
+def test_the_text_behind_a_title_has_a_token_type_of_its_own():
+    model, plain = build(segments=True).eval(), build().eval()
+    vocabulary = model.encoder.vocabulary
+    tokens = vocabulary.pad([np.array([7, 8, vocabulary.sep_id, 9]), np.array([7, 8, 9])], 10)
+    found, without = model(tokens, passages=True).dense_BD, plain(tokens, passages=True).dense_BD
+    types_BL = torch.tensor([[0, 0, 0, 0, 1, 1], [0] * 6])
+    states_BLD = model.encoder.masked_lm.bert(tokens.ids_BL, tokens.real_BL.long(), types_BL).last_hidden_state
+    torch.testing.assert_close(found, states_BLD[:, 0])
+    assert torch.equal(found[1], without[1])
+    assert (found[0] - without[0]).abs().max() > 1e-3
 
 
 def test_f19_a_shared_encoder_is_saved_once(tmp_path):

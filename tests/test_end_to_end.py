@@ -3,11 +3,16 @@
 import importlib.util
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
+
+from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.encoder.tokenizer import load_tokenizer
+from bmae_lightning.spec import RetrieverSpec
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)
@@ -137,6 +142,24 @@ def test_shallow_decoders_and_other_choices_run(cli_here, tmp_path):
     )  # fmt: skip
     assert re.search(r"^retromae +\d", output, re.MULTILINE)
     assert metrics(tmp_path / "outputs", "pretrain")[-1]["lr"] == pytest.approx(0.011 * (12 - 6) / (12 - 1))
+
+
+def test_title_and_text_are_told_apart_from_the_store_to_the_retriever(here, tmp_path, collection):
+    titled = tmp_path / "titled"
+    shutil.copytree(collection, titled)
+    passages = [json.loads(line) for line in (titled / "corpus.jsonl").read_text().splitlines()]
+    lines = (json.dumps(passage | {"title": " ".join(passage["text"].split()[:3])}) for passage in passages)
+    (titled / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    here(
+        "+experiment=simlm", *tools.TINY[1:], "encoder.layers=3", "masked_lm.steps=2", "masked_lm.encoder.width=32", "logger=none",
+        f"corpus.path={titled}", "corpus.title=pair", "+until=retriever1", "baseline=false",
+    )  # fmt: skip
+    (prepared,) = (tmp_path / "outputs" / "store").glob("prepare-*")
+    sep = load_tokenizer(prepared / "tokenizer").sep_token_id
+    assert all((row == sep).sum() == 1 for row in TokenStore(prepared / "passages"))
+    assert not any((row == sep).any() for row in TokenStore(prepared / "queries"))
+    (retriever,) = (tmp_path / "outputs" / "store").glob("retriever1-*/retriever")
+    assert RetrieverSpec.load(retriever).segments
 
 
 def test_masks_that_relate_to_the_encoders(cli_here):

@@ -28,12 +28,15 @@ CORPUS = {
     "passages": 60,
     "queries": 20,
     "words": 900,
+    "title": "prepend",
     "splits": ["train", "test"],
 }
 RESULTS = {"test": {"mean": {"RR@10": 0.12345}, "queries": 20}, "passages_per_second": 3.0}
 
 
-def exported(directory, representation, similarity="dot", shared=True, prefixes=PREFIXES):
+def exported(
+    directory, representation, similarity="dot", shared=True, prefixes=PREFIXES, segments=False, corpus=CORPUS
+):
     """An untrained retriever, where it was written, what sentence-transformers loads of it, and its card."""
     torch.manual_seed(0)
     config = BertConfig(
@@ -41,7 +44,7 @@ def exported(directory, representation, similarity="dot", shared=True, prefixes=
         initializer_range=0.3, max_position_embeddings=16,
     )  # fmt: skip
     model = DualEncoder(
-        Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)), representation, similarity, shared
+        Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)), representation, similarity, shared, segments
     ).eval()
     if not shared:
         with torch.no_grad():
@@ -49,13 +52,13 @@ def exported(directory, representation, similarity="dot", shared=True, prefixes=
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     spec = RetrieverSpec(
         tokenizer="digest", similarity=similarity, query_length=QUERY_LENGTH, passage_length=PASSAGE_LENGTH,
-        shared=shared, **representation.record(), **prefixes,
+        shared=shared, segments=segments, **representation.record(), **prefixes,
     )  # fmt: skip
     tokenizer = directory / "tokenizer"
     tokenizer.mkdir()
     BertTokenizerFast(vocab={token: i for i, token in enumerate(TOKENS)}).save_pretrained(tokenizer)
     parts = save_portable(model, spec, tokenizer, directory / "model")
-    return model, spec, parts, model_card("none", spec, parts, model.width, CORPUS, [], RESULTS, None)
+    return model, spec, parts, model_card("none", spec, parts, model.width, corpus, [], RESULTS, None)
 
 
 def texts(count=9, seed=0):
@@ -114,6 +117,30 @@ def test_both_libraries_make_our_vectors(name, tmp_path):
     scores = query_side.similarity(query_side.encode_query(one), passage_side.encode_document(one))
     torch.testing.assert_close(scores, encode(one, False) @ encode(one, True).T, rtol=0, atol=1e-5)
     run_code(card, 0, directory)
+
+
+def test_pairs_of_title_and_text(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    corpus, no_prefixes = CORPUS | {"title": "pair"}, {"query_prefix": "", "passage_prefix": ""}
+    model, *_, card = exported(
+        tmp_path, PooledRepresentation("cls"), prefixes=no_prefixes, segments=True, corpus=corpus
+    )
+    assert "are pairs, `(title, text)`, with token type 1 for the text" in card
+    pairs, vocabulary = [("w5 w6", "w7"), ("w8", "w9 w10 w11")], model.encoder.vocabulary
+    rows = [[*title.split(), "[SEP]", *text.split()] for title, text in pairs]
+    tokens = vocabulary.pad([np.array([TOKENS.index(word) for word in row]) for row in rows], PASSAGE_LENGTH)
+    with torch.inference_mode():
+        right = model(tokens, passages=True).dense_BD
+    found = SentenceTransformer(str(tmp_path / "model")).encode_document(pairs, convert_to_tensor=True)
+    torch.testing.assert_close(found.cpu(), right, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("title", "words"), {"drop": "Titles of passages are left out.", "pair": "written as `title [SEP] text`"}.items()
+)
+def test_the_card_says_what_became_of_titles(tmp_path, title, words):
+    assert words in exported(tmp_path, PooledRepresentation("cls"), corpus=CORPUS | {"title": title})[-1]
 
 
 def test_without_the_query_length_an_older_version_needs_the_length_set(tmp_path):

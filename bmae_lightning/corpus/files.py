@@ -32,7 +32,7 @@ class FileCorpus(Collection):
 
     path: the directory. passages: their file. splits: name -> {queries: file, qrels: file}; one whose files are both absent
     is left out. columns: of passages with tabs; id and text are needed, title is used, other names are passed over. titles:
-    file of ids and titles for passages with tabs, in the same order; needed while title is "prepend". untitled: what stands
+    file of ids and titles for passages with tabs, in the same order; needed unless title is "drop". untitled: what stands
     in the place of a missing title. described: where the formats are described, for messages. title, tolerate: as in
     `Rules`.
 
@@ -166,7 +166,7 @@ class FileCorpus(Collection):
     def _lacking(self, what: str) -> BadInput:
         """The one message for a folder that is absent or incomplete: all the files that can be in it."""
         splits = ", ".join(f"{n} = {_or(f['queries'])} and {_or(f['qrels'])}" for n, f in self._splits.items())
-        titles = f"; {_or(self._titles)} (id<tab>title) is read with corpus.title=prepend only" if self._titles else ""
+        titles = f"; {_or(self._titles)} (id<tab>title) is not read with corpus.title=drop" if self._titles else ""
         described = f"; the formats are described at {self._described}" if self._described else ""
         return BadInput(
             f"{what}: give corpus.path=DIR with the passages, {_or(self._passages)} ({'<tab>'.join(self._columns)}), and at "

@@ -9,7 +9,7 @@ from pathlib import Path
 from bmae_lightning.corpus.lines import BrokenLine
 from bmae_lightning.corpus.records import Passage, Query
 
-TITLES = ("prepend", "drop")
+TITLES = ("prepend", "pair", "drop")
 TOLERATE = ("empty", "unknown")
 
 
@@ -17,7 +17,8 @@ TOLERATE = ("empty", "unknown")
 class Rules:
     """How the fields of a collection become records.
 
-    title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "drop" empties them.
+    title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "pair" as well, and the
+    prepare stage keeps title and text apart by [SEP]; "drop" empties them.
     tolerate: faults of published collections that their published results include: "empty", passages without text;
     "unknown", judgments of passages that are not there (no search finds them; never in the split `train`).
 
@@ -40,7 +41,7 @@ class Rules:
     ) -> Passage:  # fmt: skip
         """The passage of one row. Raises BrokenLine for an id that run files cannot hold, and for an empty passage."""
         _check_id(source, number, id)
-        kept = title.strip() if self.title == "prepend" else ""
+        kept = "" if self.title == "drop" else title.strip()
         if not text.strip() and not kept and "empty" not in self.tolerate:
             remedy = 'its title is dropped, keep it with title="prepend"' if title.strip() else "remove the line"
             message = f"passage {id!r} has no text: {remedy}, add the text, or keep it so (corpus.tolerate=[empty])."

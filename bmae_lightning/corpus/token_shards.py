@@ -15,7 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bmae_lightning.corpus.wordpiece import fast_backend, tokenizer_digest
+from bmae_lightning.errors import BadInput
 
+Text = str | tuple[str, str]
+"""A text, or its title and the rest."""
 BATCH = 1024
 """Texts given to the tokenizer at a time, which it shares between all cores."""
 
@@ -28,7 +31,8 @@ class Pieces(NamedTuple):
 
 
 class ContentTokenizer:
-    """How stores tokenise: untruncated, nothing added, names of special tokens as ordinary text.
+    """How stores tokenise: untruncated, names of special tokens as ordinary text, and nothing added but a [SEP] between a
+    title and its text, where neither is empty.
 
     tokenizer: a fast tokenizer, left unchanged.
 
@@ -40,15 +44,25 @@ class ContentTokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         self._backend.encode_special_tokens = True
+        self._sep = self._backend.token_to_id("[SEP]")
         self.vocabulary_size: int = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
         self.digest = tokenizer_digest(tokenizer)
         self.dtype = stored_type(self.vocabulary_size)
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[Text]) -> list[list[int]]:
         """The ids of every text."""
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+        parts = [part for text in texts for part in _parts(text)]
+        found = (encoding.ids for encoding in self._backend.encode_batch_fast(parts, add_special_tokens=False))
+        return [next(found) if isinstance(text, str) else self._joined(next(found), next(found)) for text in texts]
 
-    def pieces(self, texts: Sequence[str]) -> Pieces:
+    def _joined(self, title: list[int], text: list[int]) -> list[int]:
+        if not (title and text):
+            return title or text
+        if self._sep is None:
+            raise BadInput("corpus.title=pair needs a tokenizer with the token [SEP]; use corpus.title=prepend")
+        return [*title, self._sep, *text]
+
+    def pieces(self, texts: Sequence[Text]) -> Pieces:
         """The ids of all texts, as a store keeps them."""
         lengths, parts = [], [np.empty(0, self.dtype)]
         for start in range(0, len(texts), BATCH):
@@ -57,20 +71,25 @@ class ContentTokenizer:
             parts.append(np.fromiter(chain.from_iterable(rows), self.dtype))
         return Pieces(np.array(lengths, dtype=np.int64), np.concatenate(parts))
 
-    def pieces_kept(self, texts: Sequence[str], directory: Path) -> Pieces:
+    def pieces_kept(self, texts: Sequence[Text], directory: Path) -> Pieces:
         """As `pieces`, read from a file in `directory` if one is there and sound, else written into it."""
         path = directory / f"{self._name(texts)}.npz"
         if (made := _read(path)) is None:
             _write(path, made := self.pieces(texts))
         return made
 
-    def _name(self, texts: Sequence[str]) -> str:
+    def _name(self, texts: Sequence[Text]) -> str:
         content = blake2b(self.digest.encode(), digest_size=16)
         for text in texts:
-            encoded = text.encode()
-            content.update(len(encoded).to_bytes(8, "little"))
-            content.update(encoded)
+            parts = [part.encode() for part in _parts(text)]
+            for size in (len(parts), *map(len, parts)):
+                content.update(size.to_bytes(8, "little"))
+            content.update(b"".join(parts))
         return content.hexdigest()
+
+
+def _parts(text: Text) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else text
 
 
 def stored_type(vocabulary_size: int) -> np.dtype:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.corpus.row_index import RowIndex
-from bmae_lightning.corpus.token_shards import ContentTokenizer, Pieces, stored_type
+from bmae_lightning.corpus.token_shards import ContentTokenizer, Pieces, Text, stored_type
 from bmae_lightning.corpus.workers import in_order
 from bmae_lightning.errors import BadInput
 
@@ -223,14 +223,15 @@ class ExternalIds(Sequence):
 
 def write_token_store(
     directory: str | Path,
-    texts: Iterable[str],
+    texts: Iterable[Text],
     ids: Iterable[str] | None,
     tokenizer,
     shard: int = SHARD,
     progress: Callable[[int], None] | None = None,
     kept: Path | None = None,
 ) -> TokenStore:
-    """Tokenises texts in order into a store, untruncated and without special tokens; memory is that of a few shards.
+    """Tokenises texts in order into a store, untruncated and without special tokens, but for a [SEP] between a title and its
+    text where they are given as a pair; memory is that of a few shards.
 
     ids: one external id a text, None for the row numbers; drawn in step with the texts. tokenizer: a fast tokenizer, left
     unchanged; the names of special tokens inside a text are tokenised as ordinary text. shard: texts at a time, which
@@ -241,11 +242,11 @@ def write_token_store(
     content = ContentTokenizer(tokenizer)
     rows = ((text, str(i)) for i, text in enumerate(texts)) if ids is None else zip(texts, ids, strict=True)
 
-    def drawn() -> Iterator[tuple[list[str], list[str]]]:
+    def drawn() -> Iterator[tuple[list[Text], list[str]]]:
         while chunk := list(islice(rows, shard)):
             yield [text for text, _ in chunk], [external_id for _, external_id in chunk]
 
-    def tokenised(part: tuple[list[str], list[str]]) -> tuple[Pieces, list[str]]:
+    def tokenised(part: tuple[list[Text], list[str]]) -> tuple[Pieces, list[str]]:
         return content.pieces_kept(part[0], kept) if kept else content.pieces(part[0]), part[1]
 
     with TokenStoreWriter(directory, content.vocabulary_size, content.digest) as writer:

@@ -43,9 +43,9 @@ class Encoder(nn.Module):
     def width(self) -> int:
         return self.config.hidden_size
 
-    def forward(self, ids_BL: Tensor, real_BL: Tensor) -> Tensor:
-        """Last-layer hidden states [B, L, D]; real_BL is False on padding."""
-        return self.with_early(ids_BL, real_BL, ())[0]
+    def forward(self, ids_BL: Tensor, real_BL: Tensor, types_BL: Tensor | None = None) -> Tensor:
+        """Last-layer hidden states [B, L, D]; real_BL is False on padding, types_BL are token types, None for all 0."""
+        return self.with_early(ids_BL, real_BL, (), types_BL)[0]
 
     def with_early(
         self, ids_BL: Tensor, real_BL: Tensor, layers: Iterable[int], types_BL: Tensor | None = None

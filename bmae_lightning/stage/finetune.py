@@ -75,6 +75,7 @@ class Finetune(Stage):
         workers: int = 0,
         log_every: int = 1,
         shared: bool = True,
+        segments: bool = False,
         form: str = "plain",
         temperature_warmup: float = 0.0,
         contrastive_grad_scale: float = 1.0,
@@ -98,7 +99,7 @@ class Finetune(Stage):
         self.query_length, self.passage_length = query_length, passage_length
         self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
-        self.workers, self.log_every, self.shared = workers, log_every, shared
+        self.workers, self.log_every, self.shared, self.segments = workers, log_every, shared, segments
         self.mask_known_positives, self.positives = mask_known_positives, positives
         self.train_queries = train_queries or QueryShare()
         self.validation, self.refresh = validation or Validation(), refresh or Refresh()
@@ -160,6 +161,7 @@ class Finetune(Stage):
             query_length=self.query_length,
             passage_length=self.passage_length,
             shared=self.shared,
+            segments=self.segments,
             **self.representation.record(),
         )
         model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)

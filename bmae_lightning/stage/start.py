@@ -51,10 +51,10 @@ def start_retriever(
     """
     if context.inputs.get("retriever") is None:
         encoder = start_encoder(context, source, vocabulary, spec.tokenizer, spec.pooling)
-        return DualEncoder(encoder, representation, spec.similarity, spec.shared)
+        return DualEncoder(encoder, representation, spec.similarity, spec.shared, spec.segments)
     directory = context.input("retriever") / "retriever"
     model, found = load_dual_encoder(directory, source.dropout)
-    names = ("tokenizer", "similarity", "shared", "pooling", "dense", "lexical", "activation", "separator")
+    names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator")
     for name in names:
         if getattr(found, name) != getattr(spec, name):
             raise BadInput(

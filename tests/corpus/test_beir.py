@@ -56,7 +56,7 @@ def test_reads_everything(folder, zipped):
 
 def test_titles_can_be_dropped(folder):
     assert [p.title for p in BeirCorpus(str(folder), title="drop").passages()] == ["", "", ""]
-    with pytest.raises(ValueError, match=r"title='keep'.*prepend, drop"):
+    with pytest.raises(ValueError, match=r"title='keep'.*prepend, pair, drop"):
         BeirCorpus(str(folder), title="keep")
 
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from bmae_lightning.corpus.token_shards import ContentTokenizer
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
+from bmae_lightning.errors import BadInput
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##b"]
 TEXTS = [" ".join("abcdefghx"[(i * k) % 9] for k in range(i % 13)) for i in range(200)]
@@ -44,6 +45,18 @@ def test_the_same_bytes_for_any_shard(tmp_path):
     assert [len(row) for row in map(TokenStore(tmp_path / "s7").__getitem__, range(200))] == [
         i % 13 for i in range(200)
     ]
+
+
+def test_a_title_and_its_text_are_kept_apart(tmp_path):
+    texts = [("a b", "c"), ("", "[SEP] d"), ("e", ""), "f", ("", "")]
+    expected = [[5, 6, 3, 7], [1, 1, 1, 8], [9], [10], []]
+    for kept in (None, tmp_path / "kept", tmp_path / "kept"):  # made, made and kept, read from what is kept
+        store = write_token_store(tmp_path / "s", texts, IDS[:5], make_tokenizer(), shard=2, kept=kept)
+        assert [store[row].tolist() for row in range(5)] == expected
+    store = write_token_store(tmp_path / "s", ["a b", "c"], IDS[:2], make_tokenizer(), kept=tmp_path / "kept")
+    assert [row.tolist() for row in store] == [[5, 6], [7]]
+    with pytest.raises(BadInput, match="corpus.title=pair needs a tokenizer with the token"):
+        write_token_store(tmp_path / "t", texts, IDS[:5], make_tokenizer(["[PAD]", "[UNK]", *"abcdefgh"]))
 
 
 def test_an_interrupted_store_continues_behind_its_finished_shards(tmp_path, made):
