@@ -61,7 +61,7 @@ class Place(ABC):
 
     Args:
         split: the judged split.
-        titles: `prepend` or `drop`.
+        titles: `prepend`, `pair` or `drop`.
     """
 
     def __init__(self, split: str, titles: str) -> None:
@@ -134,7 +134,7 @@ class DataSets:
         path: directory that holds collections by name, `ir_datasets` for that library, null where every collection is
             given as a directory.
         split: the judged split.
-        titles: `prepend` or `drop`.
+        titles: `prepend`, `pair` or `drop`.
         sets: name of a set -> directory of a member below `path` -> its printed name.
         parts: directory of a data set -> its sub-directories, each a collection.
     """

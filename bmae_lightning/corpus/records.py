@@ -20,6 +20,10 @@ class Passage(NamedTuple):
         """Title and text as one string, separated by a blank; either may be empty."""
         return f"{self.title} {self.text}".strip()
 
+    def text_of(self, title: str) -> str | tuple[str, str]:
+        """What is tokenised: title and text apart where titles are a `pair` and neither is empty, else `content`."""
+        return (self.title, self.text) if title == "pair" and self.title and self.text else self.content
+
 
 class Query(NamedTuple):
     """A question or any other short text to retrieve passages for."""

@@ -116,9 +116,10 @@ def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
     tokenizer = load_tokenizer(encoder)
     longest = min(load_config(str(encoder), key).max_position_embeddings, tokenizer.model_max_length)
     longest = lengths.get("max_seq_length") or longest
+    own = RetrieverSpec.load(directory)  # of our export
     spec = RetrieverSpec(
         head.pooling, tokenizer_digest(tokenizer), similarity, lengths.get("query_length") or longest,
-        lengths.get("document_length") or longest, dense=head.width, **prefixes,
+        lengths.get("document_length") or longest, dense=head.width, segments=own is not None and own.segments, **prefixes,
     )  # fmt: skip
     return Layout(directory, spec, (encoder,), (head.dense,))
 
@@ -189,13 +190,13 @@ def _read(path: Path, key: str, default: Any = None) -> Any:
 def _with_options(layout: Layout, options: ModelOptions, key: str) -> RetrieverSpec:
     """The record, with lengths and prefixes of the options; what a model was trained for cannot be changed."""
     spec = layout.spec
-    for name in ("pooling", "similarity"):
+    for name in ("pooling", "similarity", *(["segments"] if layout.recorded else [])):
         wanted, found = getattr(options, name), getattr(spec, name)
         if wanted is not None and wanted != found:
             raise BadInput(f"{key}: {layout.directory} makes vectors by {name}={found}, not {wanted}; leave {name} out")
     changes = {
         name: getattr(options, name)
-        for name in ("query_length", "passage_length", "query_prefix", "passage_prefix")
+        for name in ("query_length", "passage_length", "query_prefix", "passage_prefix", "segments")
         if getattr(options, name) is not None
     }
     if not layout.library:

@@ -24,6 +24,8 @@ class ModelOptions:
         pooling, similarity: of a checkpoint that does not say (`cls` and `dot` if not given).
         query_length, passage_length: word pieces with [CLS] and [SEP]; None for the model's own.
         query_prefix, passage_prefix: put before every text; None for the model's own.
+        segments: token type 1 behind the [SEP] between title and text (corpus.title=pair), as SimLM's checkpoints; None for
+            the model's own.
         package: Python package that carries the checkpoint.
     """
 
@@ -35,6 +37,7 @@ class ModelOptions:
     passage_length: int | None = None
     query_prefix: str | None = None
     passage_prefix: str | None = None
+    segments: bool | None = None
     package: str | None = None
 
 
@@ -52,8 +55,8 @@ def parse_model(entry: Any, key: str) -> ModelOptions:
     for name, value in entry.items():
         if name not in fields:
             raise BadInput(f"unknown option {key}.{name}{nearest(name, fields)}")
-        kind = int if "int" in str(fields[name]) else str
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        kind = next(kind for kind in (bool, int, str) if kind.__name__ in str(fields[name]))
+        if value is not None and type(value) is not kind:
             raise BadInput(f"{key}.{name} must be of type {kind.__name__}, got {value!r}")
     for name, choices in (("pooling", POOLINGS), ("similarity", SIMILARITIES)):
         if entry.get(name) not in (None, *choices):

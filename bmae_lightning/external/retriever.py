@@ -52,7 +52,15 @@ class Retriever:
 
     def record(self) -> dict[str, Any]:
         """How texts become vectors, for reports."""
-        names = ("pooling", "similarity", "query_length", "passage_length", "query_prefix", "passage_prefix")
+        names = [
+            "pooling",
+            "similarity",
+            "query_length",
+            "passage_length",
+            "query_prefix",
+            "passage_prefix",
+            "segments",
+        ]
         spec = self.layout.spec
         return {"directory": str(self.layout.directory)} | {name: getattr(spec, name) for name in names}
 
@@ -66,7 +74,8 @@ class Retriever:
         if layout.recorded:
             return load_dual_encoder(layout.directory)[0]
         first, *others = (self._encoder(directory) for directory in layout.encoders)
-        model = DualEncoder(first, representation_of(layout.spec), layout.spec.similarity)
+        spec = layout.spec
+        model = DualEncoder(first, representation_of(spec), spec.similarity, segments=spec.segments)
         model.passage_encoder = others[0] if others else None
         if layout.dense[0] is not None:
             try:

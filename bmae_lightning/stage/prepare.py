@@ -69,7 +69,7 @@ class Prepare(Stage):
             once, again = tee(order.watch(source.passages()))  # read in step, so that the file is read once
             write_token_store(
                 directory / "passages",
-                ((passage.title, passage.text) if source.title == "pair" else passage.content for passage in once),
+                (passage.text_of(source.title) for passage in once),
                 (passage.id for passage in again),
                 tokenizer,
                 progress=advance,

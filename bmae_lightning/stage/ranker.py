@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.token_shards import Text
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.corpus.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.tokenizer import load_tokenizer
@@ -91,16 +92,20 @@ class Texts:
             time.sleep(0.1)
         if directory.is_dir():
             return TokenStore(directory)
-        once, again = tee(self.contents())
+        once, again = tee(self.collection.passages())
         with track(f"{title}: tokenising", self.count, unit="passages") as advance:
             return write_token_store(
-                directory, (prefix + text for _, text in once), (id for id, _ in again), tokenizer, progress=advance,
-                kept=self.directory / "shards",
+                directory, (_behind(prefix, passage.text_of(self.collection.title)) for passage in once),
+                (passage.id for passage in again), tokenizer, progress=advance, kept=self.directory / "shards",
             )  # fmt: skip
 
     def free(self) -> None:
         """Delete the token stores that were made here."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _behind(prefix: str, text: Text) -> Text:
+    return prefix + text if isinstance(text, str) else (prefix + text[0], text[1])
 
 
 class Ranker(ABC):

@@ -41,7 +41,7 @@ class Suite(Stage):
         also: more of these, those that the report of the arms shows too.
         sets, parts: as `DataSets` takes them.
         split: the judged split.
-        titles: `prepend` or `drop`.
+        titles: `prepend`, `pair` or `drop`.
         identical_ids: `remove` results that have the id of their query, as BEIR, or `keep` them.
         query_length, passage_length: instead of the retrievers' own.
         bm25: settings of the model `bm25`.

@@ -22,7 +22,9 @@ def test_rows_are_called_by_the_end_of_the_name():
         ({"name": "a", "pooling": "max"}, "pooling must be one of cls, mean, got 'max'"),
         ({"name": "a", "similarity": "cosine"}, "similarity must be one of dot, cos"),
         ({"name": "a", "query_length": "long"}, "query_length must be of type int"),
+        ({"name": "a", "query_length": True}, "query_length must be of type int"),
         ({"name": "a", "query_prefix": 1}, "query_prefix must be of type str"),
+        ({"name": "a", "segments": "yes"}, "segments must be of type bool"),
     ],
 )
 def test_what_is_no_model(entry, message):

@@ -4,12 +4,14 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from bmae_lightning.corpus.records import Passage
 from bmae_lightning.corpus.token_store import write_token_store
 from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
@@ -23,6 +25,7 @@ from bmae_lightning.portable import save_portable
 from bmae_lightning.representation.hybrid import HybridRepresentation
 from bmae_lightning.representation.projected import ProjectedRepresentation
 from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.stage.ranker import Texts
 from bmae_lightning.vocabulary import Vocabulary
 
 _spec = importlib.util.spec_from_file_location("external_conftest", Path(__file__).parent / "conftest.py")
@@ -123,19 +126,36 @@ def test_a_checkpoint_without_record_is_read_by_its_first_state(bert, tmp_path):
     assert found(bert, pooling="mean", similarity="cos").layout.spec.pooling == "mean"
 
 
+def test_pairs_of_title_and_text_as_the_tokenizer_makes_them(bert, tmp_path):
+    passages = [Passage("a", "w1 w2", "w3 w4 w5", None, None), Passage("b", "", "w6", None, None)]
+    retriever = found(bert, segments=True, passage_prefix="w9 ")
+    collection = SimpleNamespace(
+        title="pair", passages=lambda: iter(passages), check=lambda: SimpleNamespace(passages=2)
+    )
+    store = Texts(collection, tmp_path / "tokens").tokens(bert, "w9 ", "suite")
+    ours = encode(retriever.dual_encoder(), store, np.arange(2), 24, 64, "cpu", lambda n: None, passages=True)
+    model, tokenizer = AutoModel.from_pretrained(bert).eval(), AutoTokenizer.from_pretrained(bert)
+    for row, texts in enumerate([("w9 w1 w2", "w3 w4 w5"), ("w9 w6",)]):
+        with torch.inference_mode():
+            right = model(**tokenizer(*texts, return_tensors="pt")).last_hidden_state[0, 0].numpy()
+        np.testing.assert_allclose(ours[row], right, atol=1e-5)
+    assert retriever.record()["segments"]
+    assert not found(bert).layout.spec.segments
+
+
 @pytest.mark.parametrize("kind", ["shared", "separate", "lexical", "as trained"])
 def test_our_own_directories(kind, tmp_path):
     directory = tools.write_bert(tmp_path / "bert", head=True)
     masked_lm, _ = load_masked_lm(str(directory), len(tools.TOKENS), None, "x")
     encoder = Encoder(masked_lm, Vocabulary(load_tokenizer(directory)))
     representation = HybridRepresentation("cls", 4, 3) if kind == "lexical" else ProjectedRepresentation("mean", 4)
-    model = DualEncoder(encoder, representation, "dot", shared=kind in ("shared", "lexical")).eval()
+    model = DualEncoder(encoder, representation, "dot", kind in ("shared", "lexical"), segments=True).eval()
     if model.passage_encoder is not None:
         with torch.no_grad():
             for parameter in model.passage_encoder.parameters():
                 parameter.add_(0.1)
     spec = RetrieverSpec(
-        tokenizer="digest", similarity="dot", query_length=6, passage_length=12, shared=model.shared,
+        tokenizer="digest", similarity="dot", query_length=6, passage_length=12, shared=model.shared, segments=True,
         **representation.record(),
     )  # fmt: skip
     save = save_dual_encoder if kind == "as trained" else save_portable
@@ -143,6 +163,10 @@ def test_our_own_directories(kind, tmp_path):
     retriever = found(tmp_path / "model")
     assert (retriever.layout.spec.query_length, retriever.layout.spec.passage_length) == (6, 12)
     again = retriever.dual_encoder()
+    assert again.segments
+    if retriever.layout.recorded:
+        with pytest.raises(BadInput, match="makes vectors by segments=True, not False; leave segments out"):
+            found(tmp_path / "model", segments=False)
     tokens = model.encoder.vocabulary.pad([np.array([7, 8, 9]), np.array([10])], 6)
     for passages in (False, True):
         with torch.inference_mode():
