@@ -89,7 +89,7 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int, title: str) -> str:
         f"- Lengths in word pieces, [CLS] and [SEP] included: queries {spec.query_length}, passages "
         f"{spec.passage_length}; longer texts are cut.",
         f"- Prefixes: queries {spec.query_prefix!r}, passages {spec.passage_prefix!r}.",
-        f"- {_titles(spec, title)}",
+        f"- {_titles(spec, parts, title)}",
         "- One encoder for queries and passages."
         if spec.shared
         else "- Two encoders: queries in `query/`, passages in `passage/`."
@@ -104,16 +104,17 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int, title: str) -> str:
     return "\n".join(lines)
 
 
-def _titles(spec: RetrieverSpec, title: str) -> str:
+def _titles(spec: RetrieverSpec, parts: list[str], title: str) -> str:
     """How a passage with a title is to be given to the tokenizer."""
     if title == "drop":
         return "Titles of passages are left out."
     if title == "prepend":
         return "Passages with a title are written as title, blank, text."
     if spec.segments:
+        library = "`encode_document` of sentence-transformers takes them as they are, " if parts else ""
         return (
-            "Passages with a title are pairs, `(title, text)`, with token type 1 for the text: `encode_document` of "
-            "sentence-transformers takes them as they are, a tokenizer as `tokenizer(titles, texts)`."
+            f"Passages with a title are pairs, `(title, text)`, with token type 1 for the text: {library}a tokenizer as "
+            "`tokenizer(titles, texts)`."
         )
     return "Passages with a title are written as `title [SEP] text`."
 

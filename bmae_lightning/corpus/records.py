@@ -5,6 +5,9 @@ They are small immutable tuples with the fields of the BEIR layout and hold no e
 
 from typing import NamedTuple
 
+Text = str | tuple[str, str]
+"""What is tokenised: a text, or its title and the rest."""
+
 
 class Passage(NamedTuple):
     """A retrievable piece of text; passages with one `doc_id` are neighbours in the order of `position`."""
@@ -20,7 +23,7 @@ class Passage(NamedTuple):
         """Title and text as one string, separated by a blank; either may be empty."""
         return f"{self.title} {self.text}".strip()
 
-    def text_of(self, title: str) -> str | tuple[str, str]:
+    def text_of(self, title: str) -> Text:
         """What is tokenised: title and text apart where titles are a `pair` and neither is empty, else `content`."""
         return (self.title, self.text) if title == "pair" and self.title and self.text else self.content
 

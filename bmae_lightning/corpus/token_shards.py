@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bmae_lightning.corpus.records import Text
 from bmae_lightning.corpus.wordpiece import fast_backend, tokenizer_digest
 from bmae_lightning.errors import BadInput
 
-Text = str | tuple[str, str]
-"""A text, or its title and the rest."""
 BATCH = 1024
 """Texts given to the tokenizer at a time, which it shares between all cores."""
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bmae_lightning.corpus.records import Text
 from bmae_lightning.corpus.row_index import RowIndex
-from bmae_lightning.corpus.token_shards import ContentTokenizer, Pieces, Text, stored_type
+from bmae_lightning.corpus.token_shards import ContentTokenizer, Pieces, stored_type
 from bmae_lightning.corpus.workers import in_order
 from bmae_lightning.errors import BadInput
 

@@ -52,15 +52,9 @@ class Retriever:
 
     def record(self) -> dict[str, Any]:
         """How texts become vectors, for reports."""
-        names = [
-            "pooling",
-            "similarity",
-            "query_length",
-            "passage_length",
-            "query_prefix",
-            "passage_prefix",
-            "segments",
-        ]
+        names = (
+            "pooling", "similarity", "query_length", "passage_length", "query_prefix", "passage_prefix", "segments",
+        )  # fmt: skip
         spec = self.layout.spec
         return {"directory": str(self.layout.directory)} | {name: getattr(spec, name) for name in names}
 

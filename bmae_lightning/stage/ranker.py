@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.corpus.token_shards import Text
+from bmae_lightning.corpus.records import Text
 from bmae_lightning.corpus.token_store import TokenStore, write_token_store
 from bmae_lightning.corpus.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.tokenizer import load_tokenizer
