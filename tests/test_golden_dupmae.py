@@ -13,6 +13,7 @@ from bmae_lightning.loss.bag_of_words import bag_of_words_loss, max_pool
 from bmae_lightning.loss.normalise import mean_loss
 from bmae_lightning.noise import Noise
 from bmae_lightning.view import View
+from bmae_lightning.vocabulary_head import VocabularyHead
 
 GOLDEN = GoldenSet("dupmae", "enhanced")
 
@@ -79,6 +80,7 @@ def test_p25_targets_are_those_of_the_original_collator():
     bag = decoder.decode(model.encoder, model.encode("passage", batch, noise), batch, noise, "")
     logits_B1V = torch.zeros(5, 1, 200, dtype=torch.float64, requires_grad=True)
     pooled_B1 = torch.ones(5, 1, dtype=torch.bool)
-    bag_of_words_loss(logits_B1V, pooled_B1, bag.labels_BL, lambda logits: logits).total.backward()
+    as_they_are = VocabularyHead(torch.nn.Identity(), torch.eye(200, dtype=torch.float64))
+    bag_of_words_loss(logits_B1V, pooled_B1, bag.labels_BL, as_they_are).total.backward()
     weight_BV = inputs["bow_weight"].double()
     torch.testing.assert_close(logits_B1V.grad[:, 0], weight_BV.sum(1, keepdim=True) / 200 - weight_BV)

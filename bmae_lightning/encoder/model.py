@@ -16,6 +16,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.errors import BadInput
 from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.vocabulary_head import VocabularyHead
 
 INITS = ("random", "last_layers")
 
@@ -80,9 +81,11 @@ class Encoder(nn.Module):
         """The first rows of the position embedding [L, D]."""
         return self.masked_lm.bert.embeddings.position_embeddings.weight[:length]
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Vocabulary logits [..., V] of hidden states [..., D]; the output projection is the word embedding."""
-        return self.masked_lm.cls(hidden)
+    @property
+    def head(self) -> VocabularyHead:
+        """From hidden states [..., D] to vocabulary logits [..., V]; the output projection is the word embedding."""
+        parts = self.masked_lm.cls.predictions
+        return VocabularyHead(parts.transform, parts.decoder.weight, parts.decoder.bias)
 
     def freeze_head(self) -> None:
         """Leave the vocabulary head as it is, for objectives that name no tokens; the embedding it shares goes on learning."""

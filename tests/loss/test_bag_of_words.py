@@ -5,27 +5,28 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import linear
 
 from bmae_lightning.loss.bag_of_words import bag_of_words_loss, max_pool
 from bmae_lightning.loss.normalise import mean_loss
+from bmae_lightning.vocabulary_head import VocabularyHead
 
 B, L, D, V = 3, 11, 6, 40
 
 
-class Head(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner, self.outer = nn.Linear(D, D), nn.Linear(D, V)
-        self.rows = []
+AS_THEY_ARE = VocabularyHead(nn.Identity(), torch.eye(V).double())
+"""States are their own logits."""
 
-    def forward(self, hidden):
-        self.rows.append(hidden.shape[:-1].numel())
-        return self.outer(self.inner(hidden).tanh())
+
+def head_of(dtype):
+    """Its transform, weight and bias need gradients."""
+    inner, outer = nn.Linear(D, D, dtype=dtype), nn.Linear(D, V, dtype=dtype)
+    return VocabularyHead(nn.Sequential(inner, nn.Tanh()), outer.weight, outer.bias)
 
 
 def example(seed=0):
     torch.manual_seed(seed)
-    head = Head().double()
+    head = head_of(torch.float64)
     hidden_BLD = torch.randn(B, L, D, dtype=torch.float64, requires_grad=True)
     pooled_BL = torch.rand(B, L) < 0.7
     pooled_BL[:, 3] = True
@@ -47,7 +48,8 @@ def reference(head, hidden_BLD, pooled_BL, labels_BT, normalise):
 
 
 def gradients(head, hidden_BLD, loss):
-    return torch.autograd.grad(loss, [hidden_BLD, *head.parameters()])
+    parameters = [*head.transform.parameters(), head.weight_VD, head.bias_V]
+    return torch.autograd.grad(loss, [hidden_BLD, *parameters])
 
 
 @pytest.mark.parametrize("normalise", ["length", "none"])
@@ -83,11 +85,11 @@ def test_p26_floor():
     logits_11V = torch.full((1, 1, V), -50.0, dtype=torch.float64)
     logits_11V[..., [5, 7, 9]] = 3.0
     pooled_11 = torch.ones(1, 1, dtype=torch.bool)
-    best = bag_of_words_loss(logits_11V, pooled_11, labels_1T, nn.Identity()).total.item()
+    best = bag_of_words_loss(logits_11V, pooled_11, labels_1T, AS_THEY_ARE).total.item()
     assert best == pytest.approx(0.75 * math.log(3), abs=1e-7)
     for seed in range(20):
         other_11V = logits_11V + torch.randn(V, generator=torch.Generator().manual_seed(seed))
-        assert bag_of_words_loss(other_11V, pooled_11, labels_1T, nn.Identity()).total.item() > best
+        assert bag_of_words_loss(other_11V, pooled_11, labels_1T, AS_THEY_ARE).total.item() > best
 
 
 @pytest.mark.parametrize("chunk", [3, 1024])
@@ -119,30 +121,53 @@ def test_p27_pool(chunk):
 @pytest.mark.parametrize("chunk", [3, 1024])
 def test_p27_of_equal_logits_one_position_takes_the_gradient(chunk):
     hidden_BLD = torch.zeros(1, 4, V, dtype=torch.float64, requires_grad=True)
-    max_pool(hidden_BLD, torch.tensor([[False, True, True, True]]), nn.Identity(), min(chunk, 4)).sum().backward()
+    max_pool(hidden_BLD, torch.tensor([[False, True, True, True]]), AS_THEY_ARE, min(chunk, 4)).sum().backward()
     assert torch.equal(hidden_BLD.grad.sum(-1), torch.tensor([[0, V, 0, 0]]).double())
 
 
-def test_no_dense_logits_are_kept_and_the_head_sees_few_rows():
+def test_no_dense_logits_are_kept_and_few_exist_at_a_time(monkeypatch):
     torch.manual_seed(0)
     batch, length, vocabulary = 2, 64, 500
-    head = nn.Linear(D, vocabulary)
+    head = VocabularyHead(nn.Identity(), torch.randn(vocabulary, D, requires_grad=True))
     hidden_BLD = torch.randn(batch, length, D, requires_grad=True)
     labels_BT = torch.randint(0, vocabulary, (batch, 20))
     kept, rows = [], []
-    head.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[:-1].numel()))
+
+    def counted(states, *arguments):
+        rows.append(states.shape[:-1].numel())
+        return linear(states, *arguments)
 
     def pack(tensor):
         kept.append(tensor)
         return tensor
 
+    monkeypatch.setattr("bmae_lightning.loss.bag_of_words.linear", counted)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = bag_of_words_loss(hidden_BLD, torch.ones(batch, length).bool(), labels_BT, head, chunk=16)
     size = sum(tensor.nbytes for tensor in {tensor.data_ptr(): tensor for tensor in kept}.values())
     assert size < batch * length * vocabulary * 4 / 4
     loss.total.backward()
     assert max(rows) == 16
-    assert sum(rows) == 2 * batch * length
+    assert sum(rows) == batch * length
+
+
+def test_gradients_of_a_few_entries_are_those_of_a_plain_maximum():
+    head, hidden_BLD, pooled_BL, _ = example()
+    logits_BLV = head(hidden_BLD).masked_fill(~pooled_BL[..., None], -math.inf)
+    losses = [
+        mu_BV.topk(4, 1).values.pow(2).sum() for mu_BV in (max_pool(hidden_BLD, pooled_BL, head, 5), logits_BLV.amax(1))
+    ]
+    for gradient, plain in zip(*(gradients(head, hidden_BLD, loss) for loss in losses), strict=True):
+        torch.testing.assert_close(gradient, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_a_frozen_head_takes_no_gradient_and_passes_it_on():
+    head, hidden_BLD, pooled_BL, _ = example()
+    frozen = VocabularyHead(head.transform, head.weight_VD.detach(), None)
+    expected = frozen(hidden_BLD).masked_fill(~pooled_BL[..., None], -math.inf).amax(1).pow(3).sum()
+    found = max_pool(hidden_BLD, pooled_BL, frozen, 9).pow(3).sum()
+    for gradient, plain in zip(*(torch.autograd.grad(loss, hidden_BLD) for loss in (found, expected)), strict=True):
+        torch.testing.assert_close(gradient, plain, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("chunk", [3, 1024])
@@ -165,13 +190,29 @@ def test_p13_passages_without_labels_or_pool(chunk):
 def test_half_precision_logits_give_a_float32_loss():
     head, hidden_BLD, pooled_BL, labels_BT = example()
     exact = bag_of_words_loss(hidden_BLD, pooled_BL, labels_BT, head).total
-    half = bag_of_words_loss(hidden_BLD.bfloat16(), pooled_BL, labels_BT, head.bfloat16(), chunk=6).total
+    rough = VocabularyHead(head.transform.bfloat16(), *(part.detach().bfloat16().requires_grad_() for part in head[1:]))
+    state_BLD = hidden_BLD.detach().bfloat16().requires_grad_()
+    half = bag_of_words_loss(state_BLD, pooled_BL, labels_BT, rough, chunk=6).total
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.double(), exact, rtol=0.03, atol=0.0)
+    half.backward()
+    assert {part.grad.dtype for part in (state_BLD, *rough[1:])} == {torch.bfloat16}
+
+
+def test_autocast_pools_in_half_precision_and_its_gradients_are_close():
+    torch.manual_seed(0)
+    head, (_, hidden_BLD, pooled_BL, labels_BT) = head_of(torch.float32), example()
+    hidden_BLD = hidden_BLD.detach().float().requires_grad_()
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = bag_of_words_loss(hidden_BLD, pooled_BL, labels_BT, head).total
+        found.append(gradients(head, hidden_BLD, loss))
+    for exact, half in zip(*found, strict=True):
+        assert half.dtype == torch.float32
+        assert torch.nn.functional.cosine_similarity(exact.flatten(), half.flatten(), 0) > 0.98
 
 
 def test_unknown_normalisation():
     with pytest.raises(ValueError, match="normalise must be one of length, none, got 'mean'"):
-        bag_of_words_loss(
-            torch.zeros(1, 1, 1), torch.ones(1, 1).bool(), torch.zeros(1, 1).long(), nn.Identity(), "mean"
-        )
+        bag_of_words_loss(torch.zeros(1, 1, 1), torch.ones(1, 1).bool(), torch.zeros(1, 1).long(), AS_THEY_ARE, "mean")
