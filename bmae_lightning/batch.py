@@ -159,8 +159,8 @@ class RetrievalBatch:
 
 @dataclass(frozen=True)
 class Pairs:
-    """`[CLS] query [SEP] passage [SEP] [PAD] ..` of P pairs: ids, real positions (bool), token types (0 up to the first
-    [SEP], 1 for the passage and its [SEP]), each [P, L]."""
+    """`[CLS] query [SEP] passage [SEP] [PAD] ..` of P pairs: ids, real positions (bool), token types (0 up to the passage, 1
+    for it and its [SEP]), each [P, L]."""
 
     ids_PL: Tensor
     real_PL: Tensor
@@ -182,27 +182,29 @@ class Pairs:
 
 def pad_pairs(
     queries: Sequence[np.ndarray], passages: Sequence[np.ndarray], *, cls_id: int, sep_id: int, pad_id: int,
-    max_length: int,
+    max_length: int, separators: int = 1,
 ) -> Pairs:  # fmt: skip
-    """Pairs of rows of content ids as `Pairs`, at most max_length ids with [CLS] and both [SEP].
+    """Pairs of rows of content ids as `Pairs`, at most max_length ids with [CLS] and all [SEP].
 
     The passage is cut from the right; the query only where it would leave the passage no id at all.
+    separators: how many [SEP] stand between query and passage.
 
     Raises:
         ValueError: no rows, as many of one as not of the other, or no room for an id of each.
     """
-    if max_length < 5:
+    room = max_length - separators - 2
+    if room < 2:
         raise ValueError(
-            f"max_length must leave room for [CLS], [SEP], [SEP] and two ids (at least 5), got {max_length}"
+            f"max_length must leave room for [CLS], every [SEP] and two ids (at least {separators + 4}), got {max_length}"
         )
     if not queries or len(queries) != len(passages):
         raise ValueError(f"pad_pairs needs pairs, got {len(queries)} queries and {len(passages)} passages")
-    room = max_length - 3
     rows, breaks = [], []
     for query, passage in zip(queries, passages, strict=True):
         query = query[: room - min(1, len(passage))]
-        rows.append(np.concatenate([[cls_id], query, [sep_id], passage[: room - len(query)], [sep_id]]))
-        breaks.append(len(query) + 2)
+        between = [sep_id] * separators
+        rows.append(np.concatenate([[cls_id], query, between, passage[: room - len(query)], [sep_id]]))
+        breaks.append(len(query) + 1 + separators)
     size_P = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))[:, None]
     position_L = np.arange(int(size_P.max()))
     ids_PL = np.full((len(rows), len(position_L)), pad_id, dtype=np.int64)

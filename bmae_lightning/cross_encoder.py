@@ -42,7 +42,7 @@ class CrossEncoder(nn.Module):
             BadInput: pairs longer than the network's positions.
         """
         config = self.classifier.config
-        limit = getattr(config, "max_position_embeddings", None)
+        limit = positions(config)
         if limit is not None and pairs.ids_PL.shape[1] > limit:
             raise BadInput(
                 f"a pair of {pairs.ids_PL.shape[1]} tokens does not fit the re-ranker's {limit} positions; lower length"
@@ -101,16 +101,13 @@ def load_cross_encoder(
     Raises:
         BadInput: nothing there that can be loaded, fewer embeddings than the tokenizer has ids, or several outputs.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     label = label or directory
-    try:
-        config = AutoConfig.from_pretrained(directory, num_labels=1)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
+    config = read_config(directory, label)
     if config.vocab_size < vocabulary_size:
         raise BadInput(
             f"{label}: the model embeds {config.vocab_size} word pieces, the tokenizer has {vocabulary_size}: "
@@ -134,6 +131,20 @@ def load_cross_encoder(
     return CrossEncoder(model), new
 
 
+def read_config(directory: str | Path, label: str) -> Any:
+    """The configuration of a sequence classifier with one output.
+
+    Raises:
+        BadInput: none in `directory`.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(directory, num_labels=1)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
+
+
 def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> None:
     """Write a Hugging Face checkpoint (safetensors) with the tokenizer in the directory, or object, `tokenizer`."""
     model.classifier.save_pretrained(directory)
@@ -152,12 +163,8 @@ def cross_encoder_of(masked_lm: BertForMaskedLM) -> CrossEncoder:
     return CrossEncoder(classifier)
 
 
-def check_same_vocabulary(directory: Path, tokenizer: Any, label: str) -> None:
-    """Raise BadInput unless the checkpoint in `directory` has the word pieces of `tokenizer`, the prepared corpus's."""
-    found, wanted = load_tokenizer(directory).get_vocab(), tokenizer.get_vocab()
-    if found != wanted:
-        raise BadInput(
-            f"{label}: its tokenizer has {len(found):,} word pieces, the prepared corpus {len(wanted):,} and "
-            f"{len(found.items() & wanted.items()):,} are the same; the corpus is tokenised once, so the re-ranker needs the "
-            "encoder's vocabulary: use a backbone with that, or backbone=null for the encoder itself"
-        )
+def positions(config: Any) -> int | None:
+    """Tokens that a network of transformers can read at most, None where nothing limits them."""
+    limit = getattr(config, "max_position_embeddings", None)
+    behind_padding = config.model_type in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet")
+    return limit - config.pad_token_id - 1 if limit is not None and behind_padding else limit

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bmae_lightning.batch import pad_pairs
-from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.cross_encoder import CrossEncoder
 from bmae_lightning.errors import BadInput
+from bmae_lightning.pair_texts import PairTexts
 from bmae_lightning.shards import ArrayShards
-from bmae_lightning.vocabulary import Vocabulary
 
 
 class PairScorer:
@@ -23,19 +21,13 @@ class PairScorer:
 
     Args:
         model: in evaluation mode.
-        queries, passages: token stores.
-        vocabulary: for the special ids.
-        length: tokens of a pair with [CLS] and both [SEP]; the passage is cut.
+        texts: the word pieces of queries and passages.
+        length: tokens of a pair with [CLS] and every [SEP]; the passage is cut.
         batch_tokens: tokens scored at a time, padding included.
     """
 
-    def __init__(
-        self, model: CrossEncoder, queries: TokenStore, passages: TokenStore, vocabulary: Vocabulary, length: int,
-        batch_tokens: int,
-    ) -> None:  # fmt: skip
-        self.model, self.queries, self.passages = model, queries, passages
-        self.special = {"cls_id": vocabulary.cls_id, "sep_id": vocabulary.sep_id, "pad_id": vocabulary.pad_id}
-        self.length, self.batch_tokens = length, batch_tokens
+    def __init__(self, model: CrossEncoder, texts: PairTexts, length: int, batch_tokens: int) -> None:
+        self.model, self.texts, self.length, self.batch_tokens = model, texts, length, batch_tokens
 
     def __call__(self, pairs_P2: np.ndarray, advance: Callable[[int], None], device: str = "cpu") -> np.ndarray:
         """Scores [P] float32 of (row of the query, row of the passage).
@@ -45,27 +37,21 @@ class PairScorer:
         Raises:
             BadInput: a score that is not a number.
         """
-        sizes_P = (self.queries.lengths[pairs_P2[:, 0]] + self.passages.lengths[pairs_P2[:, 1]] + 3).clip(
-            max=self.length
-        )
+        sizes_P = self.texts.sizes(pairs_P2).clip(max=self.length)
         order_P = np.argsort(-sizes_P, kind="stable")
         scores_P, start = np.empty(len(pairs_P2), dtype=np.float32), 0
         with torch.inference_mode():
             while start < len(order_P):
                 rows = order_P[start : start + max(1, self.batch_tokens // int(sizes_P[order_P[start]]))]
-                texts = (
-                    [self.queries[row] for row in pairs_P2[rows, 0]],
-                    [self.passages[row] for row in pairs_P2[rows, 1]],
-                )
-                scores = self.model(pad_pairs(*texts, **self.special, max_length=self.length).to(device))
+                scores = self.model(self.texts.pairs(pairs_P2[rows], self.length).to(device))
                 scores_P[rows] = scores.float().cpu().numpy()
                 advance(len(rows))
                 start += len(rows)
         if len(wrong := np.flatnonzero(~np.isfinite(scores_P))):
             query, passage = pairs_P2[wrong[0]].tolist()
             raise BadInput(
-                f"the re-ranker's score of query {self.queries.external_id(query)} and passage "
-                f"{self.passages.external_id(passage)} is not a number: it diverged; train it again with a lower lr"
+                f"the re-ranker's score of query {self.texts.queries.external_id(query)} and passage "
+                f"{self.texts.passages.external_id(passage)} is not a number: it diverged; train it again with a lower lr"
             )
         return scores_P
 

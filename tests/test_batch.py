@@ -109,6 +109,14 @@ def test_f07_pairs_equal_a_reference_and_keep_both_parts(max_length):
         assert len(ids) > 3 + (len(query) > 0)  # something of both parts is left
 
 
+def test_two_separators_between_the_parts():
+    pairs = pad_pairs(
+        [np.array([5, 6])], [np.array([7, 8, 9])], cls_id=0, sep_id=2, pad_id=1, max_length=8, separators=2
+    )
+    assert pairs.ids_PL.tolist() == [[0, 5, 6, 2, 2, 7, 8, 2]]
+    assert pairs.types_PL.tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+
+
 def test_pair_mistakes():
     row = [np.array([5, 6])]
     special = {"cls_id": 2, "sep_id": 3, "pad_id": 0}

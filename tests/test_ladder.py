@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import bmae_lightning.experiment  # noqa: F401  forked processes find it imported
 import bmae_lightning.stage.evaluate
@@ -28,6 +30,9 @@ _spec.loader.exec_module(tools)
 _spec = importlib.util.spec_from_file_location("forked", Path(__file__).parent / "forked.py")
 forked = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(forked)
+_spec = importlib.util.spec_from_file_location("backbones", Path(__file__).parent / "backbones.py")
+backbones = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(backbones)
 
 DEPTH = 7
 LADDER = [
@@ -179,3 +184,36 @@ def test_two_devices_write_the_same_scores(ladder, tmp_path, collection):
     again = Finished(tmp_path / "outputs")
     assert again["score"].name != stages["score"].name
     assert (again["score"] / FILE).read_bytes() == (stages["score"] / FILE).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["deberta", "roberta"])
+def test_a_re_ranker_with_word_pieces_of_its_own_scores_as_transformers_does(kind, ladder, tmp_path, collection):
+    directory, _, stages = ladder
+    later = [
+        path.name
+        for path in (directory / "outputs" / "store").iterdir()
+        if path.name.startswith(("reranker", "report"))
+    ]
+    shutil.copytree(directory / "outputs", tmp_path / "outputs", ignore=lambda _, names: set(names) & set(later))
+    texts = [passage.content for passage in Prepared(stages["prepare"]).source().passages()]
+    backbone = backbones.write_backbone(kind, tmp_path / "backbone", texts)
+    options = [f"reranker.backbone={backbone}", "reranker.length=40", "reranker.workers=1"]
+    output = tools.command(*LADDER, *options, f"corpus.path={collection}", cwd=tmp_path)
+    assert "has word pieces of its own, the corpus is tokenised for it" in output
+    found = Finished(tmp_path / "outputs")
+    made = [path for path in (tmp_path / "outputs" / "store").glob("score-*") if path.name != stages["score"].name]
+    scores = pq.read_table(made[0] / FILE).to_pylist()
+    model = AutoModelForSequenceClassification.from_pretrained(found["reranker"] / "reranker").eval()
+    tokenizer = AutoTokenizer.from_pretrained(found["reranker"] / "reranker")
+    source = Prepared(found["prepare"]).source()
+    queries = {query.id: query.text for query in source.queries()}
+    passages = {passage.id: passage.content for passage in source.passages()}
+    pairs = scores[:: len(scores) // 20]
+    given = tokenizer(
+        [queries[pair["query"]] for pair in pairs], [passages[pair["passage"]] for pair in pairs],
+        truncation="only_second", max_length=40, padding=True, return_tensors="pt",
+    )  # fmt: skip
+    with torch.inference_mode():
+        expected = model(**given).logits[:, 0]
+    np.testing.assert_allclose([pair["score"] for pair in pairs], expected.numpy(), atol=1e-5)
+    assert expected.std() > 1e-4

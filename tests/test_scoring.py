@@ -9,10 +9,8 @@ from bmae_lightning.batch import pad_pairs
 from bmae_lightning.corpus.token_store import TokenStoreWriter
 from bmae_lightning.cross_encoder import cross_encoder_of
 from bmae_lightning.errors import BadInput
+from bmae_lightning.pair_texts import PairLayout, PairTexts
 from bmae_lightning.scoring import PairScorer, PairShards
-from bmae_lightning.vocabulary import Vocabulary
-
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 
 
 @pytest.fixture
@@ -20,7 +18,7 @@ def masked_lm():
     torch.manual_seed(0)
     return BertForMaskedLM(
         BertConfig(
-            vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+            vocab_size=45, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
             initializer_range=0.5,
         )
     ).eval()  # fmt: skip
@@ -47,8 +45,8 @@ def test_scores_do_not_depend_on_the_batch(masked_lm, tmp_path):
     model = cross_encoder_of(masked_lm).eval()
     queries, passages = store(tmp_path / "q", [3, 5, 2]), store(tmp_path / "p", [4, 30, 1, 9])
     pairs_P2 = np.array([(q, p) for q in range(3) for p in range(4)], dtype=np.int32)
-    done = []
-    scores_P = PairScorer(model, queries, passages, Vocabulary.from_tokens(TOKENS), 16, 50)(pairs_P2, done.append)
+    texts, done = PairTexts(queries, passages, PairLayout(2, 3, 0)), []
+    scores_P = PairScorer(model, texts, 16, 50)(pairs_P2, done.append)
     assert sum(done) == 12
     assert len(done) > 3
     special = {"cls_id": 2, "sep_id": 3, "pad_id": 0}
@@ -57,7 +55,7 @@ def test_scores_do_not_depend_on_the_batch(masked_lm, tmp_path):
         np.testing.assert_allclose(found, alone.item(), atol=1e-5)
     torch.nn.init.constant_(model.classifier.classifier.bias, float("nan"))
     with pytest.raises(BadInput, match="score of query 0 and passage 0 is not a number"):
-        PairScorer(model, queries, passages, Vocabulary.from_tokens(TOKENS), 16, 50)(pairs_P2, done.append)
+        PairScorer(model, texts, 16, 50)(pairs_P2, done.append)
 
 
 def test_finished_shards_are_kept_and_the_end_is_the_same(tmp_path):

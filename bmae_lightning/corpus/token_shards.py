@@ -43,7 +43,7 @@ class ContentTokenizer:
         self._backend.no_truncation()
         self._backend.no_padding()
         self._backend.encode_special_tokens = True
-        self._sep = self._backend.token_to_id("[SEP]")
+        self._sep = self._backend.token_to_id(getattr(tokenizer, "sep_token", None) or "[SEP]")
         self.vocabulary_size: int = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
         self.digest = tokenizer_digest(tokenizer)
         self.dtype = stored_type(self.vocabulary_size)
@@ -58,7 +58,7 @@ class ContentTokenizer:
         if not (title and text):
             return title or text
         if self._sep is None:
-            raise BadInput("corpus.title=pair needs a tokenizer with the token [SEP]; use corpus.title=prepend")
+            raise BadInput("corpus.title=pair needs a tokenizer with a separator ([SEP]); use corpus.title=prepend")
         return [*title, self._sep, *text]
 
     def pieces(self, texts: Sequence[Text]) -> Pieces:

@@ -25,7 +25,7 @@ SHARD = 16384
 """Texts tokenised at a time; a killed run loses at most the unfinished ones."""
 AHEAD = 2
 """Shards in work at once: one is read and packed while the tokenizer's own threads are at another."""
-_TOKENS, _OFFSETS, _IDS, _MANIFEST = "tokens.bin", "offsets.npy", "ids.txt", "manifest.json"
+_TOKENS, _OFFSETS, IDS, _MANIFEST = "tokens.bin", "offsets.npy", "ids.txt", "manifest.json"
 
 
 class TokenStoreWriter:
@@ -50,7 +50,7 @@ class TokenStoreWriter:
         shutil.rmtree(self._partial, ignore_errors=True)
         self._partial.mkdir(parents=True)
         self._tokens = open(self._partial / _TOKENS, "wb")  # noqa: SIM115
-        self._ids = open(self._partial / _IDS, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._ids = open(self._partial / IDS, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
 
     def append(self, token_ids: Sequence[int], external_id: str) -> None:
         """Adds one row. Raises BadInput for an external id with a line break."""
@@ -61,7 +61,7 @@ class TokenStoreWriter:
         for external_id in external_ids:
             if "\n" in external_id or "\r" in external_id:
                 raise BadInput(
-                    f"id {external_id!r} holds a line break, {_IDS} cannot hold it; rename it in the collection."
+                    f"id {external_id!r} holds a line break, {IDS} cannot hold it; rename it in the collection."
                 )
         rows = np.asarray(token_ids)
         ends = np.cumsum(lengths, dtype=np.int64)
@@ -89,7 +89,7 @@ class TokenStoreWriter:
             "dtype": self.dtype.name,
             "vocabulary_size": self.vocabulary_size,
             "tokenizer": self.tokenizer_digest,
-            "bytes": {name: (self._partial / name).stat().st_size for name in (_TOKENS, _OFFSETS, _IDS)},
+            "bytes": {name: (self._partial / name).stat().st_size for name in (_TOKENS, _OFFSETS, IDS)},
         }
         (self._partial / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         old = self._partial.with_name(self._partial.name + ".old")
@@ -131,7 +131,7 @@ class TokenStore:
         self.directory = Path(directory)
         try:
             manifest = json.loads((self.directory / _MANIFEST).read_text(encoding="utf-8"))
-            found = {name: (self.directory / name).stat().st_size for name in (_TOKENS, _OFFSETS, _IDS)}
+            found = {name: (self.directory / name).stat().st_size for name in (_TOKENS, _OFFSETS, IDS)}
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._unusable(f"{Path(error.filename).name} is missing") from error
         except ValueError as error:
@@ -177,7 +177,7 @@ class TokenStore:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)} in {self.directory}")
         if self._lines is None:
-            content = np.memmap(self.directory / _IDS, dtype=np.uint8, mode="r").view(np.ndarray)
+            content = np.memmap(self.directory / IDS, dtype=np.uint8, mode="r").view(np.ndarray)
             self._lines = content, np.concatenate(([-1], np.flatnonzero(content == ord("\n"))))
         content, ends = self._lines
         return content[ends[row] + 1 : ends[row + 1]].tobytes().decode("utf-8")
@@ -195,7 +195,7 @@ class TokenStore:
         """The rows of ids, int64; the first call sorts the hashes of all (12 bytes an id). Raises KeyError for the first
         that is unknown."""
         if self._rows is None:
-            with open(self.directory / _IDS, encoding="utf-8", newline="\n") as file:
+            with open(self.directory / IDS, encoding="utf-8", newline="\n") as file:
                 self._rows = RowIndex((line[:-1] for line in file), len(self), self.external_id)
         return self._rows.rows_of(external_ids)
 

@@ -1,6 +1,7 @@
 """Where the word pieces come from: the tokenizer of a checkpoint, or one trained on the corpus."""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ def load_tokenizer(directory: Path | str) -> Any:
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(directory))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
+        pieces = next(Path(directory).glob("*.model"), None)
+        if pieces is not None and find_spec("sentencepiece") is None:
+            raise BadInput(
+                f"{directory}: reading {pieces.name} needs sentencepiece: pip install sentencepiece"
+            ) from error
         raise BadInput(f"{directory}: no tokenizer can be loaded from it ({str(error).splitlines()[0]})") from error
     if not tokenizer.is_fast:
         raise BadInput(f"{directory}: needs a fast tokenizer (tokenizer.json)")

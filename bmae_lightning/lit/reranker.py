@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.batch import Pairs, pad_pairs
-from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.batch import Pairs
 from bmae_lightning.cross_encoder import CrossEncoder, group_loss
 from bmae_lightning.lit.data import Item
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
 from bmae_lightning.negatives.source import Groups
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.pair_texts import PairTexts
 
 
 class PairBatches:
@@ -19,23 +18,18 @@ class PairBatches:
 
     Args:
         groups: draws the passages of a query in an epoch.
-        queries, passages: token stores.
-        vocabulary: for the special ids.
-        length: tokens of a pair with [CLS] and both [SEP].
+        texts: their word pieces.
+        length: tokens of a pair with [CLS] and every [SEP].
     """
 
-    def __init__(
-        self, groups: Groups, queries: TokenStore, passages: TokenStore, vocabulary: Vocabulary, length: int
-    ) -> None:
-        self.groups, self.queries, self.passages, self.length = groups, queries, passages, length
-        self.special = {"cls_id": vocabulary.cls_id, "sep_id": vocabulary.sep_id, "pad_id": vocabulary.pad_id}
+    def __init__(self, groups: Groups, texts: PairTexts, length: int) -> None:
+        self.groups, self.texts, self.length = groups, texts, length
 
     def __call__(self, items: Sequence[Item]) -> Pairs:
         rows = [
             (self.groups.query_rows[number], row) for number, epoch in items for row in self.groups.draw(number, epoch)
         ]
-        texts = [self.queries[query] for query, _ in rows], [self.passages[passage] for _, passage in rows]
-        return pad_pairs(*texts, **self.special, max_length=self.length)
+        return self.texts.pairs(rows, self.length)
 
 
 class RerankerModule(pl.LightningModule):

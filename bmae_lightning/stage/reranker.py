@@ -8,17 +8,19 @@ from typing import Any
 import torch
 
 from bmae_lightning.corpus.query_share import QueryShare
+from bmae_lightning.corpus.wordpiece import tokenizer_digest
 from bmae_lightning.cross_encoder import (
     CrossEncoder,
-    check_same_vocabulary,
     cross_encoder_of,
     load_cross_encoder,
+    positions,
+    read_config,
     save_cross_encoder,
 )
 from bmae_lightning.encoder.checkpoint import find_checkpoint
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
-from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, load_tokenizer
+from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
@@ -27,6 +29,7 @@ from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
 from bmae_lightning.negatives.positives import check_positives
 from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives
+from bmae_lightning.pair_texts import PairTexts, own_layout, pair_layout, tokenise_again, tokenised_again
 from bmae_lightning.rank import rank, say
 from bmae_lightning.scoring import PairScorer
 from bmae_lightning.stage.bm25 import TRAIN
@@ -38,11 +41,12 @@ from bmae_lightning.stage.start import start_encoder
 from bmae_lightning.tracking.loggers import Tracking
 from bmae_lightning.vocabulary import Vocabulary
 
-DIRECTORY, RECORD = "reranker", "reranker_spec.json"
+DIRECTORY, RECORD, TOKENS = "reranker", "reranker_spec.json", "tokens"
 
 
 class TrainReranker(Stage):
-    """Writes reranker/ (Hugging Face format with tokenizer and record) and metrics.jsonl.
+    """Writes reranker/ (Hugging Face format with tokenizer and record) and metrics.jsonl, and tokens/, the corpus in the
+    backbone's word pieces, where these are not the encoder's.
 
     The arguments are the options of `conf/stages/reranker.yaml`.
     """
@@ -97,17 +101,14 @@ class TrainReranker(Stage):
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
         require_splits(self.name, [TRAIN], splits)
-        own = self.encoder.tokenizer
         if self.backbone is None:
-            if self.length > (positions := self.encoder.dimensions()[1]):
-                raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
-        elif isinstance(own, PretrainedTokenizer):
-            self._check_backbone(load_tokenizer(find_checkpoint(own.name, own.package)), self.name)
-        elif (size := len(load_tokenizer(find_checkpoint(self.backbone, key=f"{self.name}.backbone")))) > own.size:
-            raise BadInput(
-                f"{self.name}.backbone={self.backbone}: it has {size:,} word pieces, the vocabulary trained on the corpus at "
-                f"most {own.size:,}: use a backbone of that vocabulary, or {self.name}.backbone=null for the encoder itself"
-            )
+            limit, what = self.encoder.dimensions()[1], "the encoder"
+        else:
+            directory, what = self._backbone(self.name), self.backbone
+            pair_layout(load_tokenizer(directory), f"{self.name}.backbone={self.backbone}")
+            limit = positions(read_config(directory, f"{self.name}.backbone={self.backbone}"))
+        if limit is not None and self.length > limit:
+            raise BadInput(f"{self.name}.length={self.length}: {what} has only {limit} positions")
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_ranking(self.name, self.negatives, inputs)
@@ -124,18 +125,23 @@ class TrainReranker(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
-        tokenizer = prepared.tokenizer()
-        vocabulary = Vocabulary(tokenizer)
-        torch.manual_seed(self.seed)
-        passages, queries = prepared.passages(), prepared.queries()
-        if self.backbone is not None:
-            directory = self._check_backbone(tokenizer, context.stage)
-            model, _ = load_cross_encoder(
-                str(directory), vocabulary.size, self.encoder.dropout, f"{context.stage}.backbone={self.backbone}"
+        label = f"{context.stage}.backbone={self.backbone}"
+        origin = prepared.tokenizer_directory if self.backbone is None else self._backbone(context.stage)
+        tokenizer = load_tokenizer(origin)
+        queries, passages = stores = prepared.queries(), prepared.passages()
+        if (digest := tokenizer_digest(tokenizer)) != passages.tokenizer_digest:
+            say(f"{context.title}: {self.backbone} has word pieces of its own, the corpus is tokenised for it")
+            stores = tokenise_again(
+                prepared.source(), tokenizer, context.directory / TOKENS, (queries, passages), context.title
             )
+        torch.manual_seed(self.seed)
+        if self.backbone is not None:
+            layout = pair_layout(tokenizer, label)
+            model, _ = load_cross_encoder(str(origin), len(tokenizer), self.encoder.dropout, label)
         else:
-            encoder = start_encoder(context, self.encoder, vocabulary, passages.tokenizer_digest)
-            model = cross_encoder_of(encoder.masked_lm)
+            vocabulary = Vocabulary(tokenizer)
+            layout = own_layout(vocabulary)
+            model = cross_encoder_of(start_encoder(context, self.encoder, vocabulary, digest).masked_lm)
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         qrels = self.train_queries.of(prepared.qrels(TRAIN))
@@ -145,7 +151,7 @@ class TrainReranker(Stage):
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
             f"hard negatives (filled at random), {self.group // self.forward_factor} of {self.group} passages trained on"
         )
-        collate = PairBatches(groups, queries, passages, vocabulary, self.length)
+        collate = PairBatches(groups, PairTexts(*stores, layout), self.length)
         data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
         module = RerankerModule(
             model, self.group, self.temperature, self.forward_factor, self.r_drop, self.optim, self.schedule, self.lr,
@@ -158,28 +164,27 @@ class TrainReranker(Stage):
             )  # fmt: skip
         if rank() == 0:
             directory = context.directory / DIRECTORY
-            save_cross_encoder(model.cpu(), prepared.tokenizer_directory, directory)
-            write_json(directory / RECORD, {"length": self.length, "tokenizer": passages.tokenizer_digest})
+            save_cross_encoder(model.cpu(), tokenizer, directory)
+            write_json(directory / RECORD, {"length": self.length, "tokenizer": digest})
             write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
 
-    def _check_backbone(self, tokenizer: Any, stage: str) -> Path:
-        """Where the backbone lies, once its vocabulary is known to be the prepared one."""
-        key = f"{stage}.backbone"
-        directory = find_checkpoint(str(self.backbone), key=key)
-        check_same_vocabulary(directory, tokenizer, f"{key}={self.backbone}")
-        return directory
+    def _backbone(self, stage: str) -> Path:
+        return find_checkpoint(str(self.backbone), key=f"{stage}.backbone")
 
 
 def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairScorer:
     """The trained re-ranker in a stage's directory, ready to score pairs of the prepared corpus.
 
     Raises:
-        BadInput: none there, or one for another vocabulary.
+        BadInput: none there, or one whose word pieces this corpus was not split into.
     """
-    directory = directory / DIRECTORY
-    record, passages = read_json(directory / RECORD), prepared.passages()
-    if record["tokenizer"] != passages.tokenizer_digest:
-        raise BadInput(f"{directory}: trained with another tokenizer than the prepared corpus has; train it again")
-    vocabulary = Vocabulary(prepared.tokenizer())
-    model: CrossEncoder = load_cross_encoder(str(directory), vocabulary.size)[0].eval()
-    return PairScorer(model, prepared.queries(), passages, vocabulary, record["length"], batch_tokens)
+    checkpoint = directory / DIRECTORY
+    record, tokenizer = read_json(checkpoint / RECORD), load_tokenizer(checkpoint)
+    stores = prepared.queries(), prepared.passages()
+    if record["tokenizer"] == stores[1].tokenizer_digest:
+        layout = own_layout(Vocabulary(tokenizer))
+    else:
+        layout = pair_layout(tokenizer, str(checkpoint))
+        stores = tokenised_again(directory / TOKENS, record["tokenizer"], stores)
+    model: CrossEncoder = load_cross_encoder(str(checkpoint), len(tokenizer))[0].eval()
+    return PairScorer(model, PairTexts(*stores, layout), record["length"], batch_tokens)

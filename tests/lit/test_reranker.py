@@ -9,10 +9,8 @@ from bmae_lightning.corpus.token_store import TokenStoreWriter
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
 from bmae_lightning.negatives.source import Groups, RankedNegatives
+from bmae_lightning.pair_texts import PairLayout, PairTexts
 from bmae_lightning.run import Run
-from bmae_lightning.vocabulary import Vocabulary
-
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 
 
 class Fixed(torch.nn.Module):
@@ -65,7 +63,7 @@ def test_pairs_stand_positive_first(tmp_path):
     queries, passages = store("q", [[5, 6], [7]]), store("p", [[10 + i] * 3 for i in range(5)])
     run = Run({"q1": [("p3", 3.0), ("p1", 2.0), ("p4", 1.0)], "q0": [("p2", 1.0), ("p0", 0.5)]})
     groups = Groups({"q0": {"p0": 1}, "q1": {"p4": 1}}, queries, passages, RankedNegatives(5), run, 2, 0)
-    made = PairBatches(groups, queries, passages, Vocabulary.from_tokens(TOKENS), 7)([(1, 0), (0, 0)])
+    made = PairBatches(groups, PairTexts(queries, passages, PairLayout(2, 3, 0)), 7)([(1, 0), (0, 0)])
     assert made.ids_PL[0].tolist() == [2, 7, 3, 14, 14, 14, 3]
     assert made.ids_PL[1, 3].item() in (11, 13)
     assert made.ids_PL[2].tolist() == [2, 5, 6, 3, 10, 10, 3]

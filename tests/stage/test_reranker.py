@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, PreTrainedTokenizerFast
 
 from bmae_lightning.configuration import build
-from bmae_lightning.cross_encoder import check_same_vocabulary
 from bmae_lightning.errors import BadInput
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -34,26 +35,22 @@ def checkpoint(directory, words):
     return tokenizer
 
 
-def test_another_vocabulary_is_refused_before_anything_runs(tmp_path):
-    own = checkpoint(tmp_path / "own", ["a", "b", "c"])
+def test_a_backbone_must_join_pairs_as_re_rankers_do(tmp_path):
     checkpoint(tmp_path / "other", ["a", "c", "b", "d"])
-    check_same_vocabulary(tmp_path / "own", own, "x")
+    stage(f"reranker.backbone={tmp_path / 'other'}").preflight(["train"])  # its own word pieces are no obstacle
+    plain = Tokenizer(WordLevel({"a": 0, "b": 1, "c": 2, "[UNK]": 3, "</s>": 4}, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="</s>").save_pretrained(tmp_path / "other")
     with pytest.raises(
-        BadInput, match="reranker.backbone=.*other: its tokenizer has 9 word pieces, the prepared corpus 8"
+        BadInput, match=r"reranker.backbone=.*other: its tokenizer writes a pair as 'a b'; a re-ranker needs"
     ):
-        stage("encoder=hf", f"encoder.name={tmp_path / 'own'}", f"reranker.backbone={tmp_path / 'other'}").preflight(
-            ["train"]
-        )
-    stage("encoder=hf", f"encoder.name={tmp_path / 'own'}", f"reranker.backbone={tmp_path / 'own'}").preflight(
-        ["train"]
-    )
-    checkpoint(tmp_path / "large", [f"w{i}" for i in range(200)])
-    with pytest.raises(BadInput, match="it has 205 word pieces, the vocabulary trained on the corpus at most 100"):
-        stage("encoder.tokenizer.size=100", f"reranker.backbone={tmp_path / 'large'}").preflight(["train"])
+        stage(f"reranker.backbone={tmp_path / 'other'}").preflight(["train"])
 
 
 def test_lengths_and_two_beginnings(tmp_path):
     with pytest.raises(BadInput, match="reranker.length=200: the encoder has only 128 positions"):
         stage("reranker.length=200").preflight(["train"])
+    checkpoint(tmp_path / "other", ["a"])
+    with pytest.raises(BadInput, match=r"reranker.length=513: .*other has only 512 positions"):
+        stage("reranker.length=513", f"reranker.backbone={tmp_path / 'other'}").preflight(["train"])
     with pytest.raises(BadInput, match="reranker.inputs.encoder are both given"):
         stage("reranker.backbone=x").check_inputs({"encoder": "pretrain", "ranking": "evaluate2"})
