@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from bmae_lightning.batch import Pairs
-from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.errors import BadInput
 from bmae_lightning.loss.listwise import Listwise, hardest, listwise_loss
 
@@ -146,9 +145,8 @@ def read_config(directory: str | Path, label: str) -> Any:
 
 
 def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> None:
-    """Write a Hugging Face checkpoint (safetensors) with the tokenizer in the directory, or object, `tokenizer`."""
+    """Write a Hugging Face checkpoint (safetensors) with its tokenizer."""
     model.classifier.save_pretrained(directory)
-    tokenizer = load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
     tokenizer.save_pretrained(directory)
 
 
