@@ -64,16 +64,20 @@ def pair_layout(tokenizer: Any, label: str) -> PairLayout:
 
 @dataclass(frozen=True)
 class PairTexts:
-    """queries, passages: token stores whose rows are those of the prepared corpus.  layout: how a pair is joined."""
+    """queries, passages: token stores whose rows are those of the prepared corpus.  layout: how a pair is joined.
+    title_id: the word piece that stands for the [SEP] between a passage's title and its text, None keeps it."""
 
     queries: TokenStore
     passages: TokenStore
     layout: PairLayout
+    title_id: int | None = None
 
     def pairs(self, rows: Sequence[tuple[int, int]] | np.ndarray, length: int) -> Pairs:
         """The pairs (row of the query, row of the passage) [P], cut to `length` tokens each."""
-        texts = [self.queries[query] for query, _ in rows], [self.passages[passage] for _, passage in rows]
-        return pad_pairs(*texts, **vars(self.layout), max_length=length)
+        queries, passages = [self.queries[query] for query, _ in rows], [self.passages[passage] for _, passage in rows]
+        if self.title_id is not None:
+            passages = [np.where(ids == self.layout.sep_id, self.title_id, ids) for ids in passages]
+        return pad_pairs(queries, passages, **vars(self.layout), max_length=length)
 
     def sizes(self, pairs_P2: np.ndarray) -> np.ndarray:
         """Tokens of every pair before it is cut, int64 [P]."""

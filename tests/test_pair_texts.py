@@ -46,6 +46,17 @@ def test_pairs_equal_those_of_transformers(kind, length, tmp_path):
     assert texts.sizes(rows).clip(max=length).tolist() == found.real_PL.sum(1).tolist()
 
 
+def test_titles_before_a_colon(tmp_path):
+    """SimLM's re-ranker reads "title: text"."""
+    tokenizer = backbones.bert_tokenizer([*QUERIES, *PASSAGES, "A title :"])
+    queries = write_token_store(tmp_path / "q", QUERIES, None, tokenizer)
+    passages = write_token_store(tmp_path / "p", [("A title", PASSAGES[1]), ("", PASSAGES[1])], None, tokenizer)
+    texts = PairTexts(queries, passages, pair_layout(tokenizer, "x"), tokenizer.get_vocab()[":"])
+    found = texts.pairs([(0, 0), (0, 1)], 64).ids_PL.tolist()
+    expected = tokenizer([QUERIES[0]] * 2, [f"A title: {PASSAGES[1]}", PASSAGES[1]], padding=True)["input_ids"]
+    assert found == expected
+
+
 def test_a_collection_in_other_word_pieces_has_the_same_rows(collection, tmp_path):
     tokenizer = backbones.deberta_tokenizer([passage.text for passage in BeirCorpus(collection).passages()])
     own = backbones.bert_tokenizer([passage.text for passage in BeirCorpus(collection).passages()])

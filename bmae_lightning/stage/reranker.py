@@ -73,6 +73,7 @@ class TrainReranker(Stage):
         temperature: float = 1.0,
         forward_factor: int = 1,
         r_drop: bool = False,
+        title_separator: str | None = None,
         positives: str = "labelled",
         workers: int = 0,
         log_every: int = 1,
@@ -96,7 +97,7 @@ class TrainReranker(Stage):
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.temperature, self.forward_factor, self.r_drop = temperature, forward_factor, r_drop
         self.workers, self.log_every, self.train_queries = workers, log_every, train_queries or QueryShare()
-        self.positives = positives
+        self.positives, self.title_separator = positives, title_separator
 
     def preflight(self, splits: list[str]) -> None:
         check_trainer(self.trainer, self.batch_size, self.name)
@@ -142,6 +143,9 @@ class TrainReranker(Stage):
             vocabulary = Vocabulary(tokenizer)
             layout = own_layout(vocabulary)
             model = cross_encoder_of(start_encoder(context, self.encoder, vocabulary, digest).masked_lm)
+        title_id = tokenizer.get_vocab().get(self.title_separator)
+        if self.title_separator is not None and title_id is None and prepared.record["title"] == "pair":
+            say(f"{context.title}: {self.title_separator!r} is no word piece, [SEP] stays between title and text")
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         qrels = self.train_queries.of(prepared.qrels(TRAIN))
@@ -151,7 +155,7 @@ class TrainReranker(Stage):
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
             f"hard negatives (filled at random), {self.group // self.forward_factor} of {self.group} passages trained on"
         )
-        collate = PairBatches(groups, PairTexts(*stores, layout), self.length)
+        collate = PairBatches(groups, PairTexts(*stores, layout, title_id), self.length)
         data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
         module = RerankerModule(
             model, self.group, self.temperature, self.forward_factor, self.r_drop, self.optim, self.schedule, self.lr,
@@ -165,7 +169,7 @@ class TrainReranker(Stage):
         if rank() == 0:
             directory = context.directory / DIRECTORY
             save_cross_encoder(model.cpu(), tokenizer, directory)
-            write_json(directory / RECORD, {"length": self.length, "tokenizer": digest})
+            write_json(directory / RECORD, {"length": self.length, "tokenizer": digest, "title_id": title_id})
             write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
 
     def _backbone(self, stage: str) -> Path:
@@ -187,4 +191,5 @@ def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairS
         layout = pair_layout(tokenizer, str(checkpoint))
         stores = tokenised_again(directory / TOKENS, record["tokenizer"], stores)
     model: CrossEncoder = load_cross_encoder(str(checkpoint), len(tokenizer))[0].eval()
-    return PairScorer(model, PairTexts(*stores, layout), record["length"], batch_tokens)
+    texts = PairTexts(*stores, layout, record.get("title_id"))
+    return PairScorer(model, texts, record["length"], batch_tokens)
