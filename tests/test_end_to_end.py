@@ -13,6 +13,8 @@ import pytest
 from bmae_lightning.corpus.token_store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.reranker import open_scorer
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)
@@ -144,22 +146,28 @@ def test_shallow_decoders_and_other_choices_run(cli_here, tmp_path):
     assert metrics(tmp_path / "outputs", "pretrain")[-1]["lr"] == pytest.approx(0.011 * (12 - 6) / (12 - 1))
 
 
-def test_title_and_text_are_told_apart_from_the_store_to_the_retriever(here, tmp_path, collection):
+def test_title_and_text_are_told_apart_from_the_store_to_the_re_ranker(here, tmp_path, collection):
     titled = tmp_path / "titled"
     shutil.copytree(collection, titled)
     passages = [json.loads(line) for line in (titled / "corpus.jsonl").read_text().splitlines()]
-    lines = (json.dumps(passage | {"title": " ".join(passage["text"].split()[:3])}) for passage in passages)
+    lines = (json.dumps(passage | {"title": " ".join(passage["text"].split()[:3]) + " :"}) for passage in passages)
     (titled / "corpus.jsonl").write_text("\n".join(lines) + "\n")
     here(
         "+experiment=simlm", *tools.TINY[1:], "encoder.layers=3", "masked_lm.steps=2", "masked_lm.encoder.width=32", "logger=none",
-        f"corpus.path={titled}", "corpus.title=pair", "+until=retriever1", "baseline=false",
+        f"corpus.path={titled}", "corpus.title=pair", "+until=reranker", "baseline=false", "reranker.steps=2",
+        "evaluate.train_depth=20", "retriever2.steps=2",
     )  # fmt: skip
     (prepared,) = (tmp_path / "outputs" / "store").glob("prepare-*")
-    sep = load_tokenizer(prepared / "tokenizer").sep_token_id
+    tokenizer = load_tokenizer(prepared / "tokenizer")
+    sep = tokenizer.sep_token_id
     assert all((row == sep).sum() == 1 for row in TokenStore(prepared / "passages"))
     assert not any((row == sep).any() for row in TokenStore(prepared / "queries"))
     (retriever,) = (tmp_path / "outputs" / "store").glob("retriever1-*/retriever")
     assert RetrieverSpec.load(retriever).segments
+    (reranker,) = (tmp_path / "outputs" / "store").glob("reranker-*")
+    pairs = open_scorer(reranker, Prepared(prepared), 64).texts.pairs([(0, 0)], 64)
+    read = tokenizer.convert_ids_to_tokens(pairs.ids_PL[0])
+    assert (read.count("[SEP]"), read.count(":")) == (2, 2)  # SimLM: a colon for the separator, beside the title's own
 
 
 def test_masks_that_relate_to_the_encoders(cli_here):

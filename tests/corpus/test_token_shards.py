@@ -55,7 +55,7 @@ def test_a_title_and_its_text_are_kept_apart(tmp_path):
         assert [store[row].tolist() for row in range(5)] == expected
     store = write_token_store(tmp_path / "s", ["a b", "c"], IDS[:2], make_tokenizer(), kept=tmp_path / "kept")
     assert [row.tolist() for row in store] == [[5, 6], [7]]
-    with pytest.raises(BadInput, match="corpus.title=pair needs a tokenizer with the token"):
+    with pytest.raises(BadInput, match="corpus.title=pair needs a tokenizer with a separator"):
         write_token_store(tmp_path / "t", texts, IDS[:5], make_tokenizer(["[PAD]", "[UNK]", *"abcdefgh"]))
 
 
