@@ -22,7 +22,6 @@ from bmae_lightning.corpus.wordpiece import tokenizer_digest
 from bmae_lightning.errors import BadInput
 from bmae_lightning.progress import track
 from bmae_lightning.rank import rank
-from bmae_lightning.vocabulary import Vocabulary
 
 QUERIES, PASSAGES = "queries", "passages"
 
@@ -35,11 +34,6 @@ class PairLayout:
     sep_id: int
     pad_id: int
     separators: int = 1
-
-
-def own_layout(vocabulary: Vocabulary) -> PairLayout:
-    """The encoder's own."""
-    return PairLayout(vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id)
 
 
 def pair_layout(tokenizer: Any, label: str) -> PairLayout:
@@ -81,8 +75,8 @@ class PairTexts:
 
     def sizes(self, pairs_P2: np.ndarray) -> np.ndarray:
         """Tokens of every pair before it is cut, int64 [P]."""
-        special = self.layout.separators + 2
-        return self.queries.lengths[pairs_P2[:, 0]] + self.passages.lengths[pairs_P2[:, 1]] + special
+        stores = zip((self.queries, self.passages), pairs_P2.T, strict=True)
+        return sum(store.offsets[rows + 1] - store.offsets[rows] for store, rows in stores) + self.layout.separators + 2
 
 
 def tokenise_again(

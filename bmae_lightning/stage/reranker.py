@@ -29,7 +29,7 @@ from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
 from bmae_lightning.negatives.positives import check_positives
 from bmae_lightning.negatives.source import RandomNegatives, RankedNegatives
-from bmae_lightning.pair_texts import PairTexts, own_layout, pair_layout, tokenise_again, tokenised_again
+from bmae_lightning.pair_texts import PairLayout, PairTexts, pair_layout, tokenise_again, tokenised_again
 from bmae_lightning.rank import rank, say
 from bmae_lightning.scoring import PairScorer
 from bmae_lightning.stage.bm25 import TRAIN
@@ -105,9 +105,9 @@ class TrainReranker(Stage):
         if self.backbone is None:
             limit, what = self.encoder.dimensions()[1], "the encoder"
         else:
-            directory, what = self._backbone(self.name), self.backbone
-            pair_layout(load_tokenizer(directory), f"{self.name}.backbone={self.backbone}")
-            limit = positions(read_config(directory, f"{self.name}.backbone={self.backbone}"))
+            directory, what, label = self._backbone(self.name), self.backbone, f"{self.name}.backbone={self.backbone}"
+            pair_layout(load_tokenizer(directory), label)
+            limit = positions(read_config(directory, label))
         if limit is not None and self.length > limit:
             raise BadInput(f"{self.name}.length={self.length}: {what} has only {limit} positions")
 
@@ -141,11 +141,13 @@ class TrainReranker(Stage):
             model, _ = load_cross_encoder(str(origin), len(tokenizer), self.encoder.dropout, label)
         else:
             vocabulary = Vocabulary(tokenizer)
-            layout = own_layout(vocabulary)
+            layout = PairLayout(vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id)
             model = cross_encoder_of(start_encoder(context, self.encoder, vocabulary, digest).masked_lm)
-        title_id = tokenizer.get_vocab().get(self.title_separator)
-        if self.title_separator is not None and title_id is None and prepared.record["title"] == "pair":
-            say(f"{context.title}: {self.title_separator!r} is no word piece, [SEP] stays between title and text")
+        title_id = None
+        if self.title_separator is not None and prepared.record["title"] == "pair":
+            title_id = tokenizer.get_vocab().get(self.title_separator)
+            if title_id is None:
+                say(f"{context.title}: {self.title_separator!r} is no word piece, [SEP] stays between title and text")
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         qrels = self.train_queries.of(prepared.qrels(TRAIN))
@@ -169,7 +171,8 @@ class TrainReranker(Stage):
         if rank() == 0:
             directory = context.directory / DIRECTORY
             save_cross_encoder(model.cpu(), tokenizer, directory)
-            write_json(directory / RECORD, {"length": self.length, "tokenizer": digest, "title_id": title_id})
+            record = {"length": self.length, "tokenizer": digest, "layout": vars(layout), "title_id": title_id}
+            write_json(directory / RECORD, record)
             write_json(context.directory / "metrics.json", read_metrics(context.directory / "metrics.jsonl")[-1])
 
     def _backbone(self, stage: str) -> Path:
@@ -183,13 +186,12 @@ def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairS
         BadInput: none there, or one whose word pieces this corpus was not split into.
     """
     checkpoint = directory / DIRECTORY
-    record, tokenizer = read_json(checkpoint / RECORD), load_tokenizer(checkpoint)
+    record = read_json(checkpoint / RECORD)
+    if "layout" not in record:
+        raise BadInput(f"{directory}: written by an earlier version; delete it and run the same command again")
     stores = prepared.queries(), prepared.passages()
-    if record["tokenizer"] == stores[1].tokenizer_digest:
-        layout = own_layout(Vocabulary(tokenizer))
-    else:
-        layout = pair_layout(tokenizer, str(checkpoint))
+    if record["tokenizer"] != stores[1].tokenizer_digest:
         stores = tokenised_again(directory / TOKENS, record["tokenizer"], stores)
-    model: CrossEncoder = load_cross_encoder(str(checkpoint), len(tokenizer))[0].eval()
-    texts = PairTexts(*stores, layout, record.get("title_id"))
+    model: CrossEncoder = load_cross_encoder(str(checkpoint), stores[1].vocabulary_size)[0].eval()
+    texts = PairTexts(*stores, PairLayout(**record["layout"]), record["title_id"])
     return PairScorer(model, texts, record["length"], batch_tokens)
