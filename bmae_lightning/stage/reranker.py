@@ -187,8 +187,6 @@ def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairS
     """
     checkpoint = directory / DIRECTORY
     record = read_json(checkpoint / RECORD)
-    if "layout" not in record:
-        raise BadInput(f"{directory}: written by an earlier version; delete it and run the same command again")
     stores = prepared.queries(), prepared.passages()
     if record["tokenizer"] != stores[1].tokenizer_digest:
         stores = tokenised_again(directory / TOKENS, record["tokenizer"], stores)
