@@ -20,21 +20,21 @@ import numpy as np
 import slow_masks as slow
 import torch
 
-from bmae_lightning import native
-from bmae_lightning.corpus.token_store import TokenStore, TokenStoreWriter
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.corruption import Corruption
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.mask.complement import ComplementMask
-from bmae_lightning.mask.keyword import KeywordMask
-from bmae_lightning.mask.policy import MaskPolicy
-from bmae_lightning.mask.superset import SupersetMask
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
+from bmae_lightning.corpus.tokens.store import TokenStore, TokenStoreWriter
+from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.corruption import Corruption
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.mask.complement import ComplementMask
+from bmae_lightning.pretraining.mask.keyword import KeywordMask
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.mask.superset import SupersetMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View, take
 from bmae_lightning.stage.streams import PassageBatches, Stream
-from bmae_lightning.view import View, take
-from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 PASSAGES = 2048
 CONTINUED = 0.16  # share of pieces that continue a word, as in English passages
@@ -298,8 +298,8 @@ def cases(texts: Texts) -> dict[str, tuple[Callable, Callable]]:
         "enhanced_pooled": (ours.rows(UniformMask(0.5), "pooled"), theirs.rows),
         "master": (ours.master(), theirs.master),
     }
-    if importlib.util.find_spec("bmae_lightning.mask.importance"):
-        from bmae_lightning.mask.importance import ImportanceMask
+    if importlib.util.find_spec("bmae_lightning.pretraining.mask.importance"):
+        from bmae_lightning.pretraining.mask.importance import ImportanceMask
 
         found["importance"] = (ours.policy(ImportanceMask(0.5), "importance"), theirs.importance)
     return found

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bmae_lightning.loss.bag_of_words import max_pool
-from bmae_lightning.vocabulary_head import VocabularyHead
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.pretraining.loss.bag_of_words import max_pool
 
 CHUNK = 1024
 

@@ -60,7 +60,7 @@ def tokenizer():
 def prepare(directory: Path, threads: int) -> None:
     from bmae_lightning.corpus.beir import BeirCorpus
     from bmae_lightning.encoder.tokenizer import PretrainedTokenizer
-    from bmae_lightning.stage.context import Context
+    from bmae_lightning.runtime.stage import Context
     from bmae_lightning.stage.prepare import Prepare
 
     made = directory / "prepare"
@@ -70,11 +70,11 @@ def prepare(directory: Path, threads: int) -> None:
 
 
 def model_of(prepared):
-    from bmae_lightning.dual_encoder import DualEncoder
     from bmae_lightning.encoder.model import Encoder
     from bmae_lightning.encoder.scratch import ScratchEncoder
-    from bmae_lightning.representation.pooled import PooledRepresentation
-    from bmae_lightning.vocabulary import Vocabulary
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
+    from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 
     vocabulary = Vocabulary(prepared.tokenizer())
     masked_lm, _ = ScratchEncoder(None, layers=2, width=64, heads=2).masked_lm(vocabulary.size)
@@ -84,8 +84,8 @@ def model_of(prepared):
 def encode(directory: Path, threads: int) -> None:
     import torch
 
-    from bmae_lightning.encoding import encode_to_files
-    from bmae_lightning.progress import track
+    from bmae_lightning.retrieval.encode import encode_to_files
+    from bmae_lightning.runtime.progress import track
     from bmae_lightning.stage.prepared import Prepared
 
     torch.set_num_threads(threads)
@@ -99,11 +99,11 @@ def search(directory: Path, threads: int) -> None:
     import numpy as np
     import torch
 
-    from bmae_lightning import encoding
-    from bmae_lightning.index.exact import ExactIndex
-    from bmae_lightning.measure.ranking import evaluate
-    from bmae_lightning.progress import track
-    from bmae_lightning.run import Run, write_run
+    from bmae_lightning.evaluation.measure.ranking import evaluate
+    from bmae_lightning.evaluation.measure.trec import Run, write_run
+    from bmae_lightning.retrieval import encode as encoding
+    from bmae_lightning.retrieval.index.exact import ExactIndex
+    from bmae_lightning.runtime.progress import track
     from bmae_lightning.stage.prepared import Prepared
 
     torch.set_num_threads(threads)

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 import torch
 
-from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.exact import ExactIndex
 
 
 def vectors(rows: int, width: int, seed: int) -> np.ndarray:

@@ -14,9 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bmae_lightning.arguments import completed
-from bmae_lightning.configuration import config_directory, explain
-from bmae_lightning.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.command.arguments import completed
+from bmae_lightning.runtime.configuration import config_directory, explain
+from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 
 _exit_codes: list[int] = []
 """One per job of this command; a failed job of a sweep does not stop the others."""
@@ -24,7 +24,7 @@ _exit_codes: list[int] = []
 
 def job(cfg: DictConfig) -> None:
     """Run the stages of one composed configuration; a mistake of the user is printed at once as one line."""
-    from bmae_lightning.experiment import run_experiment
+    from bmae_lightning.command.experiment import run_experiment
 
     try:
         run_experiment(cfg, HydraConfig.get())

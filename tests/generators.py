@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.generator.generator import Generator
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.batch import TextBatch
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.generator.generator import Generator
+from bmae_lightning.pretraining.noise import Noise
 
 SIZE = 200
 VOCABULARY = Vocabulary.from_tokens((Path(__file__).parent / "golden" / "vocab_tiny.txt").read_text().splitlines())

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corruption.corruption import Corrupted, Corruption
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.mask.policy import MaskPolicy
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
 
 GOLDEN = Path(__file__).parent / "golden"
 

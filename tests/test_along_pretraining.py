@@ -11,13 +11,13 @@ import torch
 
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.metrics import StepMetrics
-from bmae_lightning.snapshot import snapshot
-from bmae_lightning.stage.context import Context
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.snapshots import snapshot
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.initial_weights import start_encoder
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.start import start_encoder
-from bmae_lightning.vocabulary import Vocabulary
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +111,6 @@ def test_every_stage_that_reads_training_queries_takes_the_same_sample():
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         overrides = ["recipe=ladder", "train_share=0.05", "train_queries.seed=3", "retriever2.seed=9"]
         config = OmegaConf.to_container(compose("config", overrides=overrides), resolve=True)
-    wanted = {"_target_": "bmae_lightning.corpus.query_share.QueryShare", "share": 0.05, "seed": 3}
+    wanted = {"_target_": "bmae_lightning.retrieval.negatives.source.QueryShare", "share": 0.05, "seed": 3}
     stages = ("retriever1", "retriever2", "reranker", "score", "distilled", "evaluate", "evaluate2")
     assert all(config[stage]["train_queries"] == wanted for stage in stages)

@@ -4,9 +4,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from bmae_lightning.arguments import NO_DIRECTORY, completed
-from bmae_lightning.configuration import config_directory
-from bmae_lightning.errors import BadInput
+from bmae_lightning.command.arguments import NO_DIRECTORY, completed
+from bmae_lightning.runtime.configuration import config_directory
+from bmae_lightning.runtime.errors import BadInput
 
 
 @pytest.mark.parametrize(

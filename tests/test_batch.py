@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.batch import RetrievalBatch, TextBatch, Tokens, cut_rows, pad_pairs, pad_rows
+from bmae_lightning.encoder.batch import RetrievalBatch, TextBatch, Tokens, cut_rows, pad_pairs, pad_rows
 
 
 def pad_reference(rows, max_length):
@@ -76,9 +76,7 @@ def test_moves_every_tensor():
 
 
 def test_import_is_light():
-    code = (
-        "import sys, bmae_lightning.batch; assert not {'transformers', 'pytorch_lightning', 'hydra'} & set(sys.modules)"
-    )
+    code = "import sys, bmae_lightning.encoder.batch; assert not {'transformers', 'pytorch_lightning', 'hydra'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

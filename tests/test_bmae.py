@@ -7,21 +7,21 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE, used_views
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.decoder.shallow import ShallowDecoder
+from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.mask.complement import ComplementMask
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.objective.masked import MaskedObjective
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.bmae import BottleneckMAE, used_views
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.complement import ComplementMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.objective.masked import MaskedObjective
+from bmae_lightning.pretraining.view import View
 
 VOCABULARY = Vocabulary.from_tokens((Path(__file__).parent / "golden" / "vocab_tiny.txt").read_text().splitlines())
 NAMES = ["enhanced", "pooled", "shallow"]

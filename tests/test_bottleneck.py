@@ -2,7 +2,7 @@
 
 import torch
 
-from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
 
 
 def test_cls_is_the_first_state():

@@ -5,9 +5,9 @@ import pytest
 import torch
 from generators import VOCABULARY
 
-from bmae_lightning.batch import Pairs
-from bmae_lightning.classifier import Classifier, classifier_loss, cut_longer
+from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.evaluation.glue.classifier import Classifier, classifier_loss, cut_longer
 from bmae_lightning.lit.classifier import LabelledTexts, predict
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bmae_lightning.configuration import build, config_directory, explain, nearest
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.configuration import build, config_directory, explain, nearest
+from bmae_lightning.runtime.errors import BadInput
 
 
 class Part:

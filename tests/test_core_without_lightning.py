@@ -11,16 +11,16 @@ for name in ("pytorch_lightning", "lightning", "lightning_fabric", "hydra", "ome
 
 import numpy as np, torch
 from transformers import BertConfig, BertForMaskedLM
-from bmae_lightning.batch import TextBatch, pad_rows
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.encoder.batch import TextBatch, pad_rows
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.encoder.vocabulary import Vocabulary
 
 torch.manual_seed(0)
 vocabulary = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"w{i}" for i in range(45)])

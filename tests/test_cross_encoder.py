@@ -15,9 +15,9 @@ from transformers import (
     ElectraForPreTraining,
 )
 
-from bmae_lightning.batch import pad_pairs
-from bmae_lightning.cross_encoder import CrossEncoder, group_loss, hardest_pairs, load_cross_encoder
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.batch import pad_pairs
+from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss, hardest_pairs, load_cross_encoder
+from bmae_lightning.runtime.errors import BadInput
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 BACKBONES = {

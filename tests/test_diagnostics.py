@@ -7,28 +7,28 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.corruption.replace import ReplaceCorruption
-from bmae_lightning.decoder.bag_of_words import BagOfWordsDecoder
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.decoder.replaced_token_detection import ReplacedTokenDetectionDecoder
-from bmae_lightning.decoder.shallow import ShallowDecoder
-from bmae_lightning.decoder.skip import SkipDecoder
-from bmae_lightning.diagnostics import diagnose, function_positions
+from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.generator.generator import Generator
-from bmae_lightning.loss.normalise import NORMS, mean_loss
-from bmae_lightning.mask.complement import ComplementMask
-from bmae_lightning.mask.policy import MaskPolicy
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.objective.masked import MaskedObjective
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.corruption.replace import ReplaceCorruption
+from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.decoder.replaced_token_detection import ReplacedTokenDetectionDecoder
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.decoder.skip import SkipDecoder
+from bmae_lightning.pretraining.diagnostics import diagnose, function_positions
+from bmae_lightning.pretraining.generator.generator import Generator
+from bmae_lightning.pretraining.loss.normalise import NORMS, mean_loss
+from bmae_lightning.pretraining.mask.complement import ComplementMask
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.objective.masked import MaskedObjective
+from bmae_lightning.pretraining.view import View
 
 VOCABULARY = Vocabulary.from_tokens((Path(__file__).parent / "golden" / "vocab_tiny.txt").read_text().splitlines())
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}

@@ -5,16 +5,16 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
-from bmae_lightning.dual_encoder import DualEncoder, load_dual_encoder, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.errors import BadInput
-from bmae_lightning.loss.contrastive import contrastive_loss
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.representation.projected import ProjectedRepresentation
-from bmae_lightning.representation.vectors import Vectors, score
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, save_dual_encoder
+from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
+from bmae_lightning.retrieval.representation.vectors import Vectors, score
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.runtime.errors import BadInput
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 REPRESENTATIONS = {

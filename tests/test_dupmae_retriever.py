@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.corpus.token_store import TokenStore
-from bmae_lightning.dual_encoder import load_dual_encoder
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.faiss import FaissIndex
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.run import read_run
-from bmae_lightning.stage.search import check_index
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.evaluation.measure.trec import read_run
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.search import check_index
+from bmae_lightning.runtime.errors import BadInput
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.spec import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.reranker import open_scorer
+from bmae_lightning.stage.train_reranker import open_scorer
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)

@@ -36,7 +36,7 @@ def test_ablations_are_overrides():
     assert composed("decoders=[shallow]", "decoders.shallow.layers=2")["decoders"]["shallow"]["layers"] == 2
     assert composed("decoders.enhanced.mask.rate=0.7")["decoders"]["enhanced"]["mask"]["rate"] == 0.7
     assert composed("corruption@view.passage.corruption=hide")["view"]["passage"]["corruption"] == {
-        "_target_": "bmae_lightning.corruption.hide.HideCorruption"
+        "_target_": "bmae_lightning.pretraining.corruption.hide.HideCorruption"
     }
     assert list(composed("decoders=[shallow,enhanced]")["decoders"]) == ["shallow", "enhanced"]
     assert composed("decoders=[]")["decoders"] == {}

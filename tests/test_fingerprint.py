@@ -1,6 +1,6 @@
 """Same computation, same hash; watching a run does not change it."""
 
-from bmae_lightning.fingerprint import fingerprint
+from bmae_lightning.runtime.fingerprint import fingerprint
 
 CONFIG = {"steps": 10, "decoders": {"shallow": {"layers": 2}}, "logger": {"_target_": "a"}, "workers": 0}
 

@@ -2,8 +2,8 @@
 
 import re
 
-from bmae_lightning.function_words import FUNCTION_WORDS, function_flags
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.function_words import FUNCTION_WORDS, function_flags
+from bmae_lightning.encoder.vocabulary import Vocabulary
 
 
 def test_words_of_closed_classes_punctuation_and_nothing_else():

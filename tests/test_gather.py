@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bmae_lightning.gather import gather_with_grad
-from bmae_lightning.loss.contrastive import contrastive_loss
+from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
+from bmae_lightning.retrieval.representation.gather import gather_with_grad
 
 QUERIES, GROUP, WIDTH = 4, 2, 5
 
@@ -18,8 +18,8 @@ import sys
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from bmae_lightning.gather import gather_with_grad
-from bmae_lightning.loss.contrastive import contrastive_loss
+from bmae_lightning.retrieval.representation.gather import gather_with_grad
+from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 
 rank, world, meeting, given, result, way = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
 dist.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=world)

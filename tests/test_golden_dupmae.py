@@ -4,16 +4,16 @@ import pytest
 import torch
 from golden_sets import GivenCorruption, GivenMask, GoldenSet, close, key, tiny_encoder
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.decoder.bag_of_words import BagOfWordsDecoder
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.loss.bag_of_words import bag_of_words_loss, max_pool
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary_head import VocabularyHead
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.loss.bag_of_words import bag_of_words_loss, max_pool
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View
 
 GOLDEN = GoldenSet("dupmae", "enhanced")
 

@@ -5,16 +5,16 @@ import torch
 from golden_sets import GoldenSet, close, key, tiny_encoder, tiny_vocabulary
 from safetensors.torch import load_file
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.corruption import Corrupted, Corruption
-from bmae_lightning.decoder.shallow import ShallowDecoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.mask.complement import ComplementMask
-from bmae_lightning.mask.policy import MaskPolicy
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import View, take
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.complement import ComplementMask
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View, take
 
 VOCABULARY = tiny_vocabulary()
 

@@ -8,16 +8,16 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
-from bmae_lightning.batch import Pairs, Tokens
-from bmae_lightning.cross_encoder import CrossEncoder, group_loss, hardest_pairs
-from bmae_lightning.dual_encoder import DualEncoder
+from bmae_lightning.encoder.batch import Pairs, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.contrastive import contrastive_logits, contrastive_loss, targets, temperature_at
-from bmae_lightning.loss.distillation import Distillation
-from bmae_lightning.loss.listwise import listwise_loss
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.representation.vectors import score
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.loss.contrastive import contrastive_logits, contrastive_loss, targets, temperature_at
+from bmae_lightning.retrieval.loss.distillation import Distillation
+from bmae_lightning.retrieval.loss.listwise import listwise_loss
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.representation.vectors import score
+from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss, hardest_pairs
 
 GOLDEN = Path(__file__).parent / "golden"
 SET = GOLDEN / "retriever"

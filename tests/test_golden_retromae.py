@@ -5,13 +5,13 @@ import pytest
 import torch
 from golden_sets import GivenCorruption, GivenMask, GoldenSet, close, key, tiny_encoder, tiny_vocabulary
 
-from bmae_lightning.batch import TextBatch, Tokens, pad_rows
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import View
+from bmae_lightning.encoder.batch import TextBatch, Tokens, pad_rows
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View
 
 GOLDEN = GoldenSet("retromae", "enhanced")
 

@@ -8,15 +8,15 @@ import torch
 from golden_sets import GivenMask, GoldenSet, close, key, tiny_encoder
 from torch import nn
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.replace import ReplaceCorruption
-from bmae_lightning.decoder.shallow import ShallowDecoder
-from bmae_lightning.generator.generator import Generator
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import View
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.replace import ReplaceCorruption
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.generator.generator import Generator
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View
 
 GOLDEN = GoldenSet("simlm", "shallow")
 SIDES = {"views.passage": "enc", "decoders.shallow": "dec"}

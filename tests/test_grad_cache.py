@@ -11,15 +11,15 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.grad_cache import GradCache
-from bmae_lightning.loss.contrastive import contrastive_loss, scale_gradient
-from bmae_lightning.loss.distillation import distillation_loss
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.representation.vectors import Vectors, score
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.grad_cache import GradCache
+from bmae_lightning.retrieval.loss.contrastive import contrastive_loss, scale_gradient
+from bmae_lightning.retrieval.loss.distillation import distillation_loss
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.representation.vectors import Vectors, score
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 QUERIES, GROUP = 6, 3

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 CONF = Path(__file__).parent.parent / "conf"
 MASKS = ["uniform", "keyword", "importance", "complement", "superset"]

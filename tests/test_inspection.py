@@ -5,20 +5,20 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning import inspection
-from bmae_lightning.configuration import build
-from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
+from bmae_lightning.command import look as inspection
+from bmae_lightning.command.look import judges_files, lookup_of
+from bmae_lightning.command.pipeline import plan
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoding import encode_to_files
-from bmae_lightning.errors import BadInput
-from bmae_lightning.inspection import judges_files, lookup_of
-from bmae_lightning.pipeline import plan
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.context import Context
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
+from bmae_lightning.retrieval.encode import encode_to_files
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.vocabulary import Vocabulary
 
 HYBRID = {"dense": 6, "lexical": 9, "activation": "none", "separator": "include"}
 
@@ -106,7 +106,7 @@ def configured(**changes):
     nothing = {"stage": ["search"], "query": "x", "run": None, "qrels": None, "per_query": None, "measures": ["RR"]}
     options = {"arm": None, "indexes": ["evaluate"], "index": None, "depth": 3, "batch_tokens": 9, "device": "cpu"}
     content = nothing | changes
-    node = {"_target_": "bmae_lightning.stage.lookup.Lookup", "query": content["query"], **options}
+    node = {"_target_": "bmae_lightning.stage.search.Lookup", "query": content["query"], **options}
     return content | {"search": node | content.pop("search", {})}
 
 

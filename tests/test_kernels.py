@@ -6,14 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bmae_lightning import native
-from bmae_lightning.batch import Tokens
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.mask.complement import ComplementMask
-from bmae_lightning.mask.importance import ImportanceMask
-from bmae_lightning.mask.keyword import KeywordMask
-from bmae_lightning.mask.policy import (
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.mask.complement import ComplementMask
+from bmae_lightning.pretraining.mask.importance import ImportanceMask
+from bmae_lightning.pretraining.mask.keyword import KeywordMask
+from bmae_lightning.pretraining.mask.policy import (
     FILLS,
     Words,
     budget,
@@ -23,11 +24,10 @@ from bmae_lightning.mask.policy import (
     race_words,
     select_words,
 )
-from bmae_lightning.mask.superset import SupersetMask
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import half
-from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.mask.superset import SupersetMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import half
 
 pytest.importorskip("numba")
 

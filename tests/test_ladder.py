@@ -12,17 +12,17 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-import bmae_lightning.experiment  # noqa: F401  forked processes find it imported
+import bmae_lightning.command.experiment  # noqa: F401  forked processes find it imported
 import bmae_lightning.stage.evaluate
 import bmae_lightning.stage.report
 import bmae_lightning.stage.score  # noqa: F401
+from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.lit.retriever import RetrieverModule
-from bmae_lightning.negatives.hard_negatives import negatives_from_run
-from bmae_lightning.negatives.source import Groups, RankedNegatives
-from bmae_lightning.run import read_run
-from bmae_lightning.scoring import PairShards
+from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
+from bmae_lightning.retrieval.reranking.score_pairs import PairShards
+from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.teacher_scores import FILE, TeacherScores
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)

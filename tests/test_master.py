@@ -10,14 +10,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.configuration import build
+from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.configuration import build
 
 ROOT = Path(__file__).parent
 VOCABULARY = Vocabulary.from_tokens((ROOT / "golden" / "vocab_tiny.txt").read_text().splitlines())

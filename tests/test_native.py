@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bmae_lightning import native
-from bmae_lightning.batch import Tokens
-from bmae_lightning.mask.policy import draw_words
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.mask.policy import draw_words
+from bmae_lightning.pretraining.noise import Noise
 
 ROOT = Path(__file__).parents[1]
 COUNT, LENGTH = 64, 48
@@ -25,10 +25,10 @@ import hashlib, sys, warnings
 warnings.simplefilter("error")
 {before}
 import torch
-from bmae_lightning.batch import Tokens
-from bmae_lightning.mask.policy import draw_words
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.pretraining.mask.policy import draw_words
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.encoder.vocabulary import Vocabulary
 known = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"w{{i}}" for i in range(9)])
 tokens = Tokens(torch.arange(5, 14).expand(4, 9), torch.ones(4, 9).bool())
 source = Noise(0, torch.zeros(4).long(), torch.arange(4))
@@ -150,5 +150,5 @@ def test_numba_that_does_not_work_is_named(monkeypatch):
 
 
 def test_the_core_is_imported_without_numba():
-    code = "import sys, bmae_lightning.bmae, bmae_lightning.mask.keyword; assert 'numba' not in sys.modules"
+    code = "import sys, bmae_lightning.pretraining.bmae, bmae_lightning.pretraining.mask.keyword; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

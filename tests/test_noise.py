@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from bmae_lightning.noise import Noise, log, mix
+from bmae_lightning.pretraining.noise import Noise, log, mix
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15

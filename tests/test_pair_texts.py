@@ -10,10 +10,16 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from transformers import DebertaV2Config
 
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.corpus.token_store import write_token_store
+from bmae_lightning.corpus.tokens.store import write_token_store
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.pair_texts import PairLayout, PairTexts, pair_layout, tokenise_again, tokenised_again
+from bmae_lightning.retrieval.reranking.pair_texts import (
+    PairLayout,
+    PairTexts,
+    pair_layout,
+    tokenise_again,
+    tokenised_again,
+)
+from bmae_lightning.runtime.errors import BadInput
 
 _spec = importlib.util.spec_from_file_location("backbones", Path(__file__).parent / "backbones.py")
 backbones = importlib.util.module_from_spec(_spec)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.pipeline import Pipeline, plan
+from bmae_lightning.command.pipeline import Pipeline, plan
+from bmae_lightning.runtime.errors import BadInput
 
 STAGES = {
     "prepare": {"inputs": {}, "a": 1},

@@ -8,15 +8,15 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
-from bmae_lightning.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.model_card import base_model_of, lineage_of, model_card
-from bmae_lightning.portable import save_portable
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.representation.projected import ProjectedRepresentation
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
+from bmae_lightning.retrieval.export import save_portable
+from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
 
 WORDS = [f"w{i}" for i in range(40)]
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##x", *WORDS]

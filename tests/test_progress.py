@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from bmae_lightning import progress
-from bmae_lightning.progress import track
+from bmae_lightning.runtime import progress
+from bmae_lightning.runtime.progress import track
 
 
 class Clock:

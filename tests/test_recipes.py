@@ -10,10 +10,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import build
-from bmae_lightning.errors import BadInput
-from bmae_lightning.experiment import take_corpus_options
-from bmae_lightning.pipeline import plan
+from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.command.pipeline import plan
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
 
 _spec = importlib.util.spec_from_file_location("quick_hydra", Path(__file__).parent / "quick_hydra.py")
 quick_hydra = importlib.util.module_from_spec(_spec)

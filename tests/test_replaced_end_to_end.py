@@ -7,10 +7,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import build
-from bmae_lightning.errors import BadInput
-from bmae_lightning.experiment import take_corpus_options
-from bmae_lightning.pipeline import Pipeline, plan
+from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.command.pipeline import Pipeline, plan
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
 
 CONF = Path(__file__).parent.parent / "conf"
 SMALL = [

@@ -5,22 +5,22 @@ import torch
 from generators import SIZE, VOCABULARY, GivenLogits, ReturnsOriginal, TinyGenerator, noise, texts
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.corruption.replace import ReplaceCorruption
-from bmae_lightning.decoder.replaced_token_detection import ReplacedTokenDetectionDecoder
-from bmae_lightning.decoder.shallow import ShallowDecoder
+from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.mask.fixed import FixedMask
-from bmae_lightning.mask.superset import SupersetMask
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.objective.masked import MaskedObjective
-from bmae_lightning.objective.replaced import ReplacedObjective
-from bmae_lightning.view import View
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.corruption.replace import ReplaceCorruption
+from bmae_lightning.pretraining.decoder.replaced_token_detection import ReplacedTokenDetectionDecoder
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.fixed import FixedMask
+from bmae_lightning.pretraining.mask.superset import SupersetMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.objective.masked import MaskedObjective
+from bmae_lightning.pretraining.objective.replaced import ReplacedObjective
+from bmae_lightning.pretraining.view import View
 
 
 def encoder():

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.run import Run, read_best, read_qrels, read_run, write_qrels, write_run
+from bmae_lightning.evaluation.measure.trec import Run, read_best, read_qrels, read_run, write_qrels, write_run
+from bmae_lightning.runtime.errors import BadInput
 
 
 def random_rankings(seed, queries=20, passages=30):

@@ -5,12 +5,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import pad_pairs
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.cross_encoder import cross_encoder_of
-from bmae_lightning.errors import BadInput
-from bmae_lightning.pair_texts import PairLayout, PairTexts
-from bmae_lightning.scoring import PairScorer, PairShards
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.encoder.batch import pad_pairs
+from bmae_lightning.retrieval.reranking.cross_encoder import cross_encoder_of
+from bmae_lightning.retrieval.reranking.pair_texts import PairLayout, PairTexts
+from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
+from bmae_lightning.runtime.errors import BadInput
 
 
 @pytest.fixture

@@ -15,24 +15,24 @@ import torch
 from scipy.stats import kendalltau
 from transformers import BertForMaskedLM
 
-import bmae_lightning.experiment  # noqa: F401  forked processes find it imported
+import bmae_lightning.command.experiment  # noqa: F401  forked processes find it imported
 import bmae_lightning.stage.evaluate
 import bmae_lightning.stage.score  # noqa: F401
-from bmae_lightning.dual_encoder import DualEncoder
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoding import encode
-from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.lit.data import StepBatches
 from bmae_lightning.lit.retriever import RetrieverBatches
-from bmae_lightning.loss.contrastive import contrastive_loss
-from bmae_lightning.measure.ranking import evaluate
-from bmae_lightning.negatives.source import Groups, RandomNegatives
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.run import Run, read_run
-from bmae_lightning.stage.context import read_json
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.encode import encode
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
+from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
+from bmae_lightning.runtime.files import read_json
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.teacher_scores import FILE, write_teacher_scores
-from bmae_lightning.vocabulary import Vocabulary
 
 _spec = importlib.util.spec_from_file_location("forked", Path(__file__).parent / "forked.py")
 forked = importlib.util.module_from_spec(_spec)

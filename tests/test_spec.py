@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.spec import FILE, RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import FILE, RetrieverSpec
+from bmae_lightning.runtime.errors import BadInput
 
 SPEC = RetrieverSpec("mean", "abc", "cos", 32, 64)
 

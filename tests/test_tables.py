@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bmae_lightning.configuration import build
-from bmae_lightning.corpus.glue import TASKS
+from bmae_lightning.evaluation.glue.data import TASKS
 from bmae_lightning.report.comparison import JUDGED
 from bmae_lightning.report.content import arm_name
+from bmae_lightning.runtime.configuration import build
 from bmae_lightning.stage.report import check_paper
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +103,7 @@ def command_here(tmp_path, collection, monkeypatch):
         from hydra.plugins.sweeper import Sweeper
 
         import bmae_lightning.__main__ as program
-        import bmae_lightning.experiment as experiment
+        import bmae_lightning.command.experiment as experiment
 
         quick_hydra.quicken(monkeypatch)
         monkeypatch.setattr(experiment, "Pipeline", pipeline)
@@ -126,7 +126,7 @@ def launch(command_here):
     """Every job that the command starts ends when its stages are planned, and comes back."""
 
     def start(*arguments: str) -> list[Job]:
-        from bmae_lightning.errors import BadInput
+        from bmae_lightning.runtime.errors import BadInput
 
         jobs = []
 
@@ -357,7 +357,7 @@ def outputs(tmp_path_factory):
 @pytest.mark.parametrize("table", FINE_TUNING)
 def test_a_fine_tuning_table_runs_to_its_report(table, command_here, inputs, outputs, tmp_path, monkeypatch):
     """Two steps of every stage that trains; published values stand beside the rung that they are of."""
-    from bmae_lightning.pipeline import Pipeline
+    from bmae_lightning.command.pipeline import Pipeline
 
     class Rest(Pipeline):
         """Without what comes before fine-tuning."""

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives.source import Groups, RankedNegatives
-from bmae_lightning.run import Run
-from bmae_lightning.teacher_scores import FILE, TeacherScores, write_teacher_scores
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
+from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores, write_teacher_scores
+from bmae_lightning.runtime.errors import BadInput
 
 
 def store(directory, ids):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.mask.policy import MaskPolicy
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import View, take
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View, take
 
 VOCABULARY = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"])
 

@@ -7,8 +7,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE, WordPiece
 from transformers import PreTrainedTokenizerFast
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.runtime.errors import BadInput
 
 TOKENS = (Path(__file__).parent / "golden" / "vocab_tiny.txt").read_text().splitlines()
 NAMES = {f"{kind}_token": f"[{kind.upper()}]" for kind in ("pad", "unk", "cls", "sep", "mask")}

@@ -60,8 +60,8 @@ def take_two_steps(
     import torch
 
     import bmae_lightning.stage.pretrain as stage
-    from bmae_lightning.configuration import build
-    from bmae_lightning.stage.context import Context
+    from bmae_lightning.runtime.configuration import build
+    from bmae_lightning.runtime.stage import Context
 
     node = config | {"encoder": TINY_ENCODER, "length": 32, "batch_size": 8, "steps": 2, "epochs": None}
     if (node.get("generator") or {}).get("layers"):

@@ -13,9 +13,8 @@ from bmae_lightning.corpus.collection import Collection, split_order
 from bmae_lightning.corpus.json_lines import json_passages, json_queries
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.qrels_lines import qrels_of
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.corpus.rules import Rules
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
+from bmae_lightning.runtime.errors import BadInput
 
 HEADER = "query-id<tab>corpus-id<tab>score"
 _COLUMNS = (3,)

@@ -10,7 +10,7 @@ from bmae_lightning.corpus.id_set import IdSet
 from bmae_lightning.corpus.lines import BrokenLine, Problems
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.corpus.stream import Stream
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 TRAIN = "train"
 

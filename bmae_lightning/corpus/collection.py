@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.check import Check
-from bmae_lightning.corpus.file_digest import file_digest
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.corpus.rules import Rules
+from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
+from bmae_lightning.runtime.file_digest import file_digest
 
 _USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.corpus.builtin import BuiltinCorpus
+from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.id_set import IdSet
 from bmae_lightning.corpus.lines import BrokenLine, Problems
 from bmae_lightning.corpus.records import Passage, Query
-from bmae_lightning.errors import BadInput
-from bmae_lightning.progress import track
-from bmae_lightning.rank import rank, say
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.progress import track
 
 OK, WARNING, ERROR = "ok", "warning", "ERROR"
 PIECES_PER_WORD = 1.4

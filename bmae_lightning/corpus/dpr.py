@@ -11,13 +11,11 @@ from typing import Any
 
 from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.corpus.columns import columns
 from bmae_lightning.corpus.dpr_questions import Asked, Question, has_passages, questions_of
-from bmae_lightning.corpus.lines import BrokenLine, Problems, as_text, plain_or_gzip, raw_lines
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.corpus.rules import Rules, make_query
+from bmae_lightning.corpus.lines import BrokenLine, Problems, as_text, columns, plain_or_gzip, raw_lines
+from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 PASSAGES = "psgs_w100.tsv"
 HEADER = ["id", "text", "title"]

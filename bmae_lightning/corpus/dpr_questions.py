@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bmae_lightning.corpus.columns import columns
 from bmae_lightning.corpus.json_array import objects
-from bmae_lightning.corpus.lines import BrokenLine, raw_lines
+from bmae_lightning.corpus.lines import BrokenLine, columns, raw_lines
 from bmae_lightning.corpus.stream import Stream
 
 PASSAGE_ID = ("passage_id", "psg_id")

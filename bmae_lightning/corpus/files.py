@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.check import Check, Known
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.corpus.json_lines import json_passages, json_queries
+from bmae_lightning.corpus.json_lines import json_passages, json_queries, tab_passages, tab_queries
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.qrels_lines import FORMS, qrels_of
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.corpus.rules import Rules
+from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
 from bmae_lightning.corpus.stream import Stream
-from bmae_lightning.corpus.tab_lines import tab_passages, tab_queries
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 _SPLIT = {"queries", "qrels"}
 

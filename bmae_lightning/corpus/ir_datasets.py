@@ -18,11 +18,10 @@ from filelock import FileLock, Timeout
 
 from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection, split_order
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.corpus.rules import Rules, make_query
+from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream
-from bmae_lightning.errors import BadInput
-from bmae_lightning.rank import say
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import say
 
 _FAILURES = (OSError, RuntimeError, ValueError, AssertionError, EOFError)
 """What the library raises where a download fails, is cut short or has another checksum (requests' errors are OSErrors)."""

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 CHUNK = 4 * 2**20
 """Characters read at a time."""

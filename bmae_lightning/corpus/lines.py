@@ -3,13 +3,14 @@
 It knows lines and JSON objects, nothing of collections, and holds no equation.
 """
 
+import csv
 import gzip
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 
 class BrokenLine(BadInput):
@@ -105,3 +106,17 @@ class Problems:
         for first, more in self:
             lines = "line" if more == 1 else "lines"
             raise BadInput(f"{first} ({more} more such {lines} in this file.)" if more else str(first))
+
+
+def columns(path: Path, number: int, line: bytes, names: list[str]) -> list[str]:
+    """The fields of a line. Raises BrokenLine if they are not as many as `names`, or the line is not UTF-8."""
+    text = as_text(path, number, line)
+    try:
+        fields = next(csv.reader([text], delimiter="\t")) if '"' in text else text.split("\t")
+    except csv.Error as error:
+        message = f"not tab-separated values ({error}); write the line as csv does."
+        raise BrokenLine(path, number, "columns", message) from error
+    if len(fields) != len(names):
+        message = f"has {len(fields)} tab-separated columns instead of {len(names)} ({', '.join(names)})"
+        raise BrokenLine(path, number, "columns", f"{message}; correct the line.")
+    return fields

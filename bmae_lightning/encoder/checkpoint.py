@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 CONFIG_FILES = ["*.json", "*.txt", "*.model"]
 WEIGHT_FILES = ["*.safetensors", "pytorch_model.bin", "*/pytorch_model.bin"]

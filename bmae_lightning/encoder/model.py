@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import BertForMaskedLM
 from transformers.models.bert.modeling_bert import BertLayer
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.vocabulary import Vocabulary
-from bmae_lightning.vocabulary_head import VocabularyHead
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.runtime.errors import BadInput
 
 INITS = ("random", "last_layers")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM

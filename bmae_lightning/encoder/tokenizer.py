@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 
 def load_tokenizer(directory: Path | str) -> Any:
@@ -72,6 +72,6 @@ class TrainedTokenizer:
 
     def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
         """Train on `texts()` and save the tokenizer into `directory`."""
-        from bmae_lightning.corpus.wordpiece import train_wordpiece
+        from bmae_lightning.corpus.tokens.wordpiece import train_wordpiece
 
         train_wordpiece(texts(), self.size, directory)

@@ -7,11 +7,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.batch import Pairs, pad_pairs
-from bmae_lightning.classifier import Classifier, classifier_loss, cut_longer, single
+from bmae_lightning.encoder.batch import Pairs, pad_pairs
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.evaluation.glue.classifier import Classifier, classifier_loss, cut_longer, single
 from bmae_lightning.lit.data import Item
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
-from bmae_lightning.vocabulary import Vocabulary
 
 
 class Labelled(NamedTuple):

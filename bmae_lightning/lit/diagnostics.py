@@ -4,7 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from bmae_lightning.diagnostics import diagnose
+from bmae_lightning.pretraining.diagnostics import diagnose
 
 
 class Diagnostics(pl.Callback):

@@ -13,11 +13,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.errors import BadInput
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.metrics import StepMetrics
 from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
-from bmae_lightning.rank import say
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import say
 
 
 def fit(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch.nn import ModuleDict
 
-from bmae_lightning.generate.record import Generated
-from bmae_lightning.generate.shards import TextShards
-from bmae_lightning.generate.writer import Writer
 from bmae_lightning.lit.share import Process, share
+from bmae_lightning.pretraining.generate.record import Generated
+from bmae_lightning.pretraining.generate.shards import TextShards
+from bmae_lightning.pretraining.generate.writer import Writer
 
 Texts = Callable[[], Iterator[tuple[str, str]]]
 """(id, text) of every passage, from the beginning at each call."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torchmetrics import MeanMetric
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.progress import track
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.progress import track
 
 
 class StepMetrics(pl.Callback):
@@ -92,3 +92,12 @@ def _keep_until(path: Path, step: int) -> None:
     if path.is_file():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
         path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+
+
+VALIDATION = "validation/"
+"""What the names of measures begin with that a stage takes while it trains."""
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a `metrics.jsonl`, one per logged step."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -3,10 +3,10 @@
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.bmae import BottleneckMAE
+from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
-from bmae_lightning.loss.normalise import mean_loss
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.loss.normalise import mean_loss
 
 
 class PretrainModule(pl.LightningModule):

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.batch import Pairs
-from bmae_lightning.cross_encoder import CrossEncoder, group_loss
+from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.lit.data import Item
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
-from bmae_lightning.negatives.source import Groups
-from bmae_lightning.pair_texts import PairTexts
+from bmae_lightning.retrieval.negatives.source import Groups
+from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss
+from bmae_lightning.retrieval.reranking.pair_texts import PairTexts
 
 
 class PairBatches:

@@ -13,8 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.errors import BadInput, Interrupted
-from bmae_lightning.rank import say
+from bmae_lightning.runtime.errors import BadInput, Interrupted
+from bmae_lightning.runtime.process import say
 
 
 class ResumeCheckpoints(pl.Callback):

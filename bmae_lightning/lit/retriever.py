@@ -7,26 +7,26 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.batch import RetrievalBatch, Tokens
-from bmae_lightning.corpus.token_store import TokenStore
-from bmae_lightning.dual_encoder import DualEncoder
-from bmae_lightning.errors import BadInput
-from bmae_lightning.gather import gather_with_grad
-from bmae_lightning.grad_cache import GradCache
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.encoder.batch import RetrievalBatch, Tokens
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import Item
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
-from bmae_lightning.loss.contrastive import (
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.grad_cache import GradCache
+from bmae_lightning.retrieval.loss.contrastive import (
     check_contrastive,
     contrastive_loss,
     known_positives,
     scale_gradient,
     temperature_at,
 )
-from bmae_lightning.loss.distillation import Distillation
-from bmae_lightning.negatives.source import Groups
-from bmae_lightning.representation.vectors import score
-from bmae_lightning.teacher_scores import TeacherScores
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.retrieval.loss.distillation import Distillation
+from bmae_lightning.retrieval.negatives.source import Groups
+from bmae_lightning.retrieval.representation.gather import gather_with_grad
+from bmae_lightning.retrieval.representation.vectors import score
+from bmae_lightning.retrieval.reranking.teacher_scores import TeacherScores
+from bmae_lightning.runtime.errors import BadInput
 
 
 class RetrieverBatches:

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from bmae_lightning.lit.share import Process, share
-from bmae_lightning.scoring import PairScorer, PairShards
+from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
 
 
 def score_pairs(trainer: partial, scorer: PairScorer, shards: PairShards, label: str, directory: Path) -> None:

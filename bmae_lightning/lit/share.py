@@ -17,11 +17,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from bmae_lightning.errors import Interrupted
 from bmae_lightning.lit.fit import make_trainer, quiet_lightning, sigterm_restored
-from bmae_lightning.progress import track
-from bmae_lightning.rank import launched
-from bmae_lightning.shards import Shards
+from bmae_lightning.runtime.errors import Interrupted
+from bmae_lightning.runtime.process import launched
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.shards import Shards
 
 
 class Process:

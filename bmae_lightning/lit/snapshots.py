@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from bmae_lightning.snapshot import snapshot
+from bmae_lightning.runtime.snapshots import snapshot
 
 
 class Snapshots(pl.Callback):

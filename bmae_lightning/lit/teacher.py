@@ -6,8 +6,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.generate.trained import IGNORED, Examples
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.pretraining.generate.trained import IGNORED, Examples
 
 
 class TeacherModule(pl.LightningModule):

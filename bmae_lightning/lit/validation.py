@@ -12,10 +12,10 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_model, save_model
 
-from bmae_lightning.diagnostics import undisturbed
-from bmae_lightning.lit.reading import VALIDATION
+from bmae_lightning.lit.metrics import VALIDATION
 from bmae_lightning.lit.resume import step_of
-from bmae_lightning.rank import rank, say
+from bmae_lightning.pretraining.diagnostics import undisturbed
+from bmae_lightning.runtime.process import rank, say
 
 
 class Looks(pl.Callback):

@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from bmae_lightning.measure.significance import Difference
+from bmae_lightning.evaluation.measure.significance import Difference
 from bmae_lightning.report.suite import SuiteTable, as_json
 
 FORMAT = 1

@@ -1,6 +1,6 @@
 """From the metrics of a pre-training run to what a reader asks: is the bottleneck used, who moves the encoder, what is hidden.
 
-It arranges the numbers of `bmae_lightning.diagnostics`; no equation here.
+It arranges the numbers of `bmae_lightning.pretraining.diagnostics`; no equation here.
 """
 
 from collections.abc import Mapping, Sequence

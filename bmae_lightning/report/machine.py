@@ -1,10 +1,10 @@
 """The report for programs: one strict JSON file, written whole or not at all; it implements no equation."""
 
-import os
 from pathlib import Path
 
-from bmae_lightning.errors import BadInput
 from bmae_lightning.report.content import Report
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_whole
 
 
 def write_json(path: str | Path, report: Report) -> None:
@@ -20,19 +20,3 @@ def read_json(path: str | Path) -> Report:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); give the report.json of a finished run.") from error
     except ValueError as error:
         raise BadInput(f"{path}: {error}; run the report stage again to write it anew.") from error
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write UTF-8 text under a temporary name beside `path`, flush it to disk, then rename; OSError leaves no trace."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -10,12 +10,12 @@ from pathlib import Path
 from bmae_lightning.report.case import case_rows
 from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
-from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.sample import sample_rows
 from bmae_lightning.report.scores import scores_html
 from bmae_lightning.report.significance import ABOUT, HEADS, LEVEL, tables
 from bmae_lightning.report.suite_table import section as suite_section
 from bmae_lightning.report.table import printable, rows
+from bmae_lightning.runtime.files import write_whole
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6470;--line:#d9dee4;--tint:#f4f6f8;--mark:#ffe08a;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from bmae_lightning.measure.significance import FLIPS, Difference, differences
+from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
 from bmae_lightning.report.content import Report
 from bmae_lightning.report.table import decimals, printable
 

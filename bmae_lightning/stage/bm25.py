@@ -1,16 +1,15 @@
 """Rank with BM25: the pool of hard negatives for training queries, and the baseline row of every table."""
 
-from bmae_lightning.measure.ranking import answer_cutoff, check_measures, evaluate
-from bmae_lightning.negatives.bm25 import Bm25
-from bmae_lightning.progress import track
-from bmae_lightning.rank import say
-from bmae_lightning.run import write_run
-from bmae_lightning.stage.answered import judge_by_answers, measure_by_answers, require_measures
-from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.evaluation.measure.ranking import TRAIN, check_measures
+from bmae_lightning.evaluation.measure.trec import write_run
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.retrieval.index.bm25 import Bm25
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.stage import Context, Stage, require_splits
+from bmae_lightning.stage.answer_judgments import judge_by_answers, require_measures
+from bmae_lightning.stage.measure_run import measure_run
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.tracking.loggers import Tracking
-
-TRAIN = "train"
 
 
 class Bm25Ranking(Stage):
@@ -57,18 +56,3 @@ class Bm25Ranking(Stage):
             for logger in loggers:
                 logger.log_metrics({f"{s}/{m}": v for s, r in results.items() for m, v in r["mean"].items()}, step=0)
         write_json(context.directory / "metrics.json", results)
-
-
-def measure_run(context: Context, prepared: Prepared, split: str, measures: list[str]) -> dict:
-    """Measure run.<split>.trec of a stage, say and store the result; per-query values go to per_query.<split>.json."""
-    answered = [name for name in measures if answer_cutoff(name)]
-    judged = [name for name in measures if name not in answered]
-    parts = [measure_by_answers(context, prepared, split, answered)] if answered else []
-    if judged:
-        parts.append(evaluate(prepared.qrels_path(split), context.directory / f"run.{split}.trec", judged))
-    mean = {name: value for part in parts for name, value in part.mean.items()}
-    per_query = {name: values for part in parts for name, values in part.per_query.items()}
-    write_json(context.directory / f"per_query.{split}.json", per_query)
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in mean.items())
-    say(f"{context.title}: {split}, {parts[0].queries:,} queries: {shown}")
-    return {"mean": mean, "queries": parts[0].queries}

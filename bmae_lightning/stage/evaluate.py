@@ -11,22 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from bmae_lightning.corpus.query_share import QueryShare
-from bmae_lightning.dual_encoder import load_dual_encoder
-from bmae_lightning.encoding import encode_shards
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.evaluation.measure.ranking import TRAIN, check_measures
+from bmae_lightning.evaluation.measure.trec import write_run
 from bmae_lightning.lit.share import Process, check_devices, share
-from bmae_lightning.measure.ranking import check_measures
-from bmae_lightning.rank import rank, say
-from bmae_lightning.run import write_run
-from bmae_lightning.stage.answered import judge_by_answers, require_measures
-from bmae_lightning.stage.bm25 import TRAIN, measure_run
-from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+from bmae_lightning.retrieval.encode import encode_shards
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.negatives.source import QueryShare
+from bmae_lightning.retrieval.search import FoundShards, check_index, check_lexical, search
+from bmae_lightning.retrieval.vector_files import VectorShards
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.stage import Context, Stage, require_splits
+from bmae_lightning.stage.answer_judgments import judge_by_answers, require_measures
+from bmae_lightning.stage.measure_run import measure_run
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.search import FoundShards, check_index, check_lexical, search
-from bmae_lightning.tracking.loggers import Tracking
-from bmae_lightning.vector_files import VectorShards
 
 
 class Evaluate(Stage):

@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.dual_encoder import load_dual_encoder
-from bmae_lightning.errors import BadInput
-from bmae_lightning.model_card import base_model_of, lineage_of, model_card
-from bmae_lightning.portable import save_portable
-from bmae_lightning.rank import say
-from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+from bmae_lightning.retrieval.export import save_portable
+from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
 
 

@@ -10,25 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.generate.file import TextFile
-from bmae_lightning.generate.pretrained import PretrainedTeacher
-from bmae_lightning.generate.record import Generated
-from bmae_lightning.generate.shards import TextShards
-from bmae_lightning.generate.streams import write_streams
-from bmae_lightning.generate.trained import TrainedTeacher
-from bmae_lightning.generate.writer import Writer
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.generate import generate
+from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
-from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.share import check_devices
 from bmae_lightning.lit.teacher import TeacherModule, on_one_device
-from bmae_lightning.progress import track
-from bmae_lightning.rank import rank, say
-from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.pretraining.generate.file import TextFile
+from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
+from bmae_lightning.pretraining.generate.record import Generated
+from bmae_lightning.pretraining.generate.shards import TextShards
+from bmae_lightning.pretraining.generate.streams import write_streams
+from bmae_lightning.pretraining.generate.trained import TrainedTeacher
+from bmae_lightning.pretraining.generate.writer import Writer
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.tracking.loggers import Tracking
 
 Teacher = PretrainedTeacher | TrainedTeacher
 

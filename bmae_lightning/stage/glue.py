@@ -11,23 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from bmae_lightning.classifier import Classifier
-from bmae_lightning.corpus.glue import Example, Examples, Task, find_tasks, open_glue
-from bmae_lightning.corpus.token_shards import ContentTokenizer
+from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.evaluation.glue.classifier import Classifier
+from bmae_lightning.evaluation.glue.data import Example, Examples, Task, find_tasks, open_glue
+from bmae_lightning.evaluation.glue.measures import glue_scores, mean_score
 from bmae_lightning.lit.classifier import ClassifierModule, LabelledTexts, predict
 from bmae_lightning.lit.data import TrainingData, item_order
 from bmae_lightning.lit.fit import check_trainer, fit
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
-from bmae_lightning.measure.glue import glue_scores, mean_score
-from bmae_lightning.rank import rank, say
-from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.stage import Context, Stage
+from bmae_lightning.stage.initial_weights import start_encoder
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.start import start_encoder
-from bmae_lightning.tracking.loggers import Tracking
-from bmae_lightning.vocabulary import Vocabulary
 
 RESULT = "result.json"
 

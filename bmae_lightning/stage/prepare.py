@@ -7,20 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.corpus.builtin import BuiltinCorpus
+from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.document_order import DocumentOrder
-from bmae_lightning.corpus.mapped_array import save_array
-from bmae_lightning.corpus.size_estimate import SizeEstimate, estimate, gigabytes
-from bmae_lightning.corpus.token_store import TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.size_estimate import SizeEstimate, estimate, gigabytes
+from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives.given import run_of_lists
-from bmae_lightning.progress import track
-from bmae_lightning.rank import say
-from bmae_lightning.run import write_qrels, write_run
-from bmae_lightning.stage.bm25 import TRAIN
-from bmae_lightning.stage.context import Context, Stage, write_json
+from bmae_lightning.evaluation.measure.ranking import TRAIN
+from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import save_array, write_json
+from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
 
 

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.configuration import build
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.corpus.mapped_array import MappedArray
-from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.run import read_qrels
-from bmae_lightning.stage.context import read_json
+from bmae_lightning.evaluation.measure.trec import read_qrels
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import MappedArray, read_json
 
 NEIGHBOURS, ANSWERS = "neighbours.npy", "answers.json"
 

@@ -9,32 +9,33 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from bmae_lightning.bmae import BottleneckMAE, check, used_views
-from bmae_lightning.bottleneck import ClsBottleneck, MeanBottleneck
-from bmae_lightning.decoder.decoder import Decoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generator.generator import Generator
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.diagnostics import Diagnostics
 from bmae_lightning.lit.fit import check_trainer, fit
+from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 from bmae_lightning.lit.pretrain import PretrainModule
-from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.lit.snapshots import Snapshots
-from bmae_lightning.loss.normalise import NORMS
-from bmae_lightning.objective.objective import Objective
-from bmae_lightning.rank import rank, say
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.context import Context, Stage, write_json
+from bmae_lightning.pretraining.bmae import BottleneckMAE, check, used_views
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
+from bmae_lightning.pretraining.decoder.decoder import Decoder
+from bmae_lightning.pretraining.generator.generator import Generator
+from bmae_lightning.pretraining.loss.normalise import NORMS
+from bmae_lightning.pretraining.objective.objective import Objective
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import PassageBatches, check_crop, check_needs, needs, open_streams
-from bmae_lightning.tracking.loggers import Tracking
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
 
 
 class Pretrain(Stage):

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bmae_lightning.dual_encoder import DualEncoder
-from bmae_lightning.encoding import encode_shards
-from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.evaluation.measure.ranking import TRAIN
+from bmae_lightning.evaluation.measure.trec import write_run
 from bmae_lightning.lit.share import Process, share
-from bmae_lightning.negatives.source import Groups
-from bmae_lightning.rank import rank, say
-from bmae_lightning.run import write_run
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.answered import judge_by_answers
-from bmae_lightning.stage.bm25 import TRAIN
-from bmae_lightning.stage.mined import read_mined
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.encode import encode_shards
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.negatives.source import Groups
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.search import FoundShards, search
+from bmae_lightning.retrieval.vector_files import VectorShards
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.stage.answer_judgments import judge_by_answers
+from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.search import FoundShards, search
-from bmae_lightning.vector_files import VectorShards
 
 
 class Refresh:

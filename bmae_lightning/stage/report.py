@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.configuration import nearest
-from bmae_lightning.corpus.glue import TASKS, find_tasks
-from bmae_lightning.lit.reading import VALIDATION, read_metrics
-from bmae_lightning.measure.ranking import canonical, check_measures
+from bmae_lightning.evaluation.glue.data import TASKS, find_tasks
+from bmae_lightning.evaluation.measure.ranking import canonical, check_measures
+from bmae_lightning.lit.metrics import VALIDATION, read_metrics
 from bmae_lightning.report.comparison import JUDGED
 from bmae_lightning.report.content import BASELINE, EXTERNAL, Arm, Curve, Diagnosis, Report, Sample, arm_name
 from bmae_lightning.report.diagnosis import diagnosis
@@ -16,11 +15,13 @@ from bmae_lightning.report.page import write_html
 from bmae_lightning.report.scores import glue_scores
 from bmae_lightning.report.significance import paired_tests
 from bmae_lightning.report.table import print_report
-from bmae_lightning.stage.cases import find_cases
-from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.runtime.configuration import nearest
+from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.stage import Context, Stage
+from bmae_lightning.stage.example_queries import find_cases
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.suite import read_tables
-from bmae_lightning.tracking.loggers import Tracking
 
 SHOWN = (
     "batch_size", "steps", "epochs", "lr", "length", "passage_length", "group", "similarity", "temperature",

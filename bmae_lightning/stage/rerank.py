@@ -5,19 +5,20 @@ from functools import partial
 
 import numpy as np
 
-from bmae_lightning.errors import BadInput
+from bmae_lightning.evaluation.measure.ranking import check_measures
+from bmae_lightning.evaluation.measure.trec import Run, read_run, write_run
 from bmae_lightning.lit.scoring import score_pairs
 from bmae_lightning.lit.share import check_devices
-from bmae_lightning.measure.ranking import check_measures
-from bmae_lightning.rank import rank
-from bmae_lightning.run import Run, read_run, write_run
-from bmae_lightning.scoring import PairShards
-from bmae_lightning.stage.answered import require_measures
-from bmae_lightning.stage.bm25 import measure_run
-from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.retrieval.reranking.score_pairs import PairShards
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.stage import Context, Stage, require_splits
+from bmae_lightning.stage.answer_judgments import require_measures
+from bmae_lightning.stage.measure_run import measure_run
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.reranker import open_scorer
-from bmae_lightning.tracking.loggers import Tracking
+from bmae_lightning.stage.train_reranker import open_scorer
 
 
 class Rerank(Stage):

@@ -6,22 +6,23 @@ from itertools import chain
 
 import numpy as np
 
-from bmae_lightning.corpus.query_share import QueryShare
-from bmae_lightning.errors import BadInput
+from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.lit.scoring import score_pairs
 from bmae_lightning.lit.share import check_devices
-from bmae_lightning.negatives.hard_negatives import negatives_from_run
-from bmae_lightning.negatives.positives import with_answer
-from bmae_lightning.rank import rank, say
-from bmae_lightning.scoring import PairShards
-from bmae_lightning.stage.bm25 import TRAIN
-from bmae_lightning.stage.context import Context, Stage, require_splits, write_json
-from bmae_lightning.stage.mined import read_mined
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.retrieval.negatives.positives import with_answer
+from bmae_lightning.retrieval.negatives.source import QueryShare
+from bmae_lightning.retrieval.reranking.score_pairs import PairShards
+from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.stage import Context, Stage, require_splits
+from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rerank import pairs_of
-from bmae_lightning.stage.reranker import open_scorer
-from bmae_lightning.teacher_scores import FILE, write_teacher_scores
-from bmae_lightning.tracking.loggers import Tracking
+from bmae_lightning.stage.train_reranker import open_scorer
 
 
 class Score(Stage):

@@ -1,113 +1,86 @@
-"""Rank encoded passages for queries of a token store, with the index that the retriever's representation needs.
+"""Look at what was trained: the best passages of a finished index for questions from the command line."""
 
-Shapes: Q queries, q of one shard, K ranks.
-"""
-
-import time
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from bmae_lightning.corpus.token_store import TokenStore
-from bmae_lightning.dual_encoder import DualEncoder
-from bmae_lightning.encoding import Encoded, encode, encode_vectors
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index import hybrid
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.faiss import FaissIndex
-from bmae_lightning.run import Run
-from bmae_lightning.shards import ArrayShards
+from bmae_lightning.corpus.tokens.store import write_token_store
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.report.case import excerpt
+from bmae_lightning.report.table import print_text, printable
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.search import check_index, search
+from bmae_lightning.retrieval.vector_files import open_vectors
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.stage import device_of
+from bmae_lightning.stage.prepared import Prepared
 
 
-class Found(NamedTuple):
-    """scores [Q, K] float32 and rows [Q, K] int64, as an index returns them, and the seconds that searching took."""
-
-    scores: np.ndarray
-    rows: np.ndarray
-    seconds: float
-
-
-class FoundShards(ArrayShards):
-    """What was found for queries: files `<directory>/shard-<number>.npy` of records (rows [K], scores [K]), one per query.
+class Lookup:
+    """Prints the best passages with their scores; writes nothing.
 
     Args:
-        directory: where the files lie.
-        queries: rows of the queries in their store [Q].
-        size: queries per shard.
-        ranks: K.
+        query: one question or several.
+        arm: whose retriever; None for the one with pre-training.
+        indexes: stages whose index may be searched, the preferred ones first.
+        index: exact or faiss.
+        depth: passages per question.
+        batch_tokens: word pieces encoded at a time.
+        device: a trainer's accelerator, `cpu`, `gpu` or `auto`.
     """
 
-    def __init__(self, directory: Path, queries: np.ndarray, size: int, ranks: int) -> None:
-        super().__init__(directory, len(queries), size)
-        self.queries = queries
-        self.dtype = np.dtype([("rows", "<i8", (ranks,)), ("scores", "<f4", (ranks,))])
+    def __init__(
+        self, query: str | list | None, arm: str | None, indexes: list[str], index: ExactIndex | FaissIndex, depth: int,
+        batch_tokens: int, device: str,
+    ) -> None:  # fmt: skip
+        asked = [query] if isinstance(query, str) else query or []
+        self.queries = [" ".join(str(text).split()) for text in asked]
+        if not self.queries or not all(self.queries):
+            raise ValueError('query is empty: ask something, as in search query="how to sort a list"')
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        self.arm, self.indexes, self.index, self.depth = arm, indexes, index, depth
+        self.batch_tokens, self.device = batch_tokens, device
 
-    def queries_of(self, number: int) -> np.ndarray:
-        """The queries of a shard [q], as rows of their store."""
-        return self.queries[number * self.size : (number + 1) * self.size]
+    def run(self, title: str, corpus: Path, retriever: Path, vectors: Path) -> None:
+        """Search and print.
 
-    def write_found(self, number: int, found: Found) -> None:
-        """Write the result [q, K] of a whole shard's search."""
-        records = np.empty(len(found.rows), self.dtype)
-        records["rows"], records["scores"] = found.rows, found.scores
-        self.write(number, records)
-
-    def run(self, queries: list[str], passages: Sequence[str]) -> Run:
-        """The complete ranking; given the ids of all queries and of the rows of the corpus.
+        title: what is searched.  corpus, retriever: directories of the stages.  vectors: of the passages.
 
         Raises:
-            BadInput: a shard's file is missing or damaged.
+            BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
         """
-        parts = list(self.read())
-        rows, scores = ([line for part in parts for line in part[name]] for name in ("rows", "scores"))
-        return Run.from_rows(queries, passages, rows, scores)
+        prepared, device = Prepared(corpus), device_of(self.device)
+        model, spec = load_dual_encoder(retriever / "retriever")
+        model.to(device)
+        check_index(self.index, model)
+        passages = prepared.passages()
+        with tempfile.TemporaryDirectory() as temporary:
+            asked = write_token_store(Path(temporary) / "queries", self.queries, None, prepared.tokenizer())
+            if not asked.lengths.all():
+                nothing = self.queries[int(np.argmin(asked.lengths))]
+                raise BadInput(f"query={nothing!r}: the tokenizer finds no word in it")
+            found = search(
+                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), spec.query_length,
+                self.batch_tokens, device, self.depth, lambda count: None,
+            )  # fmt: skip
+            cut = asked.lengths + 2 > spec.query_length
+        run = Run.from_rows(list(map(str, range(len(asked)))), passages.external_ids, found.rows, found.scores)
+        texts = prepared.passage_texts({passage for query in run for passage in run.passages(query)})
+        lines = [f"{title}, {len(passages):,} passages"]
+        for number, query in enumerate(self.queries):
+            more = f" (its first {spec.query_length - 2} word pieces count)" if cut[number] else ""
+            lines += ["", printable(query) + more]
+            for rank, (passage, score) in enumerate(run[str(number)], 1):
+                lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]
+        print_text("\n".join(lines) + "\n")
 
 
-def check_index(index: ExactIndex | FaissIndex, model: DualEncoder) -> None:
-    """Refuse an index that cannot search what the retriever makes, as `check_lexical`."""
-    check_lexical(index, model.representation.lexical)
-
-
-def check_lexical(index: ExactIndex | FaissIndex, lexical: int) -> None:
-    """Refuse an index that cannot search a representation that keeps so many entries of a lexical part.
-
-    Raises:
-        BadInput: a faiss index, or faiss's kernel, for a representation with a lexical part.
-    """
-    if lexical and (isinstance(index, FaissIndex) or index.backend == "faiss"):
-        chosen = "index=faiss" if isinstance(index, FaissIndex) else "index.backend=faiss"
-        raise BadInput(
-            f"{chosen} searches dense vectors only, and this retriever's representation has a lexical part too: set "
-            "index=exact index.backend=auto"
-        )
-
-
-def search(
-    index: ExactIndex | FaissIndex, model: DualEncoder, passages: Encoded, queries: TokenStore, rows: np.ndarray,
-    length: int, batch_tokens: int, device: str, depth: int, advance: Callable[[int], None],
-) -> Found:  # fmt: skip
-    """Encode the given rows of `queries` and find the `depth` best passages of each.
-
-    With a lexical part it is `hybrid.HybridIndex`, and only so many queries are encoded at a time as it takes at once,
-    since theirs is as wide as the vocabulary. `advance` is told of encoded queries, and of 0 during the search. Other
-    arguments as for `encode`.
-    """
-
-    def tick(_: int) -> None:
-        advance(0)
-
-    if not model.representation.lexical:
-        vectors = encode(model, queries, rows, length, batch_tokens, device, advance)
-        started = time.monotonic()
-        scores, found = index.search(passages.dense, vectors, depth, device=device, progress=tick)
-        return Found(scores, found, time.monotonic() - started)
-    parts, seconds = [], 0.0
-    for start in range(0, max(1, len(rows)), hybrid.QUERIES_AT_ONCE):
-        some = rows[start : start + hybrid.QUERIES_AT_ONCE]
-        vectors = encode_vectors(model, queries, some, length, batch_tokens, device, advance, passages=False)
-        started = time.monotonic()
-        parts.append(hybrid.HybridIndex().search(passages, vectors, depth, device=device, progress=tick))
-        seconds += time.monotonic() - started
-    return Found(*(np.concatenate(part) for part in zip(*parts, strict=True)), seconds)
+def _wrapped(text: str) -> list[str]:
+    room = max(20, shutil.get_terminal_size().columns - 6)
+    return textwrap.wrap(text, room, initial_indent=" " * 6, subsequent_indent=" " * 6)

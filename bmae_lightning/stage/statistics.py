@@ -2,11 +2,12 @@
 
 import os
 
-from bmae_lightning.corpus.statistics import LEAST_MEMORY, StatisticsOptions, write_statistics
-from bmae_lightning.rank import say
-from bmae_lightning.stage.context import Context, Stage, read_json, write_json
+from bmae_lightning.corpus.statistics.write import LEAST_MEMORY, StatisticsOptions, write_statistics
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.vocabulary import Vocabulary
 
 
 class CorpusStatistics(Stage):

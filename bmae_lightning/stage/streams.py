@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import used_views
-from bmae_lightning.corpus.mapped_array import MappedArray
-from bmae_lightning.corpus.statistics import Statistics
-from bmae_lightning.corpus.token_store import TokenStore
-from bmae_lightning.decoder.decoder import Decoder
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.statistics.write import Statistics
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import Item
-from bmae_lightning.noise import Noise
-from bmae_lightning.objective.objective import Objective
+from bmae_lightning.pretraining.bmae import used_views
+from bmae_lightning.pretraining.decoder.decoder import Decoder
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.objective.objective import Objective
+from bmae_lightning.pretraining.view import View, nearest
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import MappedArray
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.view import View, nearest
-from bmae_lightning.vocabulary import Vocabulary
 
 CROPS = ("right", "window")
 OWN = ("passage", "neighbour")

@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from bmae_lightning.corpus.data_sets import Benchmark, DataSets
-from bmae_lightning.errors import BadInput
-from bmae_lightning.external.options import BM25, ModelOptions, label_models
-from bmae_lightning.external.retriever import Retriever, find_retriever
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.evaluation.measure.ranking import check_measures
+from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets
 from bmae_lightning.lit.share import check_devices
-from bmae_lightning.measure.ranking import check_measures
-from bmae_lightning.negatives.bm25 import Bm25
-from bmae_lightning.rank import say
 from bmae_lightning.report.content import BASELINE, Report
-from bmae_lightning.report.machine import write_whole
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.suite import SuiteMean, SuiteRow, SuiteTable, as_json
 from bmae_lightning.report.suite_table import csv_text, text
-from bmae_lightning.stage.context import Context, Stage, read_json, write_json
-from bmae_lightning.stage.pairs import Pairs
-from bmae_lightning.tracking.loggers import Tracking
+from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
+from bmae_lightning.retrieval.index.bm25 import Bm25
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import read_json, write_json, write_whole
+from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.stage import Context, Stage
+from bmae_lightning.stage.suite_pairs import Pairs
 
 IDENTICAL_IDS = ("remove", "keep")
 

@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bmae_lightning.corpus.query_share import QueryShare
-from bmae_lightning.corpus.token_store import TokenStore
-from bmae_lightning.dual_encoder import DualEncoder
-from bmae_lightning.encoding import Encoded, encode_vectors
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.evaluation.measure.ranking import TRAIN, canonical, check_measures, evaluate
+from bmae_lightning.evaluation.measure.trec import Qrels, Run
 from bmae_lightning.lit.validation import Looks
-from bmae_lightning.measure.ranking import canonical, check_measures, evaluate
-from bmae_lightning.rank import say
-from bmae_lightning.run import Qrels, Run
-from bmae_lightning.stage.bm25 import TRAIN
-from bmae_lightning.stage.context import require_splits
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.encode import Encoded, encode_vectors
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.negatives.source import QueryShare
+from bmae_lightning.retrieval.search import search
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.stage import require_splits
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.search import search
 
 DEV = "dev"
 KEEP = ("last", "best")

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.external.options import ModelOptions
-from bmae_lightning.external.retriever import find_retriever
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.faiss import FaissIndex
-from bmae_lightning.measure.identical import without_identical
-from bmae_lightning.negatives.bm25 import Bm25
-from bmae_lightning.rank import rank
-from bmae_lightning.run import write_run
-from bmae_lightning.stage.context import Context, Stage, write_json
-from bmae_lightning.stage.ranker import Settings, Texts, judged_queries, make_ranker
+from bmae_lightning.evaluation.measure.identical import without_identical
+from bmae_lightning.evaluation.measure.trec import write_run
+from bmae_lightning.retrieval.foreign_model import find_retriever
+from bmae_lightning.retrieval.index.bm25 import Bm25
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.model_options import ModelOptions
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.stage import Context, Stage
+from bmae_lightning.stage.rank import Settings, Texts, judged_queries, make_ranker
 
 RUN, RANKED = "run.trec.gz", "ranked.json"
 """The run, and how many passages it is of, encoded how fast."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmae_lightning.run import read_run
+from bmae_lightning.evaluation.measure.trec import read_run
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.token_store import TokenStoreWriter
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 CORPUS = [
     {"_id": "p1", "title": "Moon", "text": "The first men on it.", "metadata": {"doc_id": "d", "position": 0}},

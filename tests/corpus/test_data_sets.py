@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.corpus.data_sets import DataSets, Group
-from bmae_lightning.errors import BadInput
+from bmae_lightning.evaluation.suite.collections import DataSets, Group
+from bmae_lightning.runtime.errors import BadInput
 
 SETS = {"all": {"first": "First", "forums": "Forums", "last": "Last"}, "few": {"first": "First", "last": "Last"}}
 CONF = Path(__file__).parents[2] / "conf" / "stages" / "suite.yaml"

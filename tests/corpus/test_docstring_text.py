@@ -1,6 +1,6 @@
 import pytest
 
-from bmae_lightning.corpus.docstring_text import clean, query_and_passage
+from bmae_lightning.corpus.builtin.docstring_text import clean, query_and_passage
 
 
 @pytest.mark.parametrize(

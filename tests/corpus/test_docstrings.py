@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from bmae_lightning.corpus.docstrings import Docstring, package_docstrings, package_files, package_version
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.builtin.docstrings import Docstring, package_docstrings, package_files, package_version
+from bmae_lightning.runtime.errors import BadInput
 
 SOURCE = '''"""The module."""
 raise RuntimeError("this module must not be imported")

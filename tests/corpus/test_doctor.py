@@ -8,11 +8,11 @@ from hydra.core.global_hydra import GlobalHydra
 from msmarco_files import TEXTS, write_msmarco
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import config_directory
+from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.command.pipeline import plan
 from bmae_lightning.corpus.doctor import ERROR, OK, WARNING, examine, table
 from bmae_lightning.corpus.files import FileCorpus
-from bmae_lightning.experiment import take_corpus_options
-from bmae_lightning.pipeline import plan
+from bmae_lightning.runtime.configuration import config_directory
 
 SPLITS = {
     "train": {"queries": "queries.train.tsv", "qrels": "qrels.train.tsv"},

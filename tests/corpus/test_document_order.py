@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bmae_lightning.corpus.document_order import DocumentOrder
-from bmae_lightning.corpus.mapped_array import MappedArray, save_array
 from bmae_lightning.corpus.records import Passage
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import MappedArray, save_array
 
 
 def neighbours(places):

@@ -6,12 +6,12 @@ import re
 import pytest
 from dpr_files import ARTICLES, QUESTIONS, TRAIN, passages, write_dpr
 
-from bmae_lightning.configuration import build
 from bmae_lightning.corpus.doctor import examine
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.dpr import DprCorpus
 from bmae_lightning.corpus.records import Counts, Judgment, Query
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
 
 
 @pytest.fixture

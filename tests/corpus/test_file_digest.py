@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from bmae_lightning.corpus import file_digest as module
-from bmae_lightning.corpus.file_digest import file_digest
+from bmae_lightning.runtime import file_digest as module
+from bmae_lightning.runtime.file_digest import file_digest
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from hydra.core.global_hydra import GlobalHydra
 from msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import build, config_directory
+from bmae_lightning.command.experiment import CORPUS_OPTIONS
 from bmae_lightning.corpus.files import FileCorpus
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.experiment import CORPUS_OPTIONS
-from bmae_lightning.stage.context import Context
+from bmae_lightning.runtime.configuration import build, config_directory
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 

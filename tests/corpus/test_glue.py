@@ -7,8 +7,8 @@ import types
 import pytest
 from glue_files import HEADERS, line, write_glue
 
-from bmae_lightning.corpus.glue import TASKS, Example, GlueFiles, GlueHub, find_tasks, open_glue
-from bmae_lightning.errors import BadInput
+from bmae_lightning.evaluation.glue.data import TASKS, Example, GlueFiles, GlueHub, find_tasks, open_glue
+from bmae_lightning.runtime.errors import BadInput
 
 
 @pytest.fixture

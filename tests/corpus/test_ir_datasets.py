@@ -10,7 +10,7 @@ from msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
 from bmae_lightning.corpus import ir_datasets as by_name
 from bmae_lightning.corpus.ir_datasets import IrDatasetsCorpus
 from bmae_lightning.corpus.records import Judgment, Passage, Query
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 pytest.importorskip("ir_datasets")
 MSMARCO = {"train": "msmarco-passage/train/judged", "dl19": "msmarco-passage/trec-dl-2019/judged"}

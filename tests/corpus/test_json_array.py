@@ -7,7 +7,7 @@ import random
 import pytest
 
 from bmae_lightning.corpus.json_array import objects
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 
 def records(count=40):

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus import key_counts
-from bmae_lightning.corpus.key_counts import KeyCounter, Lookup, Table, in_partition
-from bmae_lightning.corpus.units import mix
+from bmae_lightning.corpus.statistics import key_counts
+from bmae_lightning.corpus.statistics.key_counts import KeyCounter, Lookup, Table, in_partition
+from bmae_lightning.corpus.statistics.words import mix
 
 
 def sample_keys(count=5000, types=700, seed=0):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.keyword_weight import log_keyword_weight
+from bmae_lightning.corpus.statistics.keyword_weight import log_keyword_weight
 
 
 def test_inverse_frequency_and_a_word_never_counted():

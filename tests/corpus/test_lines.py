@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from bmae_lightning.corpus.lines import Problems, as_object, as_text, plain_or_gzip, raw_lines
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 
 def test_lines_keep_their_numbers_and_lose_bom_blank_lines_and_ends(tmp_path):

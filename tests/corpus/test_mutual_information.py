@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.mutual_information import BOUNDARIES, PMI_MODES, average_mutual_information
+from bmae_lightning.corpus.statistics.pmi import BOUNDARIES, PMI_MODES, average_mutual_information
 
 LN = math.log
 

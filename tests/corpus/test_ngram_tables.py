@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from bmae_lightning.corpus.ngram_tables import Counting, count_tables, occurrences
-from bmae_lightning.corpus.units import UnitReader
-from bmae_lightning.corpus.workers import LEAST, Workers
+from bmae_lightning.corpus.statistics.ngram_counts import Counting, count_tables, occurrences
+from bmae_lightning.corpus.statistics.words import UnitReader
+from bmae_lightning.runtime.threads import LEAST, Workers
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bmae_lightning.corpus.query_share import QueryShare
-from bmae_lightning.errors import BadInput
+from bmae_lightning.retrieval.negatives.source import QueryShare
+from bmae_lightning.runtime.errors import BadInput
 
 QUERIES = {f"q{number}": {"p": 1} for number in range(4000)}
 SHARES = (0.05, 0.1, 0.2, 0.5, 1.0)

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.row_index import RowIndex
+from bmae_lightning.corpus.tokens.row_index import RowIndex
 
 IDS = [f"p{i * 7 % 500}" for i in range(500)] + ["é", "", "日本"]
 
@@ -11,7 +11,7 @@ IDS = [f"p{i * 7 % 500}" for i in range(500)] + ["é", "", "日本"]
 @pytest.mark.parametrize("alike", [False, True])
 def test_as_a_dictionary(monkeypatch, alike):
     if alike:  # many ids with one hash
-        monkeypatch.setattr("bmae_lightning.corpus.row_index.hash", lambda id: len(id), raising=False)
+        monkeypatch.setattr("bmae_lightning.corpus.tokens.row_index.hash", lambda id: len(id), raising=False)
     index = RowIndex(iter(IDS), len(IDS), IDS.__getitem__)
     asked = random.Random(1).choices(IDS, k=900)
     rows = index.rows_of(asked)

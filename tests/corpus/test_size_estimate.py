@@ -1,8 +1,8 @@
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from bmae_lightning.corpus.records import Counts, Passage
-from bmae_lightning.corpus.size_estimate import estimate, gigabytes
-from bmae_lightning.corpus.token_store import write_token_store
+from bmae_lightning.corpus.tokens.size_estimate import estimate, gigabytes
+from bmae_lightning.corpus.tokens.store import write_token_store
 
 
 def test_the_estimate_of_even_passages_is_exact(tmp_path):

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus import statistics as module
-from bmae_lightning.corpus import token_values
-from bmae_lightning.corpus.key_counts import BYTES_PER_ENTRY
-from bmae_lightning.corpus.statistics import Statistics, StatisticsOptions, write_statistics
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.corpus.workers import LEAST
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.statistics import token_values
+from bmae_lightning.corpus.statistics import write as module
+from bmae_lightning.corpus.statistics.key_counts import BYTES_PER_ENTRY
+from bmae_lightning.corpus.statistics.write import Statistics, StatisticsOptions, write_statistics
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.threads import LEAST
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -232,7 +232,7 @@ def test_what_other_options_left_is_not_used(make_store, tmp_path, monkeypatch):
 
 def test_memory_stays_below_what_is_allowed(tmp_path, monkeypatch):
     memory = 2**24
-    monkeypatch.setattr("bmae_lightning.corpus.workers.LEAST", memory // 2)
+    monkeypatch.setattr("bmae_lightning.runtime.threads.LEAST", memory // 2)
     draw = np.random.default_rng(0)
     token = np.minimum(draw.zipf(1.2, 400_000), 20_000) + 4
     with TokenStoreWriter(tmp_path / "store", 20_005, "d" * 64) as writer:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from bmae_lightning.corpus.token_shards import ContentTokenizer
-from bmae_lightning.corpus.token_store import TokenStore, write_token_store
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer
+from bmae_lightning.runtime.errors import BadInput
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##b"]
 TEXTS = [" ".join("abcdefghx"[(i * k) % 9] for k in range(i % 13)) for i in range(200)]
@@ -116,7 +116,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 from test_token_shards import IDS, TEXTS, make_tokenizer
-from bmae_lightning.corpus.token_store import write_token_store
+from bmae_lightning.corpus.tokens.store import write_token_store
 from pathlib import Path
 
 def texts():

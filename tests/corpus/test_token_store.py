@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from bmae_lightning.corpus.token_store import TokenStore, TokenStoreWriter, write_token_store
-from bmae_lightning.corpus.wordpiece import tokenizer_digest
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.tokens.store import TokenStore, TokenStoreWriter, write_token_store
+from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
+from bmae_lightning.runtime.errors import BadInput
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##b", "c", "[", "]", "mask"]
 TEXTS = ["a b c", "", "abb x", "c " * 600, "[MASK] a"]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.corpus.units import UnitReader, mix, row_ranges
-from bmae_lightning.mask.policy import group_words
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.corpus.statistics.words import UnitReader, mix, row_ranges
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.mask.policy import group_words
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "masking"
 

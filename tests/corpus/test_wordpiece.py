@@ -5,8 +5,8 @@ import sys
 import pytest
 from tokenizers import Tokenizer
 
-from bmae_lightning.corpus.wordpiece import SPECIAL_TOKENS, fast_backend, tokenizer_digest, train_wordpiece
-from bmae_lightning.errors import BadInput
+from bmae_lightning.corpus.tokens.wordpiece import SPECIAL_TOKENS, fast_backend, tokenizer_digest, train_wordpiece
+from bmae_lightning.runtime.errors import BadInput
 
 
 def sample_texts(seed: int = 0) -> list[str]:
@@ -48,7 +48,7 @@ def test_vocabulary_is_a_plain_list(directory):
 def test_two_processes_give_the_same_vocabulary(directory, tmp_path):
     (tmp_path / "texts").write_text("\n".join(sample_texts()), encoding="utf-8")
     code = (
-        "import sys; from bmae_lightning.corpus.wordpiece import train_wordpiece; "
+        "import sys; from bmae_lightning.corpus.tokens.wordpiece import train_wordpiece; "
         "train_wordpiece(open(sys.argv[1], encoding='utf-8'), 300, sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "texts", tmp_path / "again"], check=True)

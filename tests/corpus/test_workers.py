@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bmae_lightning.corpus.workers import LEAST, Workers, in_turn
+from bmae_lightning.runtime.threads import LEAST, Workers, in_turn
 
 
 def test_as_many_threads_as_the_memory_is_worth():

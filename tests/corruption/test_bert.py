@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.noise import Noise
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = Vocabulary.from_tokens(SPECIAL + [f"w{i}" for i in range(95)])

@@ -2,8 +2,8 @@
 
 import torch
 
-from bmae_lightning.corruption.corruption import label_selected, unselect_special
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.corruption.corruption import label_selected, unselect_special
 
 
 def test_special_ids_are_unselected_and_labels_follow():

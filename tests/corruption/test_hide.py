@@ -2,9 +2,9 @@
 
 import torch
 
-from bmae_lightning.corruption.hide import HideCorruption
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.corruption.hide import HideCorruption
+from bmae_lightning.pretraining.noise import Noise
 
 
 def test_hides_all_selected_positions():

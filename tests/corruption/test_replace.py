@@ -4,9 +4,9 @@ import pytest
 import torch
 from generators import SIZE, VOCABULARY, GivenLogits, TinyGenerator, noise, texts
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.replace import ReplaceCorruption
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.replace import ReplaceCorruption
 
 
 class Listening(TinyGenerator):

@@ -6,17 +6,17 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch, Tokens
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.decoder.skip import SkipDecoder
+from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.skip import SkipDecoder
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import View
 
 TOKENS = (Path(__file__).parents[1] / "golden" / "vocab_tiny.txt").read_text().splitlines()
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, load_tokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.runtime.errors import BadInput
 
 V, D, WIDE, LAYERS, POSITIONS = 40, 8, 16, 2, 12
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(V - 5))]

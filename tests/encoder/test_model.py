@@ -6,16 +6,16 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.decoder.shallow import ShallowDecoder
 from bmae_lightning.encoder.model import Encoder, key_mask
-from bmae_lightning.errors import BadInput
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.runtime.errors import BadInput
 
 TOKENS = (Path(__file__).parents[1] / "golden" / "vocab_tiny.txt").read_text().splitlines()
 

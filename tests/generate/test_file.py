@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generate.file import TextFile
-from bmae_lightning.generate.record import Generated
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.pretraining.generate.file import TextFile
+from bmae_lightning.pretraining.generate.record import Generated
+from bmae_lightning.runtime.errors import BadInput
 
 
 @pytest.fixture

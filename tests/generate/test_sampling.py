@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.generate.sampling import Draws, Sampling
+from bmae_lightning.pretraining.generate.sampling import Draws, Sampling
 
 
 def slow_candidates(scores, top_k, top_p, temperature):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generate.record import Generated
-from bmae_lightning.generate.shards import TextShards
+from bmae_lightning.pretraining.generate.record import Generated
+from bmae_lightning.pretraining.generate.shards import TextShards
+from bmae_lightning.runtime.errors import BadInput
 
 
 @pytest.mark.parametrize(("passages", "size"), [(10, 4), (8, 4), (3, 100), (5, 1)])

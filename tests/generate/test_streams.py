@@ -5,12 +5,12 @@ import json
 import pytest
 from transformers import AutoTokenizer
 
-from bmae_lightning.corpus.token_store import TokenStore, write_token_store
-from bmae_lightning.corpus.wordpiece import tokenizer_digest, train_wordpiece
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generate.record import Generated
-from bmae_lightning.generate.streams import write_streams
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest, train_wordpiece
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.generate.record import Generated
+from bmae_lightning.pretraining.generate.streams import write_streams
+from bmae_lightning.runtime.errors import BadInput
 
 TEXTS = ["the red fox goes over the hill", "an old cat sleeps", "big dogs run"]
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generate.pretrained import PretrainedTeacher
-from bmae_lightning.generate.sampling import Sampling
-from bmae_lightning.generate.writer import Writer, load_model
+from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
+from bmae_lightning.pretraining.generate.sampling import Sampling
+from bmae_lightning.pretraining.generate.writer import Writer, load_model
+from bmae_lightning.runtime.errors import BadInput
 
 PASSAGES = ["the red fox goes over a hill", "old cat", "a road " * 9, "", "the big cat goes over the old road"]
 

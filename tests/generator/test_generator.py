@@ -5,8 +5,8 @@ import torch
 from generators import SIZE, VOCABULARY, GivenLogits, TinyGenerator, noise, texts
 from torch import nn
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generator.generator import CHUNK, Generator
+from bmae_lightning.pretraining.generator.generator import CHUNK, Generator
+from bmae_lightning.runtime.errors import BadInput
 
 
 def drawn(generator, batch, share=0.5, salt="x"):

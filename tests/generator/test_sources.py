@@ -18,10 +18,10 @@ from transformers import (
 )
 
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.generator.corpus import CorpusGenerator
-from bmae_lightning.generator.pretrained import PretrainedGenerator
-from bmae_lightning.generator.scratch import ScratchGenerator
+from bmae_lightning.pretraining.generator.corpus import CorpusGenerator
+from bmae_lightning.pretraining.generator.pretrained import PretrainedGenerator
+from bmae_lightning.pretraining.generator.scratch import ScratchGenerator
+from bmae_lightning.runtime.errors import BadInput
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, *(f"w{i}" for i in range(155)), *(f"##p{i}" for i in range(40))]

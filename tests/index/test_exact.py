@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index import exact
-from bmae_lightning.index.exact import ExactIndex
+from bmae_lightning.retrieval.index import exact
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.runtime.errors import BadInput
 
 
 def integers(rows, width, seed, spread=3):

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.runtime.errors import BadInput
 
 
 def vectors(rows, seed, width=8):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index import hybrid
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.index.hybrid import HybridIndex
-from bmae_lightning.representation.vectors import Sparse, Vectors
+from bmae_lightning.retrieval.index import hybrid
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.hybrid import HybridIndex
+from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors
+from bmae_lightning.runtime.errors import BadInput
 
 SIZE = 23
 

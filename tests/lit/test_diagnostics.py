@@ -9,26 +9,26 @@ import pytorch_lightning as pl
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.decoder.bag_of_words import BagOfWordsDecoder
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.decoder.shallow import ShallowDecoder
-from bmae_lightning.diagnostics import diagnose
+from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.diagnostics import Diagnostics
 from bmae_lightning.lit.fit import fit
+from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
 from bmae_lightning.lit.pretrain import PretrainModule
-from bmae_lightning.lit.reading import read_metrics
-from bmae_lightning.mask.uniform import UniformMask
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.diagnostics import diagnose
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.pretrain import check_diagnostics
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 VOCABULARY = Vocabulary.from_tokens((ROOT / "golden" / "vocab_tiny.txt").read_text().splitlines())
@@ -152,7 +152,7 @@ def test_other_options_are_refused(options):
 
 
 def test_looking_or_not_does_not_change_a_stages_fingerprint():
-    from bmae_lightning.fingerprint import fingerprint
+    from bmae_lightning.runtime.fingerprint import fingerprint
 
     options = {"lr": 1.0, "diagnostics": {"every": 5}}
     assert fingerprint(options, {}) == fingerprint({"lr": 1.0, "diagnostics": {"every": 0}}, {})

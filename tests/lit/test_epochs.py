@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.token_store import TokenStoreWriter
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import StepBatches
 from bmae_lightning.lit.optimisation import number_of_steps
 from bmae_lightning.lit.retriever import RetrieverBatches
-from bmae_lightning.negatives.source import Groups, RandomNegatives
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]
 QUERIES, GROUP, EPOCHS = 10, 3, 6

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bmae_lightning.batch import Pairs
-from bmae_lightning.corpus.token_store import TokenStoreWriter
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.encoder.batch import Pairs
+from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
-from bmae_lightning.negatives.source import Groups, RankedNegatives
-from bmae_lightning.pair_texts import PairLayout, PairTexts
-from bmae_lightning.run import Run
+from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
+from bmae_lightning.retrieval.reranking.pair_texts import PairLayout, PairTexts
 
 
 class Fixed(torch.nn.Module):

@@ -6,18 +6,18 @@ import torch
 from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import RetrievalBatch
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.dual_encoder import DualEncoder
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.errors import BadInput
-from bmae_lightning.grad_cache import GradCache
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
-from bmae_lightning.loss.distillation import Distillation
-from bmae_lightning.negatives.source import Groups, RandomNegatives
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.grad_cache import GradCache
+from bmae_lightning.retrieval.loss.distillation import Distillation
+from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.runtime.errors import BadInput
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 QUERIES, GROUP = 3, 2

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from bmae_lightning.lit.snapshots import Snapshots
-from bmae_lightning.snapshot import snapshot
+from bmae_lightning.runtime.snapshots import snapshot
 
 
 def trainer(step, accumulates=False, first=True):

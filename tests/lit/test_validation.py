@@ -11,18 +11,18 @@ import torch
 from safetensors.torch import load_model
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.batch import RetrievalBatch
-from bmae_lightning.dual_encoder import DualEncoder
+from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
+from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
-from bmae_lightning.lit.reading import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.lit.validation import Looks
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.runtime.errors import BadInput
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 STEPS = 12

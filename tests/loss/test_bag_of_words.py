@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from bmae_lightning.loss.bag_of_words import bag_of_words_loss, max_pool
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.vocabulary_head import VocabularyHead
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.pretraining.loss.bag_of_words import bag_of_words_loss, max_pool
+from bmae_lightning.pretraining.loss.normalise import mean_loss
 
 B, L, D, V = 3, 11, 6, 40
 
@@ -141,7 +141,7 @@ def test_no_dense_logits_are_kept_and_few_exist_at_a_time(monkeypatch):
         kept.append(tensor)
         return tensor
 
-    monkeypatch.setattr("bmae_lightning.loss.bag_of_words.linear", counted)
+    monkeypatch.setattr("bmae_lightning.pretraining.loss.bag_of_words.linear", counted)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = bag_of_words_loss(hidden_BLD, torch.ones(batch, length).bool(), labels_BT, head, chunk=16)
     size = sum(tensor.nbytes for tensor in {tensor.data_ptr(): tensor for tensor in kept}.values())

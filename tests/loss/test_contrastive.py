@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from bmae_lightning.loss.contrastive import (
+from bmae_lightning.retrieval.loss.contrastive import (
     FORMS,
     check_contrastive,
     contrastive_logits,

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from bmae_lightning.loss.detection import detection_loss
+from bmae_lightning.pretraining.loss.detection import detection_loss
 
 
 def test_binary_cross_entropy_by_passage():

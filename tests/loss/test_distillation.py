@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bmae_lightning.loss.contrastive import contrastive_loss
-from bmae_lightning.loss.distillation import KINDS, Distillation, distillation_loss
+from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
+from bmae_lightning.retrieval.loss.distillation import KINDS, Distillation, distillation_loss
 
 B, n = 3, 4
 

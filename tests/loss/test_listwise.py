@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bmae_lightning.loss.listwise import hardest, listwise_loss
+from bmae_lightning.retrieval.loss.listwise import hardest, listwise_loss
 
 
 def drawn(B=3, n=5):

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.loss.vocabulary import TokenLoss
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 
 WORKER = """
 import json, os, sys, torch
 from torch import distributed, nn
-from bmae_lightning.loss.normalise import mean_loss
-from bmae_lightning.loss.vocabulary import vocabulary_loss
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.loss.vocabulary import vocabulary_loss
 rank, folder = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 torch.manual_seed(0)

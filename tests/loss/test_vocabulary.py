@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bmae_lightning.loss.vocabulary import vocabulary_loss
+from bmae_lightning.pretraining.loss.vocabulary import vocabulary_loss
 
 
 def setup(dtype=torch.float64):

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.noise import Noise
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "masking"
 

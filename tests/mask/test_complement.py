@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from bmae_lightning.batch import TextBatch
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.corruption.corruption import IGNORED
-from bmae_lightning.errors import BadInput
-from bmae_lightning.mask.complement import ComplementMask
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.view import View
+from bmae_lightning.encoder.batch import TextBatch
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.corruption.corruption import IGNORED
+from bmae_lightning.pretraining.mask.complement import ComplementMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.runtime.errors import BadInput
 
 
 def test_pairs_are_those_of_the_original(draws):

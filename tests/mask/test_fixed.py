@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bmae_lightning.mask.fixed import FixedMask
+from bmae_lightning.pretraining.mask.fixed import FixedMask
 
 
 def test_everything_and_nothing(draws):

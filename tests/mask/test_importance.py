@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.errors import BadInput
-from bmae_lightning.mask.importance import ImportanceMask, deviation, rank
-from bmae_lightning.mask.policy import group_words
-from bmae_lightning.mask.uniform import UniformMask
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.pretraining.mask.importance import ImportanceMask, deviation, rank
+from bmae_lightning.pretraining.mask.policy import group_words
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.runtime.errors import BadInput
 
 DRAWS = 4000
 LENGTHS = (30, 7, 1, 18, 2, 55)

@@ -6,10 +6,10 @@ from itertools import combinations, permutations
 import pytest
 import torch
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.errors import BadInput
-from bmae_lightning.mask.keyword import KeywordMask
-from bmae_lightning.mask.policy import budget, first_pieces, group_words
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.pretraining.mask.keyword import KeywordMask
+from bmae_lightning.pretraining.mask.policy import budget, first_pieces, group_words
+from bmae_lightning.runtime.errors import BadInput
 
 DRAWS = 4000
 JUNK = 1e6

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.mask.policy import Words, budget, group_words, select_words
-from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.mask.policy import Words, budget, group_words, select_words
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "masking"
 

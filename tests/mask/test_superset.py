@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.mask.superset import SupersetMask
-from bmae_lightning.mask.uniform import UniformMask
+from bmae_lightning.pretraining.mask.superset import SupersetMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.runtime.errors import BadInput
 
 DRAWS = 4000
 PAIRS = [(0.15, 0.15), (0.15, 0.3), (0.3, 0.5), (0.3, 1.0), (0.4, 0.9)]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bmae_lightning.batch import Tokens
-from bmae_lightning.mask.policy import budget, group_words
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.mask.policy import budget, group_words
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DRAWS = 4000

@@ -5,10 +5,10 @@ import unicodedata
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.answers import AnswerJudge, answer_recall, has_answer, words
-from bmae_lightning.measure.ranking import answer_cutoff, check_measures
-from bmae_lightning.run import Run
+from bmae_lightning.evaluation.measure.answers import AnswerJudge, answer_recall, has_answer, words
+from bmae_lightning.evaluation.measure.ranking import answer_cutoff, check_measures
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.runtime.errors import BadInput
 
 
 def slow_words(text):

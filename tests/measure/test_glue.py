@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.glue import TASKS
-from bmae_lightning.measure.glue import accuracy, f1, glue_scores, matthews, mean_score, pearson, spearman
+from bmae_lightning.evaluation.glue.data import TASKS
+from bmae_lightning.evaluation.glue.measures import accuracy, f1, glue_scores, matthews, mean_score, pearson, spearman
 
 DRAW = np.random.default_rng(3)
 

@@ -1,7 +1,7 @@
 """Results with the id of their query."""
 
-from bmae_lightning.measure.identical import without_identical
-from bmae_lightning.run import Run
+from bmae_lightning.evaluation.measure.identical import without_identical
+from bmae_lightning.evaluation.measure.trec import Run
 
 
 def test_only_the_query_itself_is_removed():

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from bmae_lightning.measure.ranking import evaluate
-from bmae_lightning.run import Run, read_run, write_run
+from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.trec import Run, read_run, write_run
 
 PASSAGES = [f"d{i}" for i in range(30)]
 

@@ -7,9 +7,9 @@ import ir_measures
 import pytest
 import pytrec_eval
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.ranking import evaluate
-from bmae_lightning.run import Run, read_run, write_qrels, write_run
+from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.trec import Run, read_run, write_qrels, write_run
+from bmae_lightning.runtime.errors import BadInput
 
 QRELS = {"1": {"d10": 1, "d9": 0, "d5": 3, "dX": 2}, "2": {"a": 1}, "3": {"z": 1}}
 RANKED = {"1": {"d9": 0.5, "d10": 0.5, "d5": 0.4, "u": 0.3}, "2": {"b": 0.9, "a": 0.90000000001}}
@@ -71,7 +71,7 @@ def test_many_queries_are_measured_in_pieces(monkeypatch):
     qrels = {str(q): {"a": 1} for q in range(7)}
     run = {str(q): {"a": 1.0} for q in range(0, 7, 2)}
     whole = evaluate(qrels, run, ["RR@10", "R@50"])
-    monkeypatch.setattr("bmae_lightning.measure.ranking.CHUNK", 2)
+    monkeypatch.setattr("bmae_lightning.evaluation.measure.ranking.CHUNK", 2)
     assert evaluate(qrels, run, ["RR@10", "R@50"]) == whole
     assert whole.mean["R@50"] == pytest.approx(4 / 7)
 

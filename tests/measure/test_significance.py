@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bmae_lightning.measure.significance import differences, holm, randomisation_test, t_test
+from bmae_lightning.evaluation.measure.significance import differences, holm, randomisation_test, t_test
 
 
 def reciprocal_ranks(seed, queries, arms):
@@ -55,7 +55,7 @@ def test_many_queries_in_pieces(monkeypatch):
     less_QP = np.random.default_rng(0).normal(0.05, 1, (400, 3))
     found_P = randomisation_test(less_QP)
     np.testing.assert_allclose(found_P, t_test(less_QP), atol=0.03)  # the two agree for many normal differences
-    monkeypatch.setattr("bmae_lightning.measure.significance.AT_ONCE", 400 * 999)
+    monkeypatch.setattr("bmae_lightning.evaluation.measure.significance.AT_ONCE", 400 * 999)
     np.testing.assert_allclose(randomisation_test(less_QP), found_P, atol=0.02)
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives import bm25 as module
-from bmae_lightning.negatives.bm25 import Bm25
+from bmae_lightning.retrieval.index import bm25 as module
+from bmae_lightning.retrieval.index.bm25 import Bm25
+from bmae_lightning.runtime.errors import BadInput
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 

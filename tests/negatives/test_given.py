@@ -1,4 +1,4 @@
-from bmae_lightning.negatives.given import run_of_lists
+from bmae_lightning.evaluation.measure.trec import run_of_lists
 
 
 def test_lists_become_a_run():

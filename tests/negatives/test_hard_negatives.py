@@ -4,9 +4,15 @@ import random
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives.hard_negatives import group, negatives_from_run, sample, shortfall, without_empty
-from bmae_lightning.run import Run
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.retrieval.negatives.hard_negatives import (
+    group,
+    negatives_from_run,
+    sample,
+    shortfall,
+    without_empty,
+)
+from bmae_lightning.runtime.errors import BadInput
 
 CORPUS = [f"d{i}" for i in range(200)]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives.given import run_of_lists
-from bmae_lightning.negatives.positives import check_positives, choose_positives, with_answer
+from bmae_lightning.evaluation.measure.trec import run_of_lists
+from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives, with_answer
+from bmae_lightning.runtime.errors import BadInput
 
 RELEVANT = {"a": ["p1", "p2"], "b": ["p3"], "c": ["p9"]}
 RUN = run_of_lists([("a", ["p5", "p1", "p6", "p7", "p8"]), ("b", ["p7", "p5"])])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives.file import FileNegatives
-from bmae_lightning.negatives.source import Groups, RandomNegatives, RankedNegatives
-from bmae_lightning.run import Run
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.retrieval.negatives.file import FileNegatives
+from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives, RankedNegatives
+from bmae_lightning.runtime.errors import BadInput
 
 
 def stores(tmp_path, number=12):

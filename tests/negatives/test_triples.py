@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.negatives import triples
-from bmae_lightning.negatives.triples import TripleNegatives
+from bmae_lightning.retrieval.negatives import triples
+from bmae_lightning.retrieval.negatives.triples import TripleNegatives
+from bmae_lightning.runtime.errors import BadInput
 
 POSITIVES = {f"q{i}": [f"p{i}", f"p{i + 1}"] for i in range(20)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bmae_lightning.measure.significance import Difference
+from bmae_lightning.evaluation.measure.significance import Difference
 from bmae_lightning.report.content import Answer, Arm, Case, Curve, Diagnosis, Report, Sample
 
 LONG = "retromae decoders.enhanced.mask.rate=0.3"

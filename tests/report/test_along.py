@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from bmae_lightning.report.along import curves_along
-from bmae_lightning.report.comparison import compare
+from bmae_lightning.report.comparison import compare, curves_along
 from bmae_lightning.report.content import Arm, Report
 from bmae_lightning.report.machine import read_json, write_json
 

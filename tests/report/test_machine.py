@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.report.machine import read_json, write_json, write_whole
+from bmae_lightning.report.machine import read_json, write_json
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_whole
 
 
 def test_round_trip_through_a_file(report, tmp_path):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bmae_lightning.measure.significance import Difference, differences
+from bmae_lightning.evaluation.measure.significance import Difference, differences
 from bmae_lightning.report.content import Report
 from bmae_lightning.report.page import html
 from bmae_lightning.report.significance import paired_tests, tables, text_tables

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.vectors import Sparse, Vectors, score
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors, score
+from bmae_lightning.runtime.errors import BadInput
 
 V = 45
 

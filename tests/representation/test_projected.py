@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bmae_lightning.representation.projected import ProjectedRepresentation
+from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

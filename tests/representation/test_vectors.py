@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bmae_lightning.representation import vectors as module
-from bmae_lightning.representation.vectors import Sparse, Vectors, score
+from bmae_lightning.retrieval.representation import vectors as module
+from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors, score
 
 V, K, D = 23, 4, 3
 

@@ -9,19 +9,20 @@ from dpr_files import QUESTIONS, TRAIN, passages, write_dpr
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.dpr import DprCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.answers import has_answer
-from bmae_lightning.negatives.bm25 import Bm25
-from bmae_lightning.negatives.source import RankedNegatives
-from bmae_lightning.run import read_qrels, read_run
-from bmae_lightning.stage.answered import require_measures
+from bmae_lightning.evaluation.measure.answers import has_answer
+from bmae_lightning.evaluation.measure.trec import read_qrels, read_run
+from bmae_lightning.report.tracking.loggers import NoTracking
+from bmae_lightning.retrieval.index.bm25 import Bm25
+from bmae_lightning.retrieval.negatives.source import RankedNegatives
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.bm25 import Bm25Ranking
-from bmae_lightning.stage.context import Context, read_json
-from bmae_lightning.stage.finetune import check_ranking
-from bmae_lightning.stage.mined import read_mined, training_groups
+from bmae_lightning.stage.mined_negatives import read_mined, training_groups
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.tracking.silent import NoTracking
+from bmae_lightning.stage.train_retriever import check_ranking
 
 TEXTS = {id: text for id, text, _ in passages()}
 MEASURES = ["answer_R@1", "answer_R@2", "answer_R@10"]

@@ -3,9 +3,9 @@
 import json
 from types import SimpleNamespace
 
+from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.report.content import Answer
-from bmae_lightning.run import Run, write_run
-from bmae_lightning.stage.cases import choose, find_cases
+from bmae_lightning.stage.example_queries import choose, find_cases
 
 LONG = "word " * 200
 

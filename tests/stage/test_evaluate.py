@@ -12,21 +12,22 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from transformers import BertConfig, BertForMaskedLM
 
+from bmae_lightning.command.pipeline import PLANNING_KEYS
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.pipeline import PLANNING_KEYS
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.run import read_run
-from bmae_lightning.shards import ArrayShards
-from bmae_lightning.spec import RetrieverSpec
-from bmae_lightning.stage.context import Context, read_json, write_json
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.evaluation.measure.trec import read_run
+from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.run_stage import run_stage
+from bmae_lightning.runtime.shards import ArrayShards
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.worker import run_stage
-from bmae_lightning.vocabulary import Vocabulary
 
 _spec = importlib.util.spec_from_file_location("forked", Path(__file__).parents[1] / "forked.py")
 forked = importlib.util.module_from_spec(_spec)

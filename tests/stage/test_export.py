@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.corpus.token_store import TokenStore
-from bmae_lightning.dual_encoder import load_dual_encoder
-from bmae_lightning.encoding import encode
-from bmae_lightning.errors import BadInput
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+from bmae_lightning.retrieval.encode import encode
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.export import Export
 
 _spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parents[1] / "conftest.py")

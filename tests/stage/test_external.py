@@ -10,14 +10,15 @@ from pytorch_lightning import Trainer
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.run import read_run
-from bmae_lightning.stage.context import Context, write_json
-from bmae_lightning.stage.external import External
+from bmae_lightning.evaluation.measure.trec import read_run
+from bmae_lightning.report.tracking.loggers import NoTracking
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.compare import External
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.report import make_report
-from bmae_lightning.tracking.silent import NoTracking
 
 _spec = importlib.util.spec_from_file_location("external_tools", Path(__file__).parents[1] / "external" / "conftest.py")
 tools = importlib.util.module_from_spec(_spec)

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import build
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.corpus.token_store import TokenStore
+from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput, Interrupted
-from bmae_lightning.generate.writer import Writer
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.pretraining.generate.writer import Writer
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput, Interrupted
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.run_stage import run_stage
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.worker import run_stage
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -96,7 +97,7 @@ def lines(directory):
 def worker(path, **options):
     """The stage in a process of its own, as it runs on several devices."""
     return subprocess.Popen(
-        [sys.executable, "-m", "bmae_lightning.stage.worker", str(path)],
+        [sys.executable, "-m", "bmae_lightning.runtime.run_stage", str(path)],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
     )  # fmt: skip

@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import bmae_lightning.stage.glue as stage
-from bmae_lightning.configuration import build
-from bmae_lightning.errors import BadInput
-from bmae_lightning.experiment import take_corpus_options
-from bmae_lightning.stage.context import Context
+from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.glue import Glue
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.ranking import evaluate
-from bmae_lightning.measure.significance import differences
-from bmae_lightning.run import Run, write_qrels, write_run
-from bmae_lightning.stage.judge import judge
+from bmae_lightning.command.measure_runs import judge
+from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.significance import differences
+from bmae_lightning.evaluation.measure.trec import Run, write_qrels, write_run
+from bmae_lightning.runtime.errors import BadInput
 
 MEASURES = ["MRR@10", "nDCG@10"]
 

@@ -15,21 +15,23 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import build, config_directory
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.lit.reading import read_metrics
+from bmae_lightning.evaluation.measure.trec import Run, read_run
+from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
-from bmae_lightning.negatives.source import Groups, RandomNegatives
-from bmae_lightning.run import Run, read_run
-from bmae_lightning.shards import ArrayShards
-from bmae_lightning.stage import finetune, validation
-from bmae_lightning.stage.context import Context, write_json
+from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
+from bmae_lightning.runtime.configuration import build, config_directory
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.run_stage import run_stage
+from bmae_lightning.runtime.shards import ArrayShards
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage import train_retriever as finetune
+from bmae_lightning.stage import validation
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
-from bmae_lightning.stage.worker import run_stage
 
 _spec = importlib.util.spec_from_file_location("forked", Path(__file__).parents[1] / "forked.py")
 forked = importlib.util.module_from_spec(_spec)

@@ -9,12 +9,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bmae_lightning.pipeline import plan
+from bmae_lightning.command.pipeline import plan
 from bmae_lightning.report.machine import read_json
 from bmae_lightning.report.table import text_table
-from bmae_lightning.stage.context import Context
+from bmae_lightning.report.tracking.loggers import NoTracking
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.report import MakeReport, check_paper, make_report
-from bmae_lightning.tracking.silent import NoTracking
 
 PAPER = {"RR@10": 0.3553, "R@1000": 0.9763}
 

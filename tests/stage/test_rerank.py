@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bmae_lightning.errors import BadInput
-from bmae_lightning.run import Run, read_run, write_run
+from bmae_lightning.evaluation.measure.trec import Run, read_run, write_run
+from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.rerank import pairs_of, reranked
 
 RUN = Run({"b": [("p1", 9.0), ("p2", 8.0), ("p3", 7.0), ("p4", 6.0)], "a": [("p5", 1.0)]})

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, PreTrainedTokenizerFast
 
-from bmae_lightning.configuration import build
-from bmae_lightning.errors import BadInput
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
 
 CONF = Path(__file__).parents[2] / "conf"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

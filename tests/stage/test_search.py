@@ -5,16 +5,16 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.dual_encoder import DualEncoder
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoding import encode_to_files
-from bmae_lightning.index import hybrid
-from bmae_lightning.index.exact import ExactIndex
-from bmae_lightning.representation.hybrid import HybridRepresentation
-from bmae_lightning.representation.pooled import PooledRepresentation
-from bmae_lightning.stage.search import search
-from bmae_lightning.vocabulary import Vocabulary
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.encode import encode_to_files
+from bmae_lightning.retrieval.index import hybrid
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.search import search
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]
 

@@ -9,20 +9,20 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from bmae_lightning.configuration import build, config_directory
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.corpus.statistics import Statistics
+from bmae_lightning.corpus.statistics.write import Statistics
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.fingerprint import fingerprint
-from bmae_lightning.mask.importance import ImportanceMask
-from bmae_lightning.mask.keyword import KeywordMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.stage.context import Context
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.mask.importance import ImportanceMask
+from bmae_lightning.pretraining.mask.keyword import KeywordMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.configuration import build, config_directory
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.fingerprint import fingerprint
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.statistics import CorpusStatistics
-from bmae_lightning.vocabulary import Vocabulary
 
 
 def context(stage, directory, **inputs):

@@ -10,26 +10,26 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.bmae import BottleneckMAE
-from bmae_lightning.bottleneck import ClsBottleneck
-from bmae_lightning.corpus.mapped_array import save_array
-from bmae_lightning.corpus.statistics import StatisticsOptions, write_statistics
-from bmae_lightning.corpus.token_store import TokenStoreWriter
-from bmae_lightning.corruption.bert import BertCorruption
-from bmae_lightning.decoder.bag_of_words import BagOfWordsDecoder
-from bmae_lightning.decoder.enhanced import EnhancedDecoder
-from bmae_lightning.decoder.shallow import ShallowDecoder
+from bmae_lightning.corpus.statistics.write import StatisticsOptions, write_statistics
+from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.errors import BadInput
+from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import BatchDataset, StepBatches
-from bmae_lightning.mask.keyword import KeywordMask
-from bmae_lightning.mask.uniform import UniformMask
-from bmae_lightning.noise import Noise
-from bmae_lightning.objective.masked import MaskedObjective
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
+from bmae_lightning.pretraining.mask.keyword import KeywordMask
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.objective.masked import MaskedObjective
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import save_array
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import PassageBatches, Stream, check_needs, needs, open_streams
-from bmae_lightning.view import View
-from bmae_lightning.vocabulary import Vocabulary
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from bmae_lightning.configuration import build
-from bmae_lightning.errors import BadInput
-from bmae_lightning.measure.ranking import evaluate
-from bmae_lightning.run import read_run
+from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.trec import read_run
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage import zero_shot
-from bmae_lightning.stage.context import Context
 from bmae_lightning.stage.suite import read_tables
 
 _spec = importlib.util.spec_from_file_location("external_tools", Path(__file__).parents[1] / "external" / "conftest.py")
@@ -57,10 +57,10 @@ def config(root, **options):
         "models": ["bm25", str(root / "models" / "first")], "also": [], "path": str(root),
         "sets": {"three": {"arguments": "Arguments", "forums": "Forums", "gone": "Gone"}},
         "parts": {"forums": ["a", "b"]}, "split": "test", "titles": "prepend", "identical_ids": "remove",
-        "query_length": None, "passage_length": None, "bm25": {"_target_": "bmae_lightning.negatives.bm25.Bm25"},
-        "index": {"_target_": "bmae_lightning.index.exact.ExactIndex"}, "measures": ["nDCG@10", "R@100"],
+        "query_length": None, "passage_length": None, "bm25": {"_target_": "bmae_lightning.retrieval.index.bm25.Bm25"},
+        "index": {"_target_": "bmae_lightning.retrieval.index.exact.ExactIndex"}, "measures": ["nDCG@10", "R@100"],
         "depth": 1000, "batch_tokens": 256, "shard": 8, "processes": trainer,
-        "logger": {"_target_": "bmae_lightning.tracking.silent.NoTracking"}, **options,
+        "logger": {"_target_": "bmae_lightning.report.tracking.loggers.NoTracking"}, **options,
     }  # fmt: skip
 
 
@@ -216,7 +216,7 @@ def test_the_list_may_grow(root, tmp_path, monkeypatch):
     assert len(ranked) == 1 + 7
     assert [row.name for row in table.rows] == ["Arguments", "Forums", "plain"]
     assert [(mean.title, mean.missing) for mean in table.means] == [("average of 2 (of 3, three)", ["Gone"])]
-    run(root, tmp_path, "fourth", **few | {"bm25": {"_target_": "bmae_lightning.negatives.bm25.Bm25", "k1": 1.2}})
+    run(root, tmp_path, "fourth", **few | {"bm25": {"_target_": "bmae_lightning.retrieval.index.bm25.Bm25", "k1": 1.2}})
     assert len(ranked) == 1 + 7 + 1, "other settings of BM25 are another model"
 
 
@@ -254,7 +254,7 @@ def test_bm25_on_published_settings(tmp_path):
     if not directory.is_dir():
         pytest.skip(f"{directory} is not there; its README holds the values that are compared with")
     bm25 = {
-        "_target_": "bmae_lightning.negatives.bm25.Bm25",
+        "_target_": "bmae_lightning.retrieval.index.bm25.Bm25",
         "k1": 0.9,
         "b": 0.4,
         "stemmer": "english",

@@ -13,16 +13,16 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from bmae_lightning.configuration import build, config_directory
 from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.dual_encoder import load_dual_encoder
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.errors import BadInput
-from bmae_lightning.fingerprint import fingerprint
-from bmae_lightning.lit.reading import read_metrics
-from bmae_lightning.run import Run, write_run
-from bmae_lightning.stage import finetune as finetune_stage
-from bmae_lightning.stage.context import Context
+from bmae_lightning.evaluation.measure.trec import Run, write_run
+from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+from bmae_lightning.runtime.configuration import build, config_directory
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.fingerprint import fingerprint
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage import train_retriever as finetune_stage
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.validation import Validation, sample_passages

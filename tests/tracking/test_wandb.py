@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bmae_lightning.stage.context import Context
-from bmae_lightning.tracking.wandb import _run_id
+from bmae_lightning.report.tracking.wandb import _run_id
+from bmae_lightning.runtime.stage import Context
 
 
 def run_id(group, directory="pretrain-0123456789ab"):

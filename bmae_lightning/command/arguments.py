@@ -1,0 +1,54 @@
+"""What may be typed beyond Hydra's grammar: stages as bare words, a question as it is, -m anywhere.
+
+Only light modules are imported, since this runs before `--help`.
+"""
+
+import re
+
+from bmae_lightning.runtime.configuration import config_directory, nearest
+from bmae_lightning.runtime.errors import BadInput
+
+MULTIRUN = ("-m", "--multirun")
+VALUED = (
+    "-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-c", "--cfg", "-p", "--package", "-i",
+    "--info", "--experimental-rerun",
+)  # fmt: skip
+"""Hydra's flags that are followed by a value."""
+LOOKING = re.compile(r"stage=\[?search\]?$|run=|qrels=")
+"""Arguments of commands that only look, and so leave no directory of the run behind."""
+AS_HYDRA_HAS_IT = re.compile(r"""\[.*\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+"""A value that is a list or quoted already."""
+NO_DIRECTORY = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+
+
+def completed(arguments: list[str]) -> list[str]:
+    """The arguments in Hydra's grammar: `evaluate` becomes stage=[evaluate], the text after query= is quoted.
+
+    Raises:
+        BadInput: a word that is neither KEY=VALUE nor a stage, or stages named in both ways.
+    """
+    flags = [argument for argument in arguments if argument in MULTIRUN]
+    rest = [argument for argument in arguments if argument not in MULTIRUN]
+    words, kept = [], []
+    for before, argument in zip(["", *rest], rest, strict=False):
+        bare = "=" not in argument and not argument.startswith(("-", "+", "~")) and before not in VALUED
+        (words if bare else kept).append(argument)
+    stages = [path.stem for path in (config_directory() / "stages").glob("*.yaml")]
+    for word in words:
+        if word not in stages:
+            raise BadInput(f"{word!r} is neither KEY=VALUE nor a stage{nearest(word, stages)}; quote texts with spaces")
+    if words:
+        if clash := [argument for argument in kept if argument.startswith("stage=")]:
+            raise BadInput(f"stages are named twice, by {clash[0]} and by {' '.join(words)}: keep one of them")
+        kept.append(f"stage=[{','.join(words)}]")
+    looking = NO_DIRECTORY if any(map(LOOKING.match, kept)) else []
+    return flags + looking + [_quoted(argument) for argument in kept]
+
+
+def _quoted(argument: str) -> str:
+    """query=TEXT with the text in Hydra's quotes, unless it is quoted or a list."""
+    key, _, text = argument.partition("=")
+    if key != "query" or AS_HYDRA_HAS_IT.fullmatch(text):
+        return argument
+    text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)  # not an interpolation
+    return "query='" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"

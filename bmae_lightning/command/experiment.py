@@ -1,0 +1,163 @@
+"""From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
+from bmae_lightning.command.pipeline import PLANNING_KEYS, Pipeline, plan
+from bmae_lightning.corpus.doctor import look_over
+from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
+from bmae_lightning.report.comparison import AXES
+from bmae_lightning.retrieval.model_options import label_models
+from bmae_lightning.runtime.configuration import build, config_directory, nearest
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import rank, say
+
+INSTANCES = ("view", "decoders")
+"""Groups that are lists of named instances; each entry needs a `_target_`."""
+USUAL_WIDTH = 768
+"""Dimensions of a checkpoint that is not opened for an estimate."""
+CORPUS_OPTIONS = ("check", "expected", "evaluated")
+"""What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
+
+
+def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
+    """Run the selected stages and print the table of the report stage if that is among them.
+
+    Raises:
+        BadInput: any mistake of the user, as one sentence.
+    """
+    if missing := OmegaConf.missing_keys(cfg):
+        key = min(missing)
+        raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
+    for group in INSTANCES:
+        _drop_unselected(cfg, hydra_cfg, group)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
+    _check_groups(config, hydra_cfg)
+    if judges_files(config):
+        judge_files(config)
+        return
+    lookup = lookup_of(config)
+    config["output_dir"] = str(Path(config["output_dir"]).absolute())
+    asked = take_corpus_options(config)
+    corpus = build(config["corpus"], "corpus")
+    if asked["check"]:
+        look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
+        return
+    if lookup:
+        look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
+        return
+    selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, selected)
+    nodes = plan(config, config["name"], extra)
+    output_dir = Path(config["output_dir"])
+    group = config["group"] or config["name"]
+    Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
+    if rank() == 0:
+        run_dir = Path(hydra_cfg.runtime.output_dir)
+        overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
+        result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
+        result["places"] = {axis: config[axis] for axis in AXES}
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / "result.json", result)
+        if "report" in nodes:
+            from bmae_lightning.stage.report import show
+
+            show(nodes["report"].directory)
+        if "suite" in nodes:
+            from bmae_lightning.stage.suite import show as show_suite
+
+            show_suite(nodes["suite"].directory)
+        if (output_dir / "wandb").is_dir():
+            say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+
+
+def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove them from the corpus and from its copies in stages; return them."""
+    asked = {name: config["corpus"].get(name) for name in CORPUS_OPTIONS}
+    for node in (config, *config.values()):
+        if isinstance(node, dict) and isinstance(node.get("corpus"), dict):
+            node["corpus"] = {name: value for name, value in node["corpus"].items() if name not in CORPUS_OPTIONS}
+    return asked
+
+
+def _vector_bytes(config: dict[str, Any]) -> int:
+    """About what one passage takes in the index, told without opening a checkpoint."""
+    representation = config["representation"]
+    dense = representation.get("dense", config["encoder"].get("width", USUAL_WIDTH))
+    return 4 * dense + 6 * representation.get("lexical", 0)
+
+
+def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
+    """Refuse `+group=option` where there is no such group: Hydra would take it for a new key, and nothing would read it."""
+    for item in hydra_cfg.overrides.task:
+        key = item[1:].partition("=")[0]
+        if item.startswith("+") and isinstance(config.get(key), str) and key not in hydra_cfg.runtime.choices:
+            groups = [path.name for path in config_directory().iterdir() if path.is_dir()]
+            raise BadInput(
+                f"{item}: there is no group {key!r} (tables of papers and their rows need -cd experiments)"
+                f"{nearest(key, groups)}"
+            )
+
+
+def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None:
+    """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
+
+    Raises:
+        BadInput: settings for something that the group does not offer, or that the command itself names.
+    """
+    sources = [Path(source.path) for source in hydra_cfg.runtime.config_sources if source.schema == "file"]
+    offered = {path.stem for source in sources for path in (source / group).glob("*.yaml")}
+    typed = {override.lstrip("+").split("=")[0] for override in hydra_cfg.overrides.task}
+    left = [name for name, node in cfg[group].items() if not isinstance(node, DictConfig) or "_target_" not in node]
+    for name in left:
+        if name not in offered:
+            known = {other for other in cfg[group] if other not in left} | offered
+            raise BadInput(f"{group}.{name} is no known instance{nearest(name, known)}")
+        if any(key.startswith(f"{group}.{name}.") for key in typed):
+            raise BadInput(f"{group}.{name} is set but not selected: add {name} to {group}=[…]")
+        with open_dict(cfg):
+            del cfg[group][name]
+
+
+def _files(config: dict[str, Any]) -> dict[str, str]:
+    """What stages depend on apart from their options: the content of the user's own texts, rankings and GLUE files."""
+    texts = build(config.get("generate", {}).get("texts"), "generate.texts")
+    found = {"generate": texts.identity()} if texts else {}
+    for stage, node in config.items():
+        if isinstance(node, dict) and "inputs" in node and "path" in (node.get("negatives") or {}):
+            found[stage] = build(node["negatives"], f"{stage}.negatives").identity()
+    if path := config.get("glue", {}).get("path"):
+        found["glue"] = open_glue(path).identity(find_tasks(config["glue"]["tasks"]))
+    return found
+
+
+def _models(config: dict[str, Any], selected: list[str]) -> dict[str, Any]:
+    """The content of the models and collections from elsewhere, for the stages that take them."""
+    found: dict[str, Any] = {}
+    if config["compare"] and "external" in selected:
+        from bmae_lightning.retrieval.foreign_model import find_retriever
+
+        for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
+            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
+    if config["suite"]["collections"] and "suite" in selected:
+        options = {key: value for key, value in config["suite"].items() if key not in PLANNING_KEYS}
+        found["suite"] = build(options, "suite").identity()
+    return found
+
+
+def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:
+    """stage -> {option: dotted key it is an interpolation of}, so that messages name the key that the user can set."""
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    return {
+        stage: {
+            key: value[2:-1]
+            for key, value in node.items()
+            if isinstance(value, str) and value.startswith("${") and value.count("$") == 1
+        }
+        for stage, node in raw.items()
+        if isinstance(node, dict) and "inputs" in node
+    }

@@ -1,0 +1,101 @@
+"""Commands that only look: `evaluate run=FILE qrels=FILE` at files, `search query=…` at what a run has finished.
+
+They plan nothing that runs, and nothing is written to the store.
+"""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from bmae_lightning.command.pipeline import BASELINE_ARM, plan
+from bmae_lightning.runtime.configuration import build, nearest
+from bmae_lightning.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from bmae_lightning.stage.search import Lookup
+
+JUDGING, SEARCHING = "evaluate", "search"
+FILES = ("run", "qrels", "per_query")
+
+
+def judges_files(config: dict[str, Any]) -> bool:
+    """Whether the command is about run files.
+
+    Raises:
+        BadInput: half of such a command, or one mixed with stages.
+    """
+    given = [key for key in FILES if config[key] is not None]
+    example = f"python -m bmae_lightning {JUDGING} run=FILE qrels=FILE"
+    if not given:
+        return False
+    if not config["run"] or not config["qrels"]:
+        raise BadInput(f"{given[0]}= needs a run and its judgments: {example}")
+    if _selected(config) != [JUDGING]:
+        raise BadInput(f"run= and qrels= are measured by themselves, not with stages: {example}")
+    if not config["measures"]:
+        raise BadInput("measures is empty: name at least one, as measures=[RR@10]")
+    return True
+
+
+def judge_files(config: dict[str, Any]) -> None:
+    """Measure the run files that the command names."""
+    from bmae_lightning.command.measure_runs import judge
+
+    runs = config["run"] if isinstance(config["run"], list) else [config["run"]]
+    per_query = None if config["per_query"] is None else str(config["per_query"])
+    judge(list(map(str, runs)), str(config["qrels"]), config["measures"], per_query)
+
+
+def lookup_of(config: dict[str, Any]) -> "Lookup | None":
+    """What searches, if the command is a search.
+
+    Raises:
+        BadInput: a search mixed with stages, a question without a search, or wrong options of it.
+    """
+    wanted = SEARCHING in _selected(config)
+    if wanted != (config["query"] is not None) or (wanted and len(_selected(config)) > 1):
+        raise BadInput(f'a search stands alone and needs a question: python -m bmae_lightning {SEARCHING} query="…"')
+    return build(config[SEARCHING], SEARCHING) if wanted else None
+
+
+def look_up(lookup: "Lookup", config: dict[str, Any], extra: dict[str, Any], hydra_cfg: DictConfig) -> None:
+    """Search the first index among `search.indexes` that these options have finished.
+
+    extra: as for `plan`.
+
+    Raises:
+        BadInput: nothing is finished, which names the command to run, or there is no such arm.
+    """
+    arm = lookup.arm or config["name"]
+    if arm not in (config["name"], BASELINE_ARM):
+        raise BadInput(f"search.arm={arm}: there is no such arm{nearest(arm, (config['name'], BASELINE_ARM))}")
+    for stage in lookup.indexes:
+        nodes = plan(config | {"stage": [stage], "baseline": False}, arm, extra)
+        node = list(nodes.values())[-1]
+        corpus, retriever = (nodes.get(node.inputs.get(role) or "") for role in ("corpus", "retriever"))
+        if not corpus or not retriever:
+            raise BadInput(
+                f"search.indexes: the stage {stage!r} keeps no index of a retriever; name one such as evaluate"
+            )
+        if node.done:
+            lookup.run(f"{arm}, {stage}", corpus.directory, retriever.directory, node.directory / "passages.npy")
+            return
+    raise BadInput(
+        f"none of {', '.join(lookup.indexes)} is finished for {arm} in {Path(config['output_dir']) / 'store'} with these "
+        f"options: run `{_command(hydra_cfg)}` first, or give {SEARCHING} the options of a finished run"
+    )
+
+
+def _selected(config: dict[str, Any]) -> list[str]:
+    return [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
+
+
+def _command(hydra_cfg: DictConfig) -> str:
+    """What trains the retriever that was looked for."""
+    sources = [source.path for source in hydra_cfg.runtime.config_sources if source.provider == "command-line"]
+    flags = [word for path in sources for word in ("-cd", path)]
+    ours = ("stage=", "query=", f"{SEARCHING}.")
+    overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(ours)]
+    return shlex.join(["python", "-m", "bmae_lightning", *flags, *overrides])

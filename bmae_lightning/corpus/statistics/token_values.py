@@ -1,0 +1,143 @@
+"""From tables of counts to one number per token of a store: importance (CDMAE) and keyword weight (MASTER).
+
+A block of rows at a time, each written to a file of its own, so that a run that was killed continues.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bmae_lightning.corpus.statistics.key_counts import BYTES_PER_ENTRY, Lookup, Table
+from bmae_lightning.corpus.statistics.keyword_weight import log_keyword_weight
+from bmae_lightning.corpus.statistics.ngram_counts import Counting, chunk_tokens
+from bmae_lightning.corpus.statistics.pmi import average_mutual_information
+from bmae_lightning.corpus.statistics.words import Units, row_ranges
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.threads import Workers, in_turn
+
+NAMES = ("importance", "keyword_weight")
+SHARE = 0.35
+"""Of the memory for tables, and the same for the counts of a block; the rest is for what threads are working on."""
+
+Rows = tuple[int, int]
+Counts = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TokenValues:
+    """Computes the values.
+
+    countings: what the tables count, read from the store whose tokens get the values.  ngrams: names of the tables of
+    orders 1 .. window, which make the importance.  total_N: occurrences of each order.  counted: number of passages that
+    were counted.  words, passages: names of the tables of words by occurrence and by passage, None where the keyword
+    weight needs none.  keyword, pmi_mode, boundary: see the functions that take them.
+    """
+
+    countings: dict[str, Counting]
+    ngrams: Sequence[str]
+    total_N: Sequence[int]
+    counted: int
+    words: str | None
+    passages: str | None
+    keyword: str
+    pmi_mode: str
+    boundary: str
+
+    def write(self, directory: Path, tables: dict[str, Table], workers: Workers, title: str) -> list[Path]:
+        """Files of [2, tokens] float32 in the order of the rows: the values named in `NAMES`, one after another."""
+        store = self.countings[self.ngrams[0]].reader.store
+        block_tokens = max(1, int(SHARE * workers.memory / (8 * len(tables) + 8)))
+        blocks = list(row_ranges(store, block_tokens))
+        paths = [directory / f"values.{first}-{last}.npy" for first, last in blocks]
+        missing = [(rows, path) for rows, path in zip(blocks, paths, strict=True) if not path.is_file()]
+        groups = _groups(tables, max(1, int(SHARE * workers.memory / BYTES_PER_ENTRY)))
+        tokens = sum(int(store.offsets[last] - store.offsets[first]) for (first, last), _ in missing)
+        if missing:
+            resident = _load(tables, groups[0]) if len(groups) == 1 else None
+            with track(f"{title}: values", tokens, unit="tokens") as told:
+                advance = in_turn(told)
+                for rows, path in missing:
+                    chunks = list(row_ranges(store, chunk_tokens(workers), *rows))
+                    counts: list[Counts] = [{} for _ in chunks]
+                    for group in groups:
+                        self._look_up(chunks, counts, resident or _load(tables, group), workers)
+                    _write_array(path, self._finish(chunks, counts, workers, advance))
+        return paths
+
+    def _look_up(
+        self, chunks: list[Rows], counts: list[Counts], lookups: list[tuple[str, Lookup]], workers: Workers
+    ) -> None:
+        """Add to the counts, by table, of the n-gram that starts at each unit."""
+
+        def look_up(chunk: int) -> None:
+            read: dict[str, Units] = {}
+            asked: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+            for name, lookup in lookups:
+                units = self._read(name, chunks[chunk], read)
+                if name not in asked:
+                    asked = {name: units.ngram_keys(self.countings[name].order)}
+                key, begin = asked[name]
+                total_U = counts[chunk].setdefault(name, np.zeros(len(units.key_U), dtype=np.int64))
+                total_U[begin] += lookup.find(key)
+
+        workers.map(look_up, range(len(chunks)))
+
+    def _finish(
+        self, chunks: list[Rows], counts: list[Counts], workers: Workers, advance: Callable[[int], None]
+    ) -> np.ndarray:
+        def finish(chunk: int) -> np.ndarray:
+            values = self._values(chunks[chunk], counts[chunk])
+            counts[chunk].clear()
+            advance(values.shape[1])
+            return values
+
+        return np.concatenate(workers.map(finish, range(len(chunks))), axis=1)
+
+    def _read(self, name: str, rows: Rows, read: dict[str, Units]) -> Units:
+        reader = self.countings[name].reader
+        if reader.unit not in read:
+            read[reader.unit] = reader.read(*rows)
+        return read[reader.unit]
+
+    def _values(self, rows: Rows, counts: Counts) -> np.ndarray:
+        read: dict[str, Units] = {}
+
+        def count(name: str | None) -> np.ndarray | None:
+            return name and counts.get(name, np.zeros(len(self._read(name, rows, read).key_U), dtype=np.int64))
+
+        count_NU = [count(name) for name in self.ngrams]
+        importance_U = average_mutual_information(count_NU, self.total_N, self.pmi_mode, self.boundary)
+        units, words = (self._read(name, rows, read) for name in (self.ngrams[0], self.words or self.passages))
+        times_U = words.times_in_row()[0] if self.keyword == "tfidf" else None
+        weight_U = log_keyword_weight(self.keyword, count(self.words), count(self.passages), times_U, self.counted)
+        return np.stack([units.spread(importance_U), words.spread(weight_U)])
+
+
+def _groups(tables: dict[str, Table], entries: int) -> list[list[tuple[str, tuple[Path, int, int]]]]:
+    """The tables cut into groups of pieces that hold at most `entries` keys together, in order."""
+    groups: list[list] = [[]]
+    room = entries
+    for name, table in tables.items():
+        for span in table.spans(entries):
+            if span[2] > room:
+                groups.append([])
+                room = entries
+            groups[-1].append((name, span))
+            room -= span[2]
+    return groups
+
+
+def _load(tables: dict[str, Table], group: list[tuple[str, tuple[Path, int, int]]]) -> list[tuple[str, Lookup]]:
+    return [(name, tables[name].load(*span)) for name, span in group]
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, values)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,80 @@
+"""Bag-of-words decoding (DupMAE §3.1): the encoder's own token states, max-pooled in the vocabulary, name the text's words.
+
+It has no parameters and reads no bottleneck; its gradient reaches the encoder through every pooled position.
+Shapes: B passages, L positions of the view, T positions of the text, D width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from bmae_lightning.encoder.batch import TextBatch
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share
+from bmae_lightning.pretraining.loss.bag_of_words import NORMALISE, bag_of_words_loss
+from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import MaskedText, take
+
+POOLS = ("code", "paper")
+
+
+@dataclass(frozen=True)
+class Pooled(Decoded):
+    """hidden_BLD: of the view.  labels, original [B, T]: of the text, in no relation to L.  pooled_BL: positions used."""
+
+    pooled_BL: Tensor | None = None
+
+
+class BagOfWordsDecoder(Decoder):
+    """Recovers the set of content tokens, without order, from the view's own states.
+
+    view: whose states.  stream, span: the text.  weight: of the loss (code 0.1, paper 1).  pool: 'code' takes every real
+    position but [CLS], 'paper' leaves out masked positions and [SEP] as well.  normalise: 'length' divides by the number
+    of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not tokens.
+    """
+
+    reads_bottleneck = False
+
+    def __init__(
+        self,
+        view: str = "passage",
+        stream: str = "passage",
+        span: str = "whole",
+        weight: float = 0.1,
+        pool: str = "code",
+        normalise: str = "length",
+    ):
+        super().__init__(view, stream, span, weight)
+        if pool not in POOLS:
+            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        if normalise not in NORMALISE:
+            raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {normalise!r}")
+        self.pool = pool
+        self.normalise = normalise
+
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        pass
+
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Pooled:
+        tokens = take(batch, self.stream, self.span, encoder.vocabulary)
+        pooled_BL = self.pooled(encoder, encoded.masked)
+        content_BL = content_labels(encoded.masked.tokens) != IGNORED
+        left_out = share(content_BL & ~pooled_BL, content_BL)
+        return Pooled(encoded.hidden_BLD, content_labels(tokens), tokens.ids_BL, left_out, pooled_BL=pooled_BL)
+
+    def pooled(self, encoder: Encoder, text: MaskedText) -> Tensor:
+        """The positions of the view whose logits are pooled, bool [B, L]."""
+        pooled_BL = text.tokens.real_BL.clone()
+        pooled_BL[:, 0] = False
+        if self.pool == "paper":
+            pooled_BL &= ~text.selected_BL & (text.tokens.ids_BL != encoder.vocabulary.sep_id)
+        return pooled_BL
+
+    def loss(self, encoder: Encoder, decoded: Pooled) -> TokenLoss:
+        return bag_of_words_loss(decoded.hidden_BLD, decoded.pooled_BL, decoded.labels_BL, encoder.head, self.normalise)
+
+    def rebuilt(self, encoder: Encoder, decoded: Pooled) -> None:
+        """A set has no order, so there is no text."""
+        return

@@ -1,0 +1,114 @@
+"""What a decoder is: it sees the bottleneck and a weakened text, and its loss is how badly it recovers the text.
+
+Decoders share the encoder's embeddings and head and own only their layers, so their gradient reaches the encoder's
+layers through the bottleneck alone.
+Shapes: B passages, L positions, D width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import MaskedText, check_span
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One encoder pass: hidden_BLD (last layer), bottleneck_BD, the masked text it read, and early layers asked for."""
+
+    hidden_BLD: Tensor
+    bottleneck_BD: Tensor
+    masked: MaskedText
+    early: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """hidden_BLD: states for the head.  labels_BL: ids to recover, -100 = none.  original_BL: the text.
+
+    rate: realised share of content tokens that were selected or hidden (scalar).  masked_BL: how far each position of
+    the text was hidden (0 to 1), None where it is not this text that is hidden.
+    """
+
+    hidden_BLD: Tensor
+    labels_BL: Tensor
+    original_BL: Tensor
+    rate: Tensor
+    masked_BL: Tensor | None = None
+
+
+class Decoder(nn.Module, ABC):
+    """view: the encoder's view whose bottleneck is read.  stream, span: the text to recover, None for the view's own.
+
+    weight: of its loss.  uses_head: whether it names tokens by the encoder's vocabulary head.  reads_bottleneck: False for
+    one that reads other states only.  early_layers: encoder layers whose states it reads.  A constructor only checks and
+    remembers; `build` makes the layers once there is an encoder.
+    """
+
+    early_layers: tuple[int, ...] = ()
+    uses_head = True
+    reads_bottleneck = True
+
+    def __init__(self, view: str, stream: str | None, span: str | None, weight: float):
+        super().__init__()
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"weight must be a number of at least 0, got {weight}")
+        self.view = view
+        self.stream = stream
+        self.span = None if span is None else check_span(span)
+        self.weight = float(weight)
+
+    def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
+        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""
+
+    @abstractmethod
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        """Make this decoder's own parameters; built: the decoders before it, by name."""
+
+    @abstractmethod
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
+        """Weaken the text and run the layers; salt names this decoder's draws in `noise`."""
+
+    def loss(self, encoder: Encoder, decoded: Decoded) -> TokenLoss:
+        return vocabulary_loss(decoded.hidden_BLD, decoded.labels_BL, encoder.head)
+
+    def forward(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> TokenLoss:
+        return self.loss(encoder, self.decode(encoder, encoded, batch, noise, salt))
+
+    def rebuilt(self, encoder: Encoder, decoded: Decoded) -> Tensor | None:
+        """The text [B, L] with the most likely id at labelled positions; None for decoders that order no tokens."""
+        return guess(encoder, decoded.hidden_BLD, decoded.labels_BL, decoded.original_BL)
+
+
+def guess(encoder: Encoder, hidden_BLD: Tensor, labels_BL: Tensor, original_BL: Tensor) -> Tensor:
+    """original_BL with the head's most likely id at labelled positions."""
+    labelled_BL = labels_BL != IGNORED
+    ids_BL = original_BL.clone()
+    ids_BL[labelled_BL] = encoder.head(hidden_BLD[labelled_BL]).argmax(-1)
+    return ids_BL
+
+
+def with_bottleneck(bottleneck_BD: Tensor, states_BLD: Tensor) -> Tensor:
+    """states_BLD with slot 0 replaced by the bare bottleneck: no position, type, norm or dropout of its own."""
+    return torch.cat([bottleneck_BD[:, None].to(states_BLD.dtype), states_BLD[:, 1:]], dim=1)
+
+
+def content_labels(tokens: Tokens) -> Tensor:
+    """Every id between the outer [CLS] and [SEP] is a label, [UNK] included; -100 elsewhere [B, L]."""
+    inner_BL = tokens.real_BL & tokens.real_BL.roll(-1, 1)
+    inner_BL[:, 0] = inner_BL[:, -1] = False
+    return torch.where(inner_BL, tokens.ids_BL, IGNORED)
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """Number of True in part over that in whole (scalar, 0 if there is none)."""
+    return part.sum() / whole.sum().clamp(min=1)

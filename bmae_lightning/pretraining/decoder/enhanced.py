@@ -1,0 +1,154 @@
+"""Enhanced decoding (RetroMAE §3.3, Eq. 4-8): one two-stream layer; every position sees its own sample of the text.
+
+The query stream is bottleneck + position, keys and values are the uncorrupted text with the bottleneck in slot 0; no
+position sees itself, so every content token carries loss.
+Shapes: B passages, L positions (second L: keys), D width, K masks to pick from, G passages of similar length.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share, with_bottleneck
+from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.loss.vocabulary import IGNORED
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import take
+
+QUERIES = ("raw", "embedded")
+ROWS = ("independent", "pooled")
+POOL = 256
+GROUP = 32
+
+
+class EnhancedDecoder(Decoder):
+    """Recovers every content token from the bottleneck and a sample of the other tokens drawn for that position.
+
+    mask: hides keys, drawn once per row.  view: whose bottleneck.  stream, span: the text.  weight: of the loss.
+    query: 'raw' adds bare position rows to the bottleneck (RetroMAE), 'embedded' sends it through the embedding module
+    (DupMAE).  rows: 'independent' draws a mask per row (paper), 'pooled' picks each row's mask with replacement from
+    min(T, 256) draws (released code).  layers: 1; a second layer would read the first one's outputs as keys and so leak
+    every token back to itself.
+    """
+
+    def __init__(
+        self,
+        mask: MaskPolicy,
+        view: str = "passage",
+        stream: str = "passage",
+        span: str = "whole",
+        layers: int = 1,
+        query: str = "raw",
+        rows: str = "independent",
+        weight: float = 1.0,
+    ):
+        super().__init__(view, stream, span, weight)
+        if layers != 1:
+            raise ValueError(
+                f"layers must be 1 for enhanced decoding, got {layers}: a second layer would let each token see itself "
+                "through the others; use a shallow decoder for more layers"
+            )
+        if query not in QUERIES:
+            raise ValueError(f"query must be one of {', '.join(QUERIES)}, got {query!r}")
+        if rows not in ROWS:
+            raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+        self.mask = mask
+        self.query = query
+        self.rows = rows
+
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        self.layer: nn.ModuleList = encoder.new_layers(1)
+
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
+        tokens = take(batch, self.stream, self.span, encoder.vocabulary)
+        visible_BLL = self.visible(encoder, tokens, noise, salt, encoded.masked.selection_in(self.stream, self.span))
+        labels_BL = content_labels(tokens)
+        hidden_BLD = self.read(encoder, encoded.bottleneck_BD, tokens.ids_BL, visible_BLL)
+        labelled_BL = labels_BL != IGNORED
+        rows_B1 = labelled_BL.sum(1, keepdim=True).clamp(min=1)
+        masked_BL = (labelled_BL[:, :, None] & ~visible_BLL).sum(1) / rows_B1 * labelled_BL
+        return Decoded(hidden_BLD, labels_BL, tokens.ids_BL, share(masked_BL, labelled_BL), masked_BL)
+
+    def visible(
+        self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None = None
+    ) -> Tensor:
+        """Which key (last axis) each row may see, bool [B, L, L]: never itself or padding; padding rows see nothing."""
+        if loops := native.loops("texts", tokens.ids_BL):
+            visible_BLL = torch.empty(*tokens.ids_BL.shape, tokens.ids_BL.shape[1], dtype=torch.bool)
+            for index_G, length in length_groups(tokens.real_BL):
+                part, of_part = tokens.map(partial(crop, index_G, length)), noise.of(index_G)
+                reference_GK = None if reference_BL is None else crop(index_G, length, reference_BL)
+                hidden_GRK, pick_GK = self.draw(encoder, part, of_part, salt, reference_GK)
+                native.spread(
+                    loops.visible_keys, len(index_G), visible_BLL[0].numel() * len(index_G), native.array(index_G),
+                    native.array(hidden_GRK, torch.bool), native.array(pick_GK), native.array(part.real_BL, torch.bool),
+                    visible_BLL.numpy(),
+                )  # fmt: skip
+            return visible_BLL
+        hidden_BKL, pick_BL = self.draw(encoder, tokens, noise, salt, reference_BL)
+        hidden_BLL = hidden_BKL[torch.arange(len(pick_BL), device=pick_BL.device)[:, None], pick_BL]
+        self_LL = torch.eye(pick_BL.shape[1], dtype=torch.bool, device=pick_BL.device)
+        real_BLL = tokens.real_BL[:, :, None] & tokens.real_BL[:, None]
+        return real_BLL & ~hidden_BLL & ~self_LL
+
+    def draw(
+        self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Masks [B, K, L] and which of them each row takes: int64 [B, L]."""
+        count, length = tokens.ids_BL.shape
+        pooled = self.rows == "pooled"
+        rows = min(length, POOL) if pooled else length
+        hidden_BKL = self.mask.select(tokens, encoder.vocabulary, noise, f"{salt}/mask", rows, reference_BL)
+        if pooled:
+            return hidden_BKL, noise.below(f"{salt}/pool", length, tokens.real_BL.sum(1).clamp(1, POOL))
+        return hidden_BKL, torch.arange(length, device=hidden_BKL.device).expand(count, -1)
+
+    def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
+        """The two-stream layer, with the parameters of an ordinary one; the residual is the query stream."""
+        layer = self.layer[0]
+        attention = layer.attention.self
+        query_BLD = self.query_stream(encoder, bottleneck_BD, ids_BL.shape[1])
+        context_BLD = with_bottleneck(bottleneck_BD, encoder.embed(ids_BL))
+
+        def heads(states_BLD: Tensor) -> Tensor:
+            return states_BLD.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+
+        mixed = scaled_dot_product_attention(
+            heads(attention.query(query_BLD)),
+            heads(attention.key(context_BLD)),
+            heads(attention.value(context_BLD)),
+            attn_mask=never_empty(visible_BLL)[:, None],
+            dropout_p=attention.dropout.p if attention.training else 0.0,
+        )
+        return layer.feed_forward_chunk(layer.attention.output(mixed.transpose(1, 2).flatten(2), query_BLD))
+
+    def query_stream(self, encoder: Encoder, bottleneck_BD: Tensor, length: int) -> Tensor:
+        """Bottleneck + position rows [B, L, D] (Eq. 4), bare or through the whole embedding module."""
+        if self.query == "raw":
+            return bottleneck_BD[:, None] + encoder.position_rows(length)
+        return encoder.embed_vectors(bottleneck_BD[:, None].expand(-1, length, -1))
+
+
+def length_groups(real_BL: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Passages of similar length, as their places in the batch and the longest length, to draw no mask of padding."""
+    size_B = real_BL.sum(1)
+    order_B = size_B.argsort()
+    for index_G in order_B.split(GROUP):
+        yield index_G, max(1, int(size_B[index_G[-1]]))
+
+
+def crop(index_G: Tensor, length: int, tensor_BL: Tensor) -> Tensor:
+    """Some passages, cut to a length."""
+    return tensor_BL[:, :length].index_select(0, index_G)
+
+
+def never_empty(visible_BLL: Tensor) -> Tensor:
+    """visible_BLL with slot 0 shown to rows that see nothing (padding), so that their softmax is finite."""
+    blind_BL = ~visible_BLL.any(-1)
+    return torch.cat([visible_BLL[:, :, :1] | blind_BL[:, :, None], visible_BLL[:, :, 1:]], dim=-1)

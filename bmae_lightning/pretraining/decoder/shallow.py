@@ -1,0 +1,92 @@
+"""A few bidirectional layers over the corrupted text with the bottleneck in slot 0: basic decoding (RetroMAE §3.2).
+
+SimLM, MASTER and CDMAE use the same decoder with other masks, corruptions, streams and depths.
+Shapes: B passages, L positions, D width.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bmae_lightning.encoder.batch import TextBatch
+from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
+from bmae_lightning.pretraining.corruption.corruption import Corruption
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
+from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.view import MaskedText, View, nearest
+
+
+class ShallowDecoder(Decoder):
+    """Recovers the labelled positions of a corrupted text from the bottleneck and the text's other tokens.
+
+    mask, corruption, stream, span: its input, see `View`.  view: whose bottleneck.  layers: depth.
+    init: 'random' or 'last_layers' (copies of the encoder's last layers, SimLM).  weight: of the loss.
+    layers_of: name of an earlier shallow decoder whose layers it shares (MASTER's Table 6), then layers and init are that
+    decoder's.  projection: a linear map of its own on the bottleneck (CDMAE §3.1).
+    """
+
+    def __init__(
+        self,
+        mask: MaskPolicy,
+        corruption: Corruption,
+        view: str = "passage",
+        stream: str = "passage",
+        span: str = "whole",
+        layers: int = 1,
+        init: str = "random",
+        weight: float = 1.0,
+        layers_of: str | None = None,
+        projection: bool = False,
+    ):
+        super().__init__(view, stream, span, weight)
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}")
+        if init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        self.shown = View(mask, corruption, stream, span)
+        self.layers = layers
+        self.init = init
+        self.layers_of = layers_of
+        self.projection = projection
+
+    def fit(self, depth: int) -> None:
+        check_copies(self.init, self.layers, depth)
+
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        """Raises ValueError where layers_of names no earlier decoder with layers of its own."""
+        owners = [name for name, other in built.items() if isinstance(other, ShallowDecoder) and not other.layers_of]
+        if self.layers_of is None:
+            self.layer = encoder.new_layers(self.layers, self.init)
+            self.stack = (self.layer,)
+        elif self.layers_of in owners:
+            self.stack = (built[self.layers_of].layer,)  # in a tuple, so that only one decoder owns the parameters
+        else:
+            raise ValueError(
+                f"layers_of={self.layers_of!r} is no earlier shallow decoder with layers of its own; "
+                f"{nearest(self.layers_of, owners)}"
+            )
+        self.project = encoder.new_linear(encoder.width, encoder.width) if self.projection else nn.Identity()
+
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
+        return self.show(encoder, encoded, batch, noise, salt)[1]
+
+    def show(
+        self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str
+    ) -> tuple[MaskedText, Decoded]:
+        """The corrupted text, and what the layers make of it."""
+        with torch.no_grad():  # ids and labels; a corruption with a network learns from the encoder's views only
+            text = self.shown(batch, encoder.vocabulary, noise, salt, reference=encoded.masked)
+        hidden_BLD = self.read(encoder, encoded.bottleneck_BD, text.ids_BL, text.tokens.real_BL)
+        content_BL = ~encoder.vocabulary.special_V[text.tokens.ids_BL]
+        rate = share(text.selected_BL, content_BL)
+        return text, Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, rate, text.selected_BL)
+
+    def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, real_BL: Tensor) -> Tensor:
+        """Run the layers over [bottleneck; embedded ids]."""
+        hidden_BLD = with_bottleneck(self.project(bottleneck_BD), encoder.embed(ids_BL))
+        visible_B11L = key_mask(real_BL)
+        for layer in self.stack[0]:
+            hidden_BLD = layer(hidden_BLD, visible_B11L)
+        return hidden_BLD

@@ -1,0 +1,67 @@
+"""A short head over the late bottleneck and early token states (Condenser §3.2; SimLM's Table 7 compares with it).
+
+Input = [bottleneck ; states after layer skip_from at positions 1..L-1], loss = masked language model on the view's own
+labels: what the layers in between know must pass through the bottleneck.
+Shapes: B passages, L positions, D width.
+"""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from bmae_lightning.encoder.batch import TextBatch
+from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
+from bmae_lightning.pretraining.noise import Noise
+
+
+class SkipDecoder(Decoder):
+    """Recovers the view's masked tokens from its bottleneck and early states; the text is the view's own.
+
+    view: whose states.  layers: depth.  skip_from: encoder layer of the early states (0 = embeddings), None = half of
+    the encoder's depth (Condenser: 6 of 12).  weight: of the loss.  init: 'random' or 'last_layers'.
+    """
+
+    def __init__(
+        self,
+        view: str = "passage",
+        layers: int = 2,
+        skip_from: int | None = 6,
+        weight: float = 1.0,
+        init: str = "random",
+    ):
+        super().__init__(view, None, None, weight)
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}")
+        if skip_from is not None and skip_from < 0:
+            raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {skip_from}")
+        if init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        self.layers = layers
+        self.skip_from = skip_from
+        self.init = init
+
+    def fit(self, depth: int) -> None:
+        check_copies(self.init, self.layers, depth)
+        if self.skip_from is not None and self.skip_from >= depth:
+            raise ValueError(
+                f"skip_from={self.skip_from} must be below the encoder's depth of {depth} layers; "
+                f"use skip_from={depth // 2}, or null for half of the depth"
+            )
+
+    def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        depth = encoder.config.num_hidden_layers
+        self.fit(depth)
+        self.early_layers = (depth // 2 if self.skip_from is None else self.skip_from,)
+        self.layer: nn.ModuleList = encoder.new_layers(self.layers, self.init)
+
+    def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
+        text = encoded.masked
+        hidden_BLD = with_bottleneck(encoded.bottleneck_BD, encoded.early[self.early_layers[0]])
+        visible_B11L = key_mask(text.tokens.real_BL)
+        for layer in self.layer:
+            hidden_BLD = layer(hidden_BLD, visible_B11L)
+        content_BL = ~encoder.vocabulary.special_V[text.tokens.ids_BL]
+        return Decoded(
+            hidden_BLD, text.labels_BL, text.tokens.ids_BL, share(text.selected_BL, content_BL), text.selected_BL
+        )

@@ -1,0 +1,48 @@
+"""The shards in which texts are generated: one JSONL file each, a line per passage."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from bmae_lightning.corpus.lines import raw_lines
+from bmae_lightning.pretraining.generate.record import Generated, parse
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.shards import Shards
+
+
+class TextShards(Shards):
+    """What was generated for passages.
+
+    Args:
+        directory: where the files lie.
+        passages: how many there are.
+        size: passages per shard.
+    """
+
+    def __init__(self, directory: Path, passages: int, size: int) -> None:
+        super().__init__(directory, passages, size, ".jsonl")
+
+    def write(self, number: int, records: Iterable[Generated]) -> None:
+        """Write a whole shard under a temporary name, flush it to disk, then rename."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        temporary = self.path(number).with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(record.line() for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path(number))
+
+    def read(self) -> Iterator[Generated]:
+        """The records of all shards in order.
+
+        Raises:
+            BadInput: a shard that does not hold its passages; names the file.
+        """
+        for number in range(self.count):
+            records = [parse(self.path(number), line, text) for line, text in raw_lines(self.path(number))]
+            if len(records) != len(self.rows(number)):
+                raise BadInput(
+                    f"{self.path(number)}: {len(records)} lines instead of {len(self.rows(number))}; delete the file "
+                    "and run the same command again"
+                )
+            yield from records

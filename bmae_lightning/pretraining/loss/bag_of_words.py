@@ -1,0 +1,109 @@
+"""Bag-of-words prediction: vocabulary logits max-pooled over positions against the set of a text's tokens.
+
+DupMAE §3.1, Eq. 5-8: -sum over distinct tokens of w log softmax(max_i logits_i). Logits exist for a few positions at a
+time; only the position that won a vocabulary entry receives gradient.
+Shapes: B passages, L positions, C positions of a chunk, D width, V vocabulary, T positions of the target.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding_bag, linear, pad
+
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
+
+NORMALISE = ("length", "none")
+
+
+def bag_of_words_loss(
+    hidden_BLD: Tensor,
+    pooled_BL: Tensor,
+    labels_BT: Tensor,
+    head: VocabularyHead,
+    normalise: str = "length",
+    chunk: int = 1024,
+) -> TokenLoss:
+    """Sum over passages of the cross-entropy between pooled logits and the set of labels, in nats, fp32 or wider.
+
+    hidden_BLD: states for the head.  pooled_BL: positions that take part.  labels_BT: ids, repeats allowed, -100 = none.
+    normalise: 'length' weighs every distinct id by 1 / number of labels (repeats counted, DupMAE's code), 'none' by 1.
+    chunk: rows of logits that exist at a time.  The count is the number of passages with a label and a pooled position; others
+    have no loss, and without any the gradient is zero but present.
+    """
+    if normalise not in NORMALISE:
+        raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {normalise!r}")
+    labelled_BT = labels_BT != IGNORED
+    used_B = labelled_BT.any(1) & pooled_BL.any(1)
+    mu_BV = max_pool(hidden_BLD, pooled_BL, head, chunk).masked_fill(~used_B[:, None], 0.0)
+    mu_BV = mu_BV.to(torch.float64 if mu_BV.dtype == torch.float64 else torch.float32)
+
+    sorted_BT = labels_BT.sort(1).values
+    distinct_BT = (sorted_BT != IGNORED) & used_B[:, None]
+    distinct_BT[:, 1:] &= sorted_BT[:, 1:] != sorted_BT[:, :-1]
+    entropy_BT = mu_BV.logsumexp(1, keepdim=True) - mu_BV.gather(1, sorted_BT.clamp(min=0))
+    weight_BT = distinct_BT.float()
+    if normalise == "length":
+        weight_BT = weight_BT / labelled_BT.sum(1, keepdim=True).clamp(min=1).float()
+    return TokenLoss((weight_BT * entropy_BT).sum(1), used_B.long())
+
+
+def max_pool(hidden_BLD: Tensor, pooled_BL: Tensor, head: VocabularyHead, chunk: int = 1024) -> Tensor:
+    """Maximum of head(hidden) over the pooled positions [B, V]; -inf where a passage has none.
+
+    Of equal logits the first position wins and alone receives the gradient.  chunk: rows of logits that exist at a time.
+    """
+    return _MaxPool.apply(head.transform(hidden_BLD), pooled_BL, head.weight_VD, head.bias_V, chunk)
+
+
+class _MaxPool(torch.autograd.Function):
+    """An entry of the result depends on one state and one row of the weight alone. Backward therefore adds up as many products
+    as entries have a gradient, at most B V instead of B L V, and needs no logits again."""
+
+    @staticmethod
+    def forward(ctx, state_BLD, pooled_BL, weight_VD, bias_V, chunk):
+        step = max(1, chunk // max(1, len(pooled_BL)))
+        best_BV = winner_BV = None
+        for start in range(0, pooled_BL.shape[1], step):
+            logits_BCV = linear(state_BLD[:, start : start + step], weight_VD, bias_V)
+            logits_BCV.masked_fill_(~pooled_BL[:, start : start + step, None], float("-inf"))
+            value_BV, index_BV = logits_BCV.max(1)
+            if best_BV is None:
+                best_BV, winner_BV = value_BV, index_BV
+            else:
+                better_BV = value_BV > best_BV
+                best_BV = torch.where(better_BV, value_BV, best_BV)
+                winner_BV = torch.where(better_BV, index_BV + start, winner_BV)
+        ctx.save_for_backward(state_BLD, weight_VD, bias_V, winner_BV.int())
+        return best_BV
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_BV):
+        state_BLD, weight_VD, bias_V, winner_BV = ctx.saved_tensors
+        batch, length, width = state_BLD.shape
+        passage_N, entry_N = grad_BV.nonzero(as_tuple=True)
+        row_N = passage_N * length + winner_BV[passage_N, entry_N]
+        wide = torch.promote_types(weight_VD.dtype, torch.float32)
+        grad_N = grad_BV[passage_N, entry_N].to(wide)
+        grad_state = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            rows_RD = _weighted_sums(row_N, batch * length, entry_N, grad_N, weight_VD.to(wide))
+            grad_state = rows_RD.view(batch, length, width).to(state_BLD.dtype)
+        if ctx.needs_input_grad[2]:
+            states_RD = state_BLD.reshape(-1, width).to(wide)
+            grad_weight = _weighted_sums(entry_N, len(weight_VD), row_N, grad_N, states_RD).to(weight_VD.dtype)
+        if ctx.needs_input_grad[3]:
+            grad_bias = grad_BV.to(wide).sum(0).to(bias_V.dtype)
+        return grad_state, None, grad_weight, grad_bias, None
+
+
+def _weighted_sums(sum_N: Tensor, count: int, row_N: Tensor, weight_N: Tensor, table_RD: Tensor) -> Tensor:
+    """For every s < count the sum of weight_n table[row_n] over the n with sum_n = s, [count, D]."""
+    order_N = sum_N.argsort(stable=True)
+    offsets = pad(torch.bincount(sum_N, minlength=count).cumsum(0), (1, 0))
+    return embedding_bag(
+        row_N[order_N], table_RD, offsets, mode="sum", per_sample_weights=weight_N[order_N], include_last_offset=True
+    )

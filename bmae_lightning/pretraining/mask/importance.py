@@ -1,0 +1,108 @@
+"""Important words are masked more often: CDMAE's Algorithm 1, the highest importance plus Gaussian noise.
+
+Whole words by default, as all related methods mask them; single pieces as in the algorithm's letter.
+Shapes: B passages, L positions, W word slots (= L), R rows (masks per passage).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.mask.policy import MaskPolicy, Words, first_pieces, group_words, select_words
+from bmae_lightning.pretraining.noise import Noise, widest_float
+from bmae_lightning.runtime.errors import BadInput
+
+UNITS = ("word", "piece")
+
+
+class ImportanceMask(MaskPolicy):
+    """Takes words in falling score up to floor(rate * N) of the N pieces that are no special token, at least one.
+
+    score: importance + sigma * N(0, 1), one draw per word; ties are broken at random, a word that does not fit is
+    skipped. The encoder's selection plays no part.
+    rate: share in (0, 1).  sigma: of the noise, at least 0.  sigma_relative: multiply it by the standard deviation of
+    the importance of the words of this text.  unit: 'word', or 'piece' to draw and take pieces one by one.
+    value: name of the values of `Tokens` to read, at a word's first piece.  Select raises BadInput without them.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        sigma: float = 1.0,
+        sigma_relative: bool = False,
+        unit: str = "word",
+        value: str = "importance",
+    ):
+        if not 0 < rate < 1:
+            raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
+        if not 0 <= sigma < math.inf:
+            raise ValueError(f"sigma must be at least 0 and finite, got {sigma}")
+        if unit not in UNITS:
+            raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
+        self.rate = rate
+        self.sigma = sigma
+        self.sigma_relative = sigma_relative
+        self.unit = unit
+        self.value = value
+        self.values = (value,)
+
+    def select(
+        self,
+        tokens: Tokens,
+        vocabulary: Vocabulary,
+        noise: Noise,
+        salt: str,
+        rows: int | None = None,
+        reference_BL: Tensor | None = None,
+    ) -> Tensor:
+        if self.value not in tokens.values:
+            raise BadInput(
+                f"the importance mask found no {self.value!r} values with its text; they come from the statistics "
+                "stage, add it to the stages before pre-training"
+            )
+        content_BL = tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL)
+        if self.unit == "word":
+            words = group_words(tokens, vocabulary, vocabulary.special_V)
+        else:
+            words = single_pieces(content_BL)
+        uniform = noise.uniform(salt, words.size_BW.shape[1], rows)
+        importance_BW = first_pieces(words, tokens.values[self.value].to(uniform.dtype))
+        sigma_B1 = self.sigma
+        if self.sigma_relative:
+            sigma_B1 = self.sigma * deviation(importance_BW, words.size_BW > 0)
+            sigma_B1 = sigma_B1 if rows is None else sigma_B1[:, None]
+        importance = importance_BW if rows is None else importance_BW[:, None]
+        score = importance + sigma_B1 * math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+        size_B = content_BL.sum(1)
+        room_B = (size_B.to(widest_float(size_B.device)) * self.rate).floor().clamp(min=1).long()
+        priority = score if self.sigma else rank(score, uniform)  # noise leaves no ties
+        return select_words(words, priority, room_B)
+
+
+def single_pieces(content_BL: Tensor) -> Words:
+    """Every True position as a word of its own."""
+    word_BL = (content_BL.cumsum(1) - 1).masked_fill(~content_BL, -1)
+    position_L = torch.arange(content_BL.shape[1], device=content_BL.device)
+    return Words(word_BL, (position_L < content_BL.sum(1, keepdim=True)).long())
+
+
+def deviation(value_BW: Tensor, used_BW: Tensor) -> Tensor:
+    """Standard deviation [B, 1] of the used values, 1 where they are all the same and only the noise orders them."""
+    count_B1 = used_BW.sum(1, keepdim=True).clamp(min=1)
+    mean_B1 = value_BW.masked_fill(~used_BW, 0).sum(1, keepdim=True) / count_B1
+    square_BW = (value_BW - mean_B1).masked_fill(~used_BW, 0) ** 2
+    deviation_B1 = (square_BW.sum(1, keepdim=True) / count_B1).sqrt()
+    highest_B1 = value_BW.masked_fill(~used_BW, -math.inf).amax(1, keepdim=True)
+    lowest_B1 = value_BW.masked_fill(~used_BW, math.inf).amin(1, keepdim=True)
+    return deviation_B1.masked_fill(highest_B1 <= lowest_B1, 1)
+
+
+def rank(score: Tensor, tie: Tensor) -> Tensor:
+    """The place of every score, the lowest being 0; equal scores are ordered by tie. All [..., W]."""
+    by_tie = tie.argsort(dim=-1)
+    order = by_tie.gather(-1, score.gather(-1, by_tie).argsort(dim=-1, stable=True))
+    position_W = torch.arange(score.shape[-1], device=score.device, dtype=tie.dtype)
+    return torch.empty_like(tie).scatter_(-1, order, position_W.expand(score.shape))

@@ -1,0 +1,70 @@
+"""What a tracking option offers to a stage: Lightning loggers, opened for one stage and closed at its end."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.stage import Context
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+
+class Tracking(ABC):
+    """A choice of `logger=`. Subclasses make Lightning loggers; every stage has its own."""
+
+    @abstractmethod
+    def open(self, context: Context) -> list["Logger"]:
+        """Loggers for this stage."""
+
+    def close(self) -> None:  # noqa: B027  most have nothing to close
+        """End what `open` began."""
+
+    @contextmanager
+    def of(self, context: Context) -> Iterator[list["Logger"]]:
+        """Loggers of a stage on rank 0, none on other ranks; closed at the end whatever happens."""
+        if rank() != 0:
+            yield []
+            return
+        loggers = self.open(context)
+        try:
+            yield loggers
+        finally:
+            for logger in loggers:
+                logger.finalize("success")
+            self.close()
+
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
+
+
+class CsvTracking(Tracking):
+    """`logger=csv`: csv/version_N/metrics.csv."""
+
+    def open(self, context: Context) -> list["Logger"]:
+        from pytorch_lightning.loggers import CSVLogger
+
+        return [CSVLogger(context.directory, name="csv")]
+
+
+class TensorboardTracking(Tracking):
+    """`logger=tensorboard`: tensorboard/version_N; look at all stages with `tensorboard --logdir outputs/store`."""
+
+    def open(self, context: Context) -> list["Logger"]:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        try:
+            return [TensorBoardLogger(context.directory, name="tensorboard")]
+        except ModuleNotFoundError as error:
+            raise BadInput("logger=tensorboard needs the package tensorboard: pip install tensorboard") from error
+
+
+class NoTracking(Tracking):
+    """`logger=none`."""
+
+    def open(self, context: Context) -> list:
+        return []

@@ -1,0 +1,136 @@
+"""The retriever: an encoder, or one for queries and one for passages, turns texts into vectors; a score is their inner
+product. With `cos` vectors have length 1, at training and afterwards, so that one inner-product index serves both."""
+
+import copy
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.pretrained import load_masked_lm
+from bmae_lightning.encoder.tokenizer import load_tokenizer
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
+from bmae_lightning.retrieval.representation.vectors import Vectors
+from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.runtime.errors import BadInput
+
+SIMILARITIES = ("dot", "cos")
+PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
+
+
+class DualEncoder(nn.Module):
+    """Turns token ids into vectors.
+
+    The head of the masked language model is trained where the representation has a lexical part; otherwise it is kept
+    but neither used nor trained.
+
+    Args:
+    encoder: of queries, and of passages where shared.
+    representation: of its states; its parameters are made here and serve queries and passages.
+    similarity: `dot` or `cos`.
+    shared: False gives passages a copy of the encoder, the same to begin with.
+    segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
+    """
+
+    def __init__(
+        self, encoder: Encoder, representation: PooledRepresentation, similarity: str, shared: bool = True,
+        segments: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_similarity(similarity, representation)
+        self.encoder, self.representation, self.similarity = encoder, representation, similarity
+        self.segments = segments
+        representation.build(encoder)
+        embedding = encoder.masked_lm.bert.embeddings.word_embeddings.weight
+        for parameter in encoder.masked_lm.cls.parameters():
+            parameter.requires_grad_(parameter is embedding or representation.lexical > 0)
+        self.passage_encoder = None if shared else copy.deepcopy(encoder)
+
+    @property
+    def shared(self) -> bool:
+        return self.passage_encoder is None
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the dense part."""
+        return self.representation.width(self.encoder)
+
+    def forward(self, tokens: Tokens, passages: bool) -> Vectors:
+        """Vectors of B texts, which are passages or queries."""
+        encoder = self.passage_encoder if passages and self.passage_encoder is not None else self.encoder
+        types_BL = tokens.segments(encoder.vocabulary.sep_id) if self.segments else None
+        hidden_BLD = encoder(tokens.ids_BL, tokens.real_BL, types_BL)
+        vectors = self.representation(encoder, tokens, hidden_BLD, passages)
+        if self.similarity == "cos":
+            return Vectors(nn.functional.normalize(vectors.dense_BD, dim=-1))
+        return vectors
+
+
+def check_similarity(similarity: str, representation: PooledRepresentation) -> None:
+    """Raise ValueError for a similarity that does not exist or that the representation does not have."""
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    if similarity == "cos" and representation.lexical:
+        raise ValueError("similarity: cos is for dense representations; one with a lexical part is scored by dot")
+
+
+def representation_of(spec: RetrieverSpec) -> PooledRepresentation:
+    """The representation that a record describes, without its parameters."""
+    if spec.lexical:
+        return HybridRepresentation(spec.pooling, spec.dense or 0, spec.lexical, spec.activation, spec.separator)
+    if spec.dense is not None:
+        return ProjectedRepresentation(spec.pooling, spec.dense)
+    return PooledRepresentation(spec.pooling)
+
+
+def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverSpec]:
+    """A fine-tuned retriever in evaluation mode and its record.
+
+    dropout: hidden and attention dropout for training it further; None keeps the checkpoint's.
+
+    Raises:
+        BadInput: `directory` holds no retriever of ours, or not all of it.
+    """
+    spec = RetrieverSpec.load(directory)
+    if spec is None or spec.similarity is None:
+        raise BadInput(f"{directory}: no retriever (retriever_spec.json with a similarity is missing)")
+    vocabulary = Vocabulary(load_tokenizer(directory))
+    masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, dropout, str(directory))
+    encoder, representation = Encoder(masked_lm, vocabulary), representation_of(spec)
+    model = DualEncoder(encoder, representation, spec.similarity, spec.shared, spec.segments)
+    if model.passage_encoder is not None:
+        path = directory / PASSAGE
+        masked_lm, _ = load_masked_lm(str(path), vocabulary.size, dropout, str(path))
+        model.passage_encoder.masked_lm.load_state_dict(masked_lm.state_dict())
+    if model.representation.state_dict():
+        path = directory / REPRESENTATION
+        try:
+            model.representation.load_state_dict(load_file(path))
+        except (OSError, RuntimeError) as error:
+            raise BadInput(
+                f"{path}: cannot be read as the parameters that retriever_spec.json speaks of "
+                f"({str(error).splitlines()[0]}); fine-tune again"
+            ) from error
+    return model.eval(), spec
+
+
+def save_dual_encoder(model: DualEncoder, spec: RetrieverSpec, tokenizer_directory: Path, directory: Path) -> None:
+    """Write a Hugging Face checkpoint (safetensors) with tokenizer and record.
+
+    A passage encoder of its own is a checkpoint in `passage/`, parameters of the representation are in
+    `representation.safetensors`.
+    """
+    tokenizer = load_tokenizer(tokenizer_directory)
+    model.encoder.masked_lm.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    if model.passage_encoder is not None:
+        model.passage_encoder.masked_lm.save_pretrained(directory / PASSAGE)
+        tokenizer.save_pretrained(directory / PASSAGE)
+    if state := model.representation.state_dict():
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, directory / REPRESENTATION)
+    spec.save(directory)

@@ -1,0 +1,164 @@
+"""A retriever from elsewhere: find it, name its content, load it; a checkpoint becomes our dual encoder.
+
+Everything but what needs the library sentence-transformers is encoded by the same code as our own retrievers.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.pretrained import load_config, load_masked_lm
+from bmae_lightning.encoder.tokenizer import load_tokenizer
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.retrieval.checkpoint_layout import Layout, read_layout
+from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, representation_of
+from bmae_lightning.retrieval.model_options import ModelOptions
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.file_digest import file_digest
+from bmae_lightning.runtime.files import save_array
+
+CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
+"""Files that a model is made of."""
+AT_ONCE = 2048
+"""Texts handed to the library at a time, which it sorts by length."""
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """label: its name in tables.  options: what was asked for.  layout: how it makes vectors.  key: for messages."""
+
+    label: str
+    options: ModelOptions
+    layout: Layout
+    key: str
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the model's files and of how it is used."""
+        directory, total = self.layout.directory, hashlib.sha256()
+        for path in sorted(path for path in directory.rglob("*") if path.suffix in CONTENT and path.is_file()):
+            total.update(f"{path.relative_to(directory)} {file_digest(path)}\n".encode())
+        total.update(repr(sorted(asdict(self.layout.spec).items())).encode())
+        return total.hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """How texts become vectors, for reports."""
+        names = (
+            "pooling", "similarity", "query_length", "passage_length", "query_prefix", "passage_prefix", "segments",
+        )  # fmt: skip
+        spec = self.layout.spec
+        return {"directory": str(self.layout.directory)} | {name: getattr(spec, name) for name in names}
+
+    def dual_encoder(self) -> DualEncoder:
+        """The model in evaluation mode; not for layouts that need the library.
+
+        Raises:
+            BadInput: weights that are missing or of another shape.
+        """
+        layout = self.layout
+        if layout.recorded:
+            return load_dual_encoder(layout.directory)[0]
+        first, *others = (self._encoder(directory) for directory in layout.encoders)
+        spec = layout.spec
+        model = DualEncoder(first, representation_of(spec), spec.similarity, segments=spec.segments)
+        model.passage_encoder = others[0] if others else None
+        if layout.dense[0] is not None:
+            try:
+                model.representation.projection.weight.data.copy_(load_file(layout.dense[0])["linear.weight"])
+            except (OSError, KeyError, RuntimeError) as error:
+                raise BadInput(f"{self.key}: {layout.dense[0]} cannot be read ({error}); download it again") from error
+        return model.eval()
+
+    def tokenizer_directory(self) -> Path:
+        return self.layout.directory if self.layout.recorded else self.layout.encoders[0]
+
+    def _encoder(self, directory: Path) -> Encoder:
+        size = load_config(str(directory), self.key).vocab_size
+        masked_lm, _ = load_masked_lm(str(directory), size, None, self.key)
+        return Encoder(masked_lm, Vocabulary(load_tokenizer(directory)))
+
+
+def find_retriever(label: str, options: ModelOptions, key: str) -> Retriever:
+    """Find the files of a model and recognise their layout, without reading weights.
+
+    Raises:
+        BadInput: not found, or no layout that is known.
+    """
+    directory = find_checkpoint(options.name, options.package, key=key)
+    return Retriever(label, options, read_layout(directory, options, key), key)
+
+
+class LibraryModel:
+    """A model of the library sentence-transformers, whatever it is made of.
+
+    Args:
+        retriever: with a layout that needs the library.
+        device: as torch names it.
+        batch_tokens: word pieces encoded at a time.
+    """
+
+    def __init__(self, retriever: Retriever, device: str, batch_tokens: int) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        directory = str(retriever.layout.directory)
+        self.spec = retriever.layout.spec
+        try:
+            self.model = SentenceTransformer(directory, device=device, local_files_only=True)
+        except Exception as error:  # what a model of other people raises cannot be told beforehand
+            raise BadInput(
+                f"{retriever.key}: sentence-transformers cannot load {directory} "
+                f"({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+            ) from error
+        self.own_length, self.batch_tokens = self.model.max_seq_length, batch_tokens
+
+    def queries(self, texts: list[str], advance: Callable[[int], None]) -> np.ndarray:
+        """Vectors [Q, D] float32."""
+        return self._encode(self.model.encode_query, texts, self.spec.query_length, self.spec.query_prefix, advance)
+
+    def passages(self, texts: Iterable[str], directory: Path, shard: int, advance: Callable[[int], None]) -> list[Path]:
+        """Encode passages into files of `directory`, one .npy [M, D] for so many; those already there are kept."""
+        paths: list[Path] = []
+        rest = iter(texts)
+        while some := list(islice(rest, shard)):
+            paths.append(directory / f"passages.{len(paths):05}.npy")
+            if paths[-1].is_file():
+                advance(len(some))
+                continue
+            spec = self.spec
+            vectors = self._encode(self.model.encode_document, some, spec.passage_length, spec.passage_prefix, advance)
+            save_array(paths[-1], vectors)
+        return paths
+
+    def _encode(
+        self, encode: Callable[..., np.ndarray], texts: list[str], length: int | None, prefix: str,
+        advance: Callable[[int], None],
+    ) -> np.ndarray:  # fmt: skip
+        self.model.max_seq_length = longest = length or self.own_length
+        batch = max(1, self.batch_tokens // (longest or AT_ONCE))
+        parts = []
+        for start in range(0, len(texts), AT_ONCE):
+            part = encode(
+                texts[start : start + AT_ONCE], prompt=prefix, batch_size=batch, convert_to_numpy=True,
+                normalize_embeddings=self.spec.similarity == "cos", show_progress_bar=False,
+            )  # fmt: skip
+            parts.append(np.asarray(part, dtype=np.float32))
+            advance(len(part))
+        return np.concatenate(parts)
+
+
+def blocks(paths: list[Path]) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, rows [M, D]) of every file, as an index reads them."""
+    start = 0
+    for path in paths:
+        rows_MD = np.load(path, mmap_mode="r")
+        yield start, rows_MD
+        start += len(rows_MD)

@@ -1,0 +1,215 @@
+"""Exact nearest neighbours by inner product: blocks of passages are scored one after the other, the best k are kept.
+
+On CPU a block is scored by faiss's brute-force kernel, elsewhere by a matrix product and top-k; both keep the same rows.
+Shapes: Q queries, N passages, D width, M passages of one block, K kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bmae_lightning.runtime.errors import BadInput
+
+Blocks = Iterable[tuple[int, np.ndarray]]
+QUERIES_AT_ONCE = 2048
+BACKENDS = ("auto", "faiss", "torch")
+BLOCK = {"faiss": 1_048_576, "copied": 65_536, "torch": 8192}
+"""Rows scored at a time: by faiss's kernel, which starts a new list of candidates for each block, where they lie as they are;
+where they must be converted first; by a matrix product, which holds their scores."""
+SPARE = 8
+"""Candidates asked for beyond k, to see whether equal scores were cut apart."""
+
+
+class ExactIndex:
+    """Scores every passage, in float32, without ever holding more than 2048 x 8192 scores or a copy of all passages.
+
+    Args:
+        backend: 'faiss', 'torch', or 'auto': faiss on a CPU where it is installed (not on macOS, where its OpenMP and
+            torch's crash in one process), else torch.
+    """
+
+    def __init__(self, backend: str = "auto") -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        self.backend = backend
+
+    def search(
+        self,
+        passages: np.ndarray | Blocks,
+        queries: np.ndarray,
+        k: int,
+        block: int | None = None,
+        device: str = "cpu",
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k passages of highest inner product for every query, falling; equal scores: lower row first.
+
+        passages: [N, D] array or memory map, any float type, or an iterable of (first row, [M, D]) in any order.
+        queries: [Q, D].  k: clipped to N.  block: passages scored at a time, null for the back end's own choice.
+        device: as torch names it.
+        progress: called with the number of passages done since the last call.
+        Returns scores [Q, K] float32 and rows [Q, K] int64.
+
+        Raises:
+            BadInput: no passages, other widths, or a vector that is not a number.
+        """
+        if k < 1 or (block is not None and block < 1):
+            raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
+        faiss = self._faiss(device)
+        queries_QD = as_tensor(queries, "cpu")
+        best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
+        total = 0
+        with torch.inference_mode(), full_precision(torch.device(device).type):
+            for start, rows_MD in blocks_of(passages, lambda rows_ND: block or _rows_at_once(rows_ND, faiss)):
+                check_width(rows_MD, queries_QD)
+                total += len(rows_MD)
+                best_of = _by_kernel(rows_MD, start, k, faiss) if faiss else _by_product(rows_MD, start, k, device)
+                parts = [
+                    merge(best_qK, best_of(part_qD), k)
+                    for part_qD, best_qK in zip(
+                        queries_QD.split(QUERIES_AT_ONCE), best_QK.split(QUERIES_AT_ONCE), strict=True
+                    )
+                ]
+                best_QK = torch.cat(parts) if parts else best_QK
+                if progress is not None:
+                    progress(len(rows_MD))
+        if total == 0:
+            raise BadInput("there is no passage to search; encode the corpus first")
+        scores_QK, rows_QK = unpack(best_QK)
+        return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+
+    def _faiss(self, device: str) -> Any:
+        """The faiss module if it is to be used, else None."""
+        if self.backend == "torch" or (self.backend == "auto" and (device != "cpu" or sys.platform == "darwin")):
+            return None
+        try:
+            import faiss
+        except ImportError as error:
+            if self.backend == "auto":
+                return None
+            raise BadInput(
+                "index.backend=faiss needs faiss; run: pip install faiss-cpu (or index.backend=torch)"
+            ) from error
+        if device != "cpu":
+            raise BadInput(f"index.backend=faiss scores on the CPU, not on {device}; use index.backend=auto")
+        faiss.omp_set_num_threads(torch.get_num_threads())
+        return faiss
+
+
+def blocks_of(passages: np.ndarray | Blocks, rows: Callable[[np.ndarray], int]) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, at most `rows(array)` rows) of an array, or of every piece of an iterable of (first row, rows)."""
+    for first, rows_ND in [(0, passages)] if isinstance(passages, np.ndarray) else passages:
+        block = rows(rows_ND)
+        for start in range(0, len(rows_ND), block):
+            yield first + start, rows_ND[start : start + block]
+
+
+def _rows_at_once(rows_ND: np.ndarray, faiss: Any) -> int:
+    if faiss is None:
+        return BLOCK["torch"]
+    return BLOCK["faiss" if rows_ND.dtype == np.float32 and rows_ND.flags.c_contiguous else "copied"]
+
+
+def check_width(passages_MD: np.ndarray, queries_QD: np.ndarray | Tensor) -> None:
+    if passages_MD.ndim != 2 or queries_QD.ndim != 2 or passages_MD.shape[1] != queries_QD.shape[1]:
+        raise BadInput(
+            f"passage vectors have shape {tuple(passages_MD.shape)}, query vectors {tuple(queries_QD.shape)}; "
+            "both need the same width, so encode them with one checkpoint"
+        )
+
+
+def as_tensor(values: np.ndarray, device: str) -> Tensor:
+    array = np.ascontiguousarray(values)
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device).float()
+
+
+def _by_product(rows_MD: np.ndarray, start: int, k: int, device: str) -> Callable[[Tensor], Tensor]:
+    """What finds the best k of a block whose first row is `start` for some queries, packed."""
+    passages_MD = as_tensor(rows_MD, device)
+    return lambda queries_qD: keep(queries_qD.to(device) @ passages_MD.T, start, min(k, len(passages_MD)))
+
+
+def _by_kernel(rows_MD: np.ndarray, start: int, k: int, faiss: Any) -> Callable[[Tensor], Tensor]:
+    """As `_by_product`, by faiss."""
+    passages_MD = np.ascontiguousarray(rows_MD, dtype=np.float32)
+    width, asked = min(k, len(passages_MD)), min(k + SPARE, len(passages_MD))
+
+    def best_of(queries_qD: Tensor) -> Tensor:
+        if not len(queries_qD):
+            return torch.empty(0, width, dtype=torch.int64)
+        found = faiss.knn(queries_qD.numpy(), passages_MD, asked, metric=faiss.METRIC_INNER_PRODUCT)
+        scores_qK, columns_qK = map(torch.from_numpy, found)
+        _check_finite(scores_qK, columns_qK)
+        packed_qK = _pack(scores_qK, columns_qK + start).topk(width, dim=1).values
+        if asked > width and (cut_q := scores_qK[:, -1] == scores_qK[:, width - 1]).any():
+            packed_qK[cut_q] = _by_products(queries_qD[cut_q], passages_MD, start, width)
+        return packed_qK
+
+    return best_of
+
+
+def _by_products(queries_qD: Tensor, passages_MD: np.ndarray, first: int, k: int) -> Tensor:
+    """For queries with many equal scores, which faiss's kernel takes in any order."""
+    best_qK = torch.empty(len(queries_qD), 0, dtype=torch.int64)
+    for start, rows_MD in blocks_of(passages_MD, lambda _: BLOCK["torch"]):
+        best_qK = merge(best_qK, _by_product(rows_MD, first + start, k, "cpu")(queries_qD), k)
+    return best_qK
+
+
+def keep(scores_QM: Tensor, start: int, width: int) -> Tensor:
+    """The best of a block's scores, packed."""
+    scores_QK, columns_QK = scores_QM.topk(width, dim=1)
+    _check_finite(scores_QK, columns_QK)
+    tied_Q = (scores_QM >= scores_QK[:, -1:]).sum(dim=1) > width
+    if tied_Q.any():  # equal scores on both sides of the cut, where topk takes any: let the packed rows decide
+        rows_M = torch.arange(scores_QM.shape[1], device=scores_QM.device)
+        for query in tied_Q.nonzero().flatten().split(64):
+            packed = _pack(scores_QM[query], rows_M).topk(width, dim=1).values
+            scores_QK[query], columns_QK[query] = unpack(packed)
+    return _pack(scores_QK, columns_QK + start)
+
+
+def merge(best_QK: Tensor, block_QK: Tensor, k: int) -> Tensor:
+    """The best k of what is kept and of a block's best, all packed."""
+    both_QK = torch.cat([best_QK, block_QK], dim=1)
+    return both_QK.topk(min(k, both_QK.shape[1]), dim=1).values
+
+
+def _check_finite(scores_QK: Tensor, columns_QK: Tensor) -> None:
+    if not torch.isfinite(scores_QK).all() or (columns_QK < 0).any():
+        raise BadInput("a score is not a finite number: the vectors hold NaN or overflow, so the checkpoint is broken")
+
+
+def _pack(scores: Tensor, rows: Tensor) -> Tensor:
+    """One int64 that sorts like (score, -row): the score's bits, made monotonic, above the reversed row."""
+    bits = (scores + 0.0).contiguous().view(torch.int32).long()  # + 0.0 turns -0 into 0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return (ordered << 32) | (0xFFFFFFFF - rows)
+
+
+def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
+    ordered = packed >> 32
+    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).to(torch.int32)
+    return bits.view(torch.float32), 0xFFFFFFFF - (packed & 0xFFFFFFFF)
+
+
+class full_precision:
+    """No autocast and no TF32 while searching, whatever training has set."""
+
+    def __init__(self, device_type: str) -> None:
+        self.autocast = torch.autocast(device_type, enabled=False)
+
+    def __enter__(self) -> None:
+        self.before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        self.autocast.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.autocast.__exit__(*error)
+        torch.set_float32_matmul_precision(self.before)

@@ -1,0 +1,50 @@
+"""Hard negatives from the user's own ranking of the training queries, a TREC run (`negatives=file`)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bmae_lightning.evaluation.measure.trec import Run, read_run
+from bmae_lightning.retrieval.negatives.source import RankedNegatives
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.file_digest import file_digest
+
+
+class FileNegatives(RankedNegatives):
+    """As `RankedNegatives`, from a file.
+
+    Args:
+        path: TREC run (`qid Q0 docid rank score tag`), gzipped where the name ends in .gz; other queries are left alone.
+        depth, empty, margin: as for `RankedNegatives`.
+    """
+
+    needs_run = False
+    foreign = True
+
+    def __init__(self, path: str, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
+        super().__init__(depth, empty, margin)
+        self.path = Path(path).expanduser()
+
+    def identity(self) -> str:
+        """What a result depends on apart from the options: the content of the file.
+
+        Raises:
+            BadInput: there is no such file.
+        """
+        try:
+            return file_digest(self.path)
+        except OSError as error:
+            raise BadInput(f"negatives.path={self.path}: cannot be read ({error.strerror})") from error
+
+    def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Query id -> passage ids in rank order.
+
+        Raises:
+            BadInput: the file is no run, or knows no training query.
+        """
+        ranking = read_run(self.path)
+        if not any(query in ranking for query in positives):
+            raise BadInput(
+                f"{self.path}: none of the {len(positives)} training queries is in it (it has {len(ranking)} others, such "
+                f"as {next(iter(ranking), None)!r}); rank the queries of qrels/train.tsv"
+            )
+        return super().of(ranking, positives)

@@ -1,0 +1,122 @@
+"""Hard negatives: from a ranking to lists per query, and from the lists to the passages of one training group.
+
+A drawn group is a pure function of (seed, epoch, query id): a list is put into one random order per (seed, query), and
+epoch after epoch takes the next window of it, so that a negative comes back only when the list is used up.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.runtime.errors import BadInput
+
+
+def negatives_from_run(run: Run, positives: Mapping[str, Collection[str]], depth: int) -> dict[str, list[str]]:
+    """Query id -> its first `depth` passages that are not positives, in rank order.
+
+    Every query of `positives` is in the result, with an empty list where the run has nothing for it; queries without
+    positives are left out. Ids are compared as text without surrounding white space.
+    """
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    negatives = {}
+    for query, relevant in positives.items():
+        barred = {str(passage).strip() for passage in relevant}
+        ranked = run.passages(query) if query in run else []
+        negatives[query] = [passage for passage in ranked if str(passage).strip() not in barred][:depth]
+    return negatives
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """queries: with fewer negatives than a group needs.  empty: with none.  passages: random ones drawn per epoch."""
+
+    queries: int
+    empty: int
+    passages: int
+
+
+def shortfall(negatives: Mapping[str, Sequence[str]], n: int) -> Shortfall:
+    """How much `sample` fills at random when n negatives are drawn for every query."""
+    missing = [n - len(listed) for listed in negatives.values() if len(listed) < n]
+    return Shortfall(len(missing), sum(not listed for listed in negatives.values()), sum(missing))
+
+
+def without_empty(negatives: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Only the queries that have a hard negative, for training that drops the others instead of filling."""
+    return {query: listed for query, listed in negatives.items() if listed}
+
+
+def sample(
+    negatives: Sequence[str],
+    n: int,
+    seed: int,
+    epoch: int,
+    query_id: str,
+    corpus: Sequence[str] = (),
+    positives: Collection[str] = (),
+) -> list[str]:
+    """n different negatives of one query for one epoch.
+
+    A list of at least n gives its window epoch·n .. epoch·n + n - 1, modulo its length. A shorter list is taken whole
+    and filled with random passages of `corpus` that are neither in it nor in `positives`, new ones every epoch.
+
+    Raises:
+        BadInput: the list is too short and the corpus cannot fill it.
+    """
+    if n > len(negatives):
+        return [*negatives, *_fill(n - len(negatives), seed, epoch, query_id, corpus, {*negatives, *positives})]
+    order = np.argsort(_bits(f"{seed}\0order\0{query_id}", len(negatives)), kind="stable")
+    window = (epoch * n + np.arange(n)) % max(len(negatives), 1)
+    return [negatives[row] for row in order[window]]
+
+
+def group(
+    positives: Sequence[str],
+    negatives: Sequence[str],
+    n: int,
+    seed: int,
+    epoch: int,
+    query_id: str,
+    corpus: Sequence[str] = (),
+    known: Collection[str] = (),
+) -> list[str]:
+    """The n passages of one query in one epoch: a positive first (they take turns), then n - 1 negatives.
+
+    known: further positives, which are not drawn but are no negatives either.
+    """
+    turn = int(_bits(f"{seed}\0positive\0{query_id}", 1)[0] % np.uint64(len(positives)))
+    first = positives[(turn + epoch) % len(positives)]
+    return [first, *sample(negatives, n - 1, seed, epoch, query_id, corpus, {*positives, *known})]
+
+
+def _fill(n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str], barred: set[str]) -> list[str]:
+    filled: list[str] = []
+    drawn = (_bits(f"{seed}\0fill\0{epoch}\0{query_id}", 20 * n) % np.uint64(max(len(corpus), 1))).tolist()
+    rest = ((drawn[-1] + step) % len(corpus) for step in range(len(corpus)))  # where nearly everything is barred
+    for row in chain(drawn, rest) if corpus else ():
+        if corpus[row] not in barred:
+            filled.append(corpus[row])
+            barred.add(corpus[row])
+            if len(filled) == n:
+                break
+    if len(filled) < n:
+        raise BadInput(
+            f"query {query_id} lacks {n - len(filled)} negatives and the corpus of {len(corpus):,} passages cannot "
+            "fill them; use a smaller group, mine deeper, or drop queries without negatives"
+        )
+    return filled
+
+
+def _bits(key: str, n: int) -> np.ndarray:
+    """n uint64 that depend on the key alone: splitmix64 of a counter."""
+    start = np.uint64(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
+    with np.errstate(over="ignore"):
+        bits = start + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

@@ -1,0 +1,190 @@
+"""Where the hard negatives of a training stage come from, and the groups of passages that a query is trained with."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.retrieval.negatives.hard_negatives import group, negatives_from_run, shortfall, without_empty
+from bmae_lightning.runtime.errors import BadInput
+
+EMPTY = ("fill", "drop")
+
+
+class RankedNegatives:
+    """Passages from the top of a ranking that are not positives.
+
+    Args:
+        depth: how many of them are kept per query.
+        empty: what becomes of a query that has none, `fill` (random passages) or `drop`.
+        margin: keep only those that a re-ranker scores this much below the query's worst positive, None for all
+            (RetroMAE's BEIR model; needs teacher scores).
+    """
+
+    needs_run = True
+    foreign = False
+    """Whether the ids are the user's own, to be looked up in the corpus first."""
+
+    def __init__(self, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        if empty not in EMPTY:
+            raise ValueError(f"empty must be one of {', '.join(EMPTY)}, got {empty!r}")
+        self.depth, self.empty, self.margin = depth, empty, margin
+
+    def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Query id -> passage ids in rank order.
+
+        Raises:
+            BadInput: the stage has no ranking.
+        """
+        if run is None:
+            raise BadInput("negatives=bm25 needs a ranking: set inputs.ranking of the stage to bm25")
+        return negatives_from_run(run, positives, self.depth)
+
+
+class RandomNegatives:
+    """Uniformly random passages that are not positives."""
+
+    needs_run, foreign = False, False
+    empty, margin = "fill", None
+
+    def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """An empty list for every query; `group` fills it at random."""
+        return {query: [] for query in positives}
+
+
+class Groups:
+    """The training queries, and the rows of the passages that each is trained with in an epoch.
+
+    Args:
+        qrels: query id -> passage id -> relevance; above 0 is a positive.
+        queries, passages: token stores, which know the rows.
+        source: of hard negatives.
+        run: ranking of the training queries, None where the source needs none.
+        size: passages per query, a positive first.
+        seed: of the drawing.
+        positives: query id -> what it is trained with as positives, None for all that is relevant.
+
+    Attributes:
+        ids: of the training queries.
+        positives: query id -> those that are drawn, in turn.
+        known: query id -> all its positives, none of which is ever its negative.
+        negatives: query id -> its list.
+        short, dropped: queries with fewer hard negatives than a group holds, and queries left out because they have no
+            positive or, where the source says so, no hard negative.
+
+    Raises:
+        BadInput: no query has a positive, or a passage id that the corpus does not have.
+    """
+
+    def __init__(
+        self,
+        qrels: Mapping[str, Mapping[str, int]],
+        queries: TokenStore,
+        passages: TokenStore,
+        source: RankedNegatives | RandomNegatives,
+        run: Run | None,
+        size: int,
+        seed: int,
+        positives: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        relevant = relevant_of(qrels)
+        self.positives = relevant if positives is None else {query: positives[query] for query in relevant}
+        self.known = {query: list(dict.fromkeys([*relevant[query], *self.positives[query]])) for query in relevant}
+        if not self.positives:
+            raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
+        self.judged, self.source, self.queries = len(qrels), source, queries
+        self.passages, self.size, self.seed = passages, size, seed
+        negatives = source.of(run, self.known)
+        if source.foreign:
+            check_ids(negatives, passages, getattr(source, "path", ""))
+        self.restrict(negatives)
+
+    def restrict(self, negatives: Mapping[str, Sequence[str]]) -> None:
+        """Train with these negatives; queries without any are dropped if the source says so.
+
+        Raises:
+            BadInput: no query is left.
+        """
+        kept = without_empty(negatives) if self.source.empty == "drop" and self.size > 1 else dict(negatives)
+        if not kept:
+            raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
+        self.negatives, self.dropped = kept, self.judged - len(kept)
+        self.ids = [query for query in self.positives if query in kept]
+        self.query_rows = self.queries.rows_of(self.ids).tolist()
+        self.short = shortfall(kept, self.size - 1).queries
+
+    def renew(self, run: Run, depth: int) -> None:
+        """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
+        self.negatives = negatives_from_run(run, {query: self.known[query] for query in self.ids}, depth)
+        self.short = shortfall(self.negatives, self.size - 1).queries
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def draw(self, number: int, epoch: int) -> list[int]:
+        """Rows of the group of query `number` in `epoch`: a positive, then `size` - 1 negatives."""
+        query = self.ids[number]
+        drawn = group(
+            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids,
+            self.known[query],
+        )  # fmt: skip
+        return self.passages.rows_of(drawn).tolist()
+
+
+def relevant_of(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """Query id -> passages judged relevant, in the order of the judgments; queries without any are left out."""
+    judged = {query: [passage for passage, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
+    return {query: relevant for query, relevant in judged.items() if relevant}
+
+
+def check_ids(negatives: Mapping[str, Sequence[str]], passages: TokenStore, source: object) -> None:
+    """Raise BadInput for the first passage that the corpus does not have; names it and `source`."""
+    for query, listed in negatives.items():
+        try:
+            passages.rows_of(listed)
+        except KeyError as error:
+            raise BadInput(
+                f"{source}: query {query} lists the passage {error.args[0]!r}, which the corpus does not have; rank the "
+                "same corpus, or correct the ids"
+            ) from None
+
+
+Marks = TypeVar("Marks")
+
+
+class QueryShare:
+    """Whether a query takes part is a function of (seed, query id) alone, so that every stage draws the same sample.
+
+    Args:
+        share: of the queries, above 0 and at most 1; it is met on average, not exactly.
+        seed: of the sample.
+    """
+
+    def __init__(self, share: float = 1.0, seed: int = 0) -> None:
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1 (5 % is train_share=0.05), got {share}")
+        self.share, self.seed = share, seed
+
+    def of(self, queries: Mapping[str, Marks]) -> dict[str, Marks]:
+        """The queries that take part, in their order.
+
+        Raises:
+            BadInput: none does.
+        """
+        kept = {query: marks for query, marks in queries.items() if self._place(query) < self.share}
+        if queries and not kept:
+            raise BadInput(
+                f"train_share={self.share} leaves none of the {len(queries):,} training queries: use a larger share, or "
+                "another train_queries.seed"
+            )
+        return kept
+
+    def _place(self, query: str) -> float:
+        """Where the query lies in [0, 1)."""
+        if self.share == 1:
+            return 0.0
+        digest = hashlib.blake2b(f"{self.seed}\0share\0{query}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") / 2**64

@@ -1,0 +1,78 @@
+"""Dense and lexical part together, DupMAE's representation for fine-tuning (finetuning §5.1).
+
+The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps its
+k largest entries, a query all. Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
+"""
+
+import torch
+from torch import Tensor
+
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.pretraining.loss.bag_of_words import max_pool
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
+from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors
+from bmae_lightning.runtime.errors import BadInput
+
+ACTIVATIONS = ("none", "relu", "log1p_relu")
+SEPARATORS = ("include", "exclude")
+
+
+class HybridRepresentation(PooledRepresentation):
+    """Args:
+    pooling: `cls` or `mean`, the state whose linear map is the dense part.
+    dense: dimensions of the dense part, 0 for none.
+    lexical: vocabulary entries kept per passage, 0 for no lexical part.
+    activation: of the pooled logits: `none`, `relu`, or `log1p_relu` (log(1 + max(0, x))).
+    separator: `include` or `exclude` [SEP] among the pooled positions; [CLS] never takes part.
+    """
+
+    def __init__(
+        self, pooling: str = "cls", dense: int = 384, lexical: int = 384, activation: str = "none",
+        separator: str = "include",
+    ) -> None:  # fmt: skip
+        super().__init__(pooling)
+        if dense < 0 or lexical < 0 or not dense + lexical:
+            raise ValueError(f"dense={dense} and lexical={lexical}: neither is negative and one is above 0")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        if separator not in SEPARATORS:
+            raise ValueError(f"separator must be one of {', '.join(SEPARATORS)}, got {separator!r}")
+        self.dense, self.lexical, self.activation, self.separator = dense, lexical, activation, separator
+
+    def build(self, encoder: Encoder) -> None:
+        if self.lexical > encoder.config.vocab_size:
+            raise BadInput(
+                f"representation.lexical={self.lexical}: the vocabulary has only {encoder.config.vocab_size} entries; "
+                "keep fewer"
+            )
+        self.projection = encoder.new_linear(encoder.width, self.dense, bias=False) if self.dense else None
+
+    def record(self) -> dict[str, str | int | None]:
+        return super().record() | {"activation": self.activation, "separator": self.separator}
+
+    def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
+        if self.projection is None:
+            dense_BD = hidden_BLD.new_zeros(len(hidden_BLD), 0)
+        else:
+            dense_BD = self.projection(self.pool(hidden_BLD, tokens.real_BL))
+        if not self.lexical:
+            return Vectors(dense_BD)
+        mu_BV = self._pooled_logits(encoder, tokens, hidden_BLD)
+        if not passages:
+            return Vectors(dense_BD, self._activate(mu_BV))
+        values_BK, indices_BK = mu_BV.topk(self.lexical, dim=1)
+        return Vectors(dense_BD, Sparse(indices_BK.int(), self._activate(values_BK), mu_BV.shape[1]))
+
+    def _pooled_logits(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor) -> Tensor:
+        pooled_BL = tokens.real_BL[:, 1:]
+        if self.separator == "exclude":
+            pooled_BL = pooled_BL & (tokens.ids_BL[:, 1:] != encoder.vocabulary.sep_id)
+        mu_BV = max_pool(hidden_BLD[:, 1:], pooled_BL, encoder.head)
+        mu_BV = mu_BV.to(torch.promote_types(mu_BV.dtype, torch.float32))
+        return mu_BV.masked_fill(~pooled_BL.any(1, keepdim=True), 0.0)  # an empty text has no entries
+
+    def _activate(self, mu: Tensor) -> Tensor:
+        if self.activation == "none":
+            return mu
+        return mu.relu() if self.activation == "relu" else mu.relu().log1p()

@@ -1,0 +1,47 @@
+"""A text's vector is the [CLS] state or the mean of all states of the last layer, nothing added (finetuning §1.1)."""
+
+from torch import Tensor, nn
+
+from bmae_lightning.encoder.batch import Tokens
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
+from bmae_lightning.retrieval.representation.vectors import Vectors
+
+POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
+
+
+class PooledRepresentation(nn.Module):
+    """What other representations derive from. `dense` is the width of the dense part, None for the encoder's own;
+    `lexical` the number of vocabulary entries kept per passage, 0 for no lexical part.
+
+    Args:
+    pooling: `cls` or `mean` (over all real positions, [CLS] and [SEP] included).
+    """
+
+    dense: int | None = None
+    lexical: int = 0
+
+    def __init__(self, pooling: str = "cls") -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+        self.pooling = pooling
+        self.pool = POOLINGS[pooling]()
+
+    def build(self, encoder: Encoder) -> None:
+        """Make the parameters, new ones at every call; there are none here."""
+
+    def width(self, encoder: Encoder) -> int:
+        """Dimensions of the dense part."""
+        return encoder.width if self.dense is None else self.dense
+
+    def record(self) -> dict[str, str | int | None]:
+        """What must be known to read the vectors: fields of `RetrieverSpec`."""
+        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical}
+
+    def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
+        """Represent B texts by their last-layer states.
+
+        encoder: that made the states.  passages: whether the texts are passages, which some represent otherwise.
+        """
+        return Vectors(self.pool(hidden_BLD, tokens.real_BL))

@@ -1,0 +1,168 @@
+"""The re-ranker: query and passage are read together, one score per pair (finetuning §3.4, §4.3).
+
+Any sequence classifier of transformers with one output serves: BERT, ELECTRA, DeBERTa. Shapes: P = B·n pairs in the
+order i·n + j, positive first, L positions.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bmae_lightning.encoder.batch import Pairs
+from bmae_lightning.retrieval.loss.listwise import Listwise, hardest, listwise_loss
+from bmae_lightning.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+DROPOUTS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "cls_dropout",
+    "hidden_dropout", "attention_dropout", "dropout", "seq_classif_dropout",
+)  # fmt: skip
+"""What backbones call the dropouts of layers and classification head."""
+
+
+class CrossEncoder(nn.Module):
+    """classifier: a transformers model for sequence classification with one output, saved and loaded as it is."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pairs: Pairs) -> Tensor:
+        """Scores [P], raw numbers.
+
+        Raises:
+            BadInput: pairs longer than the network's positions.
+        """
+        config = self.classifier.config
+        limit = positions(config)
+        if limit is not None and pairs.ids_PL.shape[1] > limit:
+            raise BadInput(
+                f"a pair of {pairs.ids_PL.shape[1]} tokens does not fit the re-ranker's {limit} positions; lower length"
+            )
+        types = {"token_type_ids": pairs.types_PL} if getattr(config, "type_vocab_size", 0) > 1 else {}
+        output = self.classifier(input_ids=pairs.ids_PL, attention_mask=pairs.real_PL.long(), **types)
+        return output.logits[:, 0]
+
+
+def group_loss(
+    model: nn.Module, pairs: Pairs, group: int, temperature: float = 1.0, forward_factor: int = 1,
+    r_drop: bool = False,
+) -> Listwise:  # fmt: skip
+    """List-wise loss of B groups.
+
+    model: the cross-encoder.  group: n, pairs of a query, the positive first.  temperature: scores are divided by it.
+    forward_factor: above 1, all pairs are scored in evaluation mode without gradient and only n / factor are trained
+    on: the positive and the best-scored others (SimLM's code: 64 forward, 16 trained).
+    r_drop: score the group twice and add R-Drop's divergence, see `listwise_loss`.
+
+    Raises:
+        ValueError: pairs that make no groups, or a group that the factor does not divide.
+    """
+    if group < 1 or len(pairs) % group or group % forward_factor:
+        raise ValueError(
+            f"group={group} must divide the {len(pairs)} pairs and be a multiple of forward_factor={forward_factor}"
+        )
+    if forward_factor > 1:
+        pairs, group = hardest_pairs(model, pairs, group, group // forward_factor), group // forward_factor
+    scores_Bn = model(pairs).view(-1, group)
+    return listwise_loss(scores_Bn, temperature, model(pairs).view(-1, group) if r_drop else None)
+
+
+def hardest_pairs(model: nn.Module, pairs: Pairs, group: int, keep: int) -> Pairs:
+    """The pairs of the positive and of the keep - 1 best-scored others of every group, scored in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            scores_Bn = model(pairs).view(-1, group)
+    finally:
+        model.train(training)
+    first_B1 = group * torch.arange(len(scores_Bn), device=scores_Bn.device)[:, None]
+    rows = (first_B1 + hardest(scores_Bn, keep)).flatten()
+    return pairs.map(lambda tensor: tensor[rows])
+
+
+def load_cross_encoder(
+    directory: str, vocabulary_size: int, dropout: float | None = None, label: str = ""
+) -> tuple[CrossEncoder, list[str]]:
+    """The cross-encoder in `directory` in float32, and the names of parameters that are new (a head, for example).
+
+    vocabulary_size: of the tokenizer that makes the ids.  dropout: all of the network's; None keeps the checkpoint's.
+    label: what to call it in messages.
+
+    Raises:
+        BadInput: nothing there that can be loaded, fewer embeddings than the tokenizer has ids, or several outputs.
+    """
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    label = label or directory
+    config = read_config(directory, label)
+    if config.vocab_size < vocabulary_size:
+        raise BadInput(
+            f"{label}: the model embeds {config.vocab_size} word pieces, the tokenizer has {vocabulary_size}: "
+            "use a re-ranker of the same vocabulary"
+        )
+    for name in DROPOUTS if dropout is not None else ():
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            directory, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    except (RuntimeError, OSError, ValueError, ImportError) as error:
+        raise BadInput(
+            f"{label}: no sequence classifier with one output can be made of {directory} "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from error
+    new = sorted(loading["missing_keys"])
+    if lost := [name for name in new if ".layer." in name]:
+        raise BadInput(f"{label}: the checkpoint lacks {len(lost)} parameters of the network, such as {lost[0]}")
+    return CrossEncoder(model), new
+
+
+def read_config(directory: str | Path, label: str) -> Any:
+    """The configuration of a sequence classifier with one output.
+
+    Raises:
+        BadInput: none in `directory`.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(directory, num_labels=1)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
+
+
+def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> None:
+    """Write a Hugging Face checkpoint (safetensors) with its tokenizer."""
+    model.classifier.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def cross_encoder_of(masked_lm: BertForMaskedLM) -> CrossEncoder:
+    """A cross-encoder that starts from the layers of a masked language model; pooler and classifier are new."""
+    from transformers import BertForSequenceClassification
+
+    config = copy.deepcopy(masked_lm.config)
+    config.num_labels = 1
+    classifier = BertForSequenceClassification(config)
+    classifier.bert.load_state_dict(masked_lm.bert.state_dict(), strict=False)
+    return CrossEncoder(classifier)
+
+
+def positions(config: Any) -> int | None:
+    """Tokens that a network of transformers can read at most, None where nothing limits them."""
+    limit = getattr(config, "max_position_embeddings", None)
+    behind_padding = config.model_type in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet")
+    return limit - config.pad_token_id - 1 if limit is not None and behind_padding else limit

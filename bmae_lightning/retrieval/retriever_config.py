@@ -1,0 +1,79 @@
+"""How texts become vectors: a small record saved beside every checkpoint and read by every later stage."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import read_json, write_json
+
+FILE = "retriever_spec.json"
+
+
+@dataclass(frozen=True)
+class RetrieverSpec:
+    """Representation, similarity, lengths and prefixes of an encoder.
+
+    Attributes:
+        pooling: `cls` or `mean`.
+        tokenizer: digest of the vocabulary.
+        similarity: `dot` or `cos`; None where the checkpoint has not been trained to retrieve.
+        query_length, passage_length: word pieces with [CLS] and [SEP]; None as above.
+        query_prefix, passage_prefix: put before every text.
+        segments: token type 1 behind the [SEP] between a title and its text; without such a [SEP] it changes nothing.
+        shared: one encoder for queries and passages; otherwise that of passages lies in `passage/`.
+        dense: dimensions of a projected dense part (0: there is none), None for the pooled state itself.
+        lexical: vocabulary entries kept per passage, 0 without a lexical part.
+        activation, separator: of the lexical part, see `HybridRepresentation`.
+    """
+
+    pooling: str
+    tokenizer: str
+    similarity: str | None = None
+    query_length: int | None = None
+    passage_length: int | None = None
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    segments: bool = False
+    shared: bool = True
+    dense: int | None = None
+    lexical: int = 0
+    activation: str = "none"
+    separator: str = "include"
+
+    def save(self, directory: Path) -> None:
+        write_json(directory / FILE, dataclasses.asdict(self))
+
+    @staticmethod
+    def load(directory: Path) -> "RetrieverSpec | None":
+        """The record in `directory`, or None where there is none (a foreign checkpoint).
+
+        Raises:
+            BadInput: the file is damaged or of another version.
+        """
+        if not (directory / FILE).is_file():
+            return None
+        try:
+            return RetrieverSpec(**read_json(directory / FILE))
+        except TypeError as error:
+            raise BadInput(f"{directory / FILE}: not written by this version ({error})") from error
+
+    def require(self, directory: Path, remedy: dict[str, str], **wanted: Any) -> None:
+        """Compare with what a stage is configured to use.
+
+        Args:
+            directory: where this record comes from.
+            remedy: field -> option that sets it.
+            wanted: field -> value of the stage.
+
+        Raises:
+            BadInput: a value differs; names both.
+        """
+        for name, value in wanted.items():
+            found = getattr(self, name)
+            if found is not None and found != value:
+                raise BadInput(
+                    f"{remedy.get(name, name)}: this stage has {name}={value!r}, but the encoder in {directory} was "
+                    f"trained with {name}={found!r}; use the same for both"
+                )

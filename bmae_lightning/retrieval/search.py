@@ -1,0 +1,113 @@
+"""Rank encoded passages for queries of a token store, with the index that the retriever's representation needs.
+
+Shapes: Q queries, q of one shard, K ranks.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.encode import Encoded, encode, encode_vectors
+from bmae_lightning.retrieval.index import hybrid
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.shards import ArrayShards
+
+
+class Found(NamedTuple):
+    """scores [Q, K] float32 and rows [Q, K] int64, as an index returns them, and the seconds that searching took."""
+
+    scores: np.ndarray
+    rows: np.ndarray
+    seconds: float
+
+
+class FoundShards(ArrayShards):
+    """What was found for queries: files `<directory>/shard-<number>.npy` of records (rows [K], scores [K]), one per query.
+
+    Args:
+        directory: where the files lie.
+        queries: rows of the queries in their store [Q].
+        size: queries per shard.
+        ranks: K.
+    """
+
+    def __init__(self, directory: Path, queries: np.ndarray, size: int, ranks: int) -> None:
+        super().__init__(directory, len(queries), size)
+        self.queries = queries
+        self.dtype = np.dtype([("rows", "<i8", (ranks,)), ("scores", "<f4", (ranks,))])
+
+    def queries_of(self, number: int) -> np.ndarray:
+        """The queries of a shard [q], as rows of their store."""
+        return self.queries[number * self.size : (number + 1) * self.size]
+
+    def write_found(self, number: int, found: Found) -> None:
+        """Write the result [q, K] of a whole shard's search."""
+        records = np.empty(len(found.rows), self.dtype)
+        records["rows"], records["scores"] = found.rows, found.scores
+        self.write(number, records)
+
+    def run(self, queries: list[str], passages: Sequence[str]) -> Run:
+        """The complete ranking; given the ids of all queries and of the rows of the corpus.
+
+        Raises:
+            BadInput: a shard's file is missing or damaged.
+        """
+        parts = list(self.read())
+        rows, scores = ([line for part in parts for line in part[name]] for name in ("rows", "scores"))
+        return Run.from_rows(queries, passages, rows, scores)
+
+
+def check_index(index: ExactIndex | FaissIndex, model: DualEncoder) -> None:
+    """Refuse an index that cannot search what the retriever makes, as `check_lexical`."""
+    check_lexical(index, model.representation.lexical)
+
+
+def check_lexical(index: ExactIndex | FaissIndex, lexical: int) -> None:
+    """Refuse an index that cannot search a representation that keeps so many entries of a lexical part.
+
+    Raises:
+        BadInput: a faiss index, or faiss's kernel, for a representation with a lexical part.
+    """
+    if lexical and (isinstance(index, FaissIndex) or index.backend == "faiss"):
+        chosen = "index=faiss" if isinstance(index, FaissIndex) else "index.backend=faiss"
+        raise BadInput(
+            f"{chosen} searches dense vectors only, and this retriever's representation has a lexical part too: set "
+            "index=exact index.backend=auto"
+        )
+
+
+def search(
+    index: ExactIndex | FaissIndex, model: DualEncoder, passages: Encoded, queries: TokenStore, rows: np.ndarray,
+    length: int, batch_tokens: int, device: str, depth: int, advance: Callable[[int], None],
+) -> Found:  # fmt: skip
+    """Encode the given rows of `queries` and find the `depth` best passages of each.
+
+    With a lexical part it is `hybrid.HybridIndex`, and only so many queries are encoded at a time as it takes at once,
+    since theirs is as wide as the vocabulary. `advance` is told of encoded queries, and of 0 during the search. Other
+    arguments as for `encode`.
+    """
+
+    def tick(_: int) -> None:
+        advance(0)
+
+    if not model.representation.lexical:
+        vectors = encode(model, queries, rows, length, batch_tokens, device, advance)
+        started = time.monotonic()
+        scores, found = index.search(passages.dense, vectors, depth, device=device, progress=tick)
+        return Found(scores, found, time.monotonic() - started)
+    parts, seconds = [], 0.0
+    for start in range(0, max(1, len(rows)), hybrid.QUERIES_AT_ONCE):
+        some = rows[start : start + hybrid.QUERIES_AT_ONCE]
+        vectors = encode_vectors(model, queries, some, length, batch_tokens, device, advance, passages=False)
+        started = time.monotonic()
+        parts.append(hybrid.HybridIndex().search(passages, vectors, depth, device=device, progress=tick))
+        seconds += time.monotonic() - started
+    return Found(*(np.concatenate(part) for part in zip(*parts, strict=True)), seconds)

@@ -1,0 +1,175 @@
+"""From YAML to objects: where `conf/` lies, how a node with `_target_` is built, and one-line explanations of mistakes.
+
+`build` does what `hydra.utils.instantiate` does, but knows the config key of everything it builds, so that a wrong value,
+a misspelt argument or a missing `_target_` is reported under the name that the user typed.
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.runtime.errors import BadInput
+
+MOST_NAMES = 12
+"""Names listed where nothing close to a misspelt one exists."""
+
+
+def config_directory() -> Path:
+    """The directory of the YAML files: inside the installed package, or `conf/` at the root of a source checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise BadInput(f"no conf/ directory beside {package}: install the package again with `pip install .`")
+
+
+def nearest(name: str, names: typing.Iterable[str]) -> str:
+    """'; did you mean X?' when something close to `name` exists, else the list of what exists."""
+    names = sorted(set(names))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    if not names:
+        return ""
+    return f"; there is {', '.join(names[:MOST_NAMES])}" + (" ..." if len(names) > MOST_NAMES else "")
+
+
+def build(node: Any, key: str = "") -> Any:
+    """Build every `_target_` inside `node` (plain containers, as from `OmegaConf.to_container`).
+
+    Args:
+        node: dicts, lists and scalars; a dict with `_target_` becomes the call of that class or function, with
+            `_partial_: true` a `functools.partial` of it.
+        key: dotted config key of `node`, used in messages.
+
+    Raises:
+        BadInput: an unknown target or argument, a value of the wrong type or refused by the constructor.
+    """
+    if isinstance(node, list):
+        return [build(item, f"{key}[{i}]") for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    if "_target_" not in node:
+        return {name: build(value, join(key, name)) for name, value in node.items()}
+    target = _locate(node["_target_"], key)
+    arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    _check_arguments(target, arguments, key, partial=bool(node.get("_partial_")))
+    arguments = {name: build(value, join(key, name)) for name, value in arguments.items()}
+    if node.get("_partial_"):
+        return functools.partial(target, **arguments)
+    try:
+        return target(**arguments)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{key}: {error}") from error
+
+
+def join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _locate(path: str, key: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"{key}._target_: cannot import {path!r} ({error})") from error
+
+
+def _check_arguments(target: Any, arguments: dict[str, Any], key: str, partial: bool) -> None:
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError:
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in arguments:
+        if name not in parameters:
+            raise BadInput(f"unknown option {join(key, name)!r}{nearest(name, parameters)}")
+    missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in arguments]
+    if missing and not partial:
+        raise BadInput(f"{key}: {', '.join(missing)} must be given")
+    hints = _hints(target)
+    for name, value in arguments.items():
+        if name in hints and not _fits(value, hints[name]):
+            wanted = getattr(hints[name], "__name__", str(hints[name]))
+            raise BadInput(f"{join(key, name)} must be of type {wanted}, got {value!r}")
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    function = target.__init__ if inspect.isclass(target) and "__init__" in vars(target) else target
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a YAML scalar fits an annotation; anything but int, float, bool, str and unions of them is accepted."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str)
+    if typing.get_origin(hint) is list:
+        return isinstance(value, list)
+    return True
+
+
+def explain(error: Exception, overrides: list[str], directories: typing.Sequence[Path] = ()) -> str:
+    """One line for an error of Hydra or OmegaConf while composing, with the nearest valid name where there is one.
+
+    directories: where else than in `conf/` YAML files were looked for.
+    """
+    text = str(error).strip()
+    if override := getattr(error, "override", None):
+        return f"{override}: not in Hydra's override grammar ({text.splitlines()[0]}); quote it, as in 'key=[a,b]'"
+    if match := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
+        group, option = match.groups()
+        places = (config_directory(), *directories)
+        options = [path.stem for directory in places for path in (directory / group).glob("*.yaml")]
+        return f"{group}={option}: there is no such option{nearest(option, options)}"
+    if match := re.search(r"Could not (?:override|delete) '([^']+)'", text):
+        name = match.group(1)
+        return f"unknown option {name!r}{nearest(name, _valid_keys(overrides))} (see `--cfg job` for all of them)"
+    if match := re.search(r"Interpolation key '([^']+)' not found", text):
+        name = match.group(1)
+        return f"the value ${{{name}}} refers to an option that does not exist{nearest(name, _valid_keys(overrides))}"
+    return " ".join(text.split("Set the environment variable")[0].split())
+
+
+def _valid_keys(overrides: list[str]) -> set[str]:
+    """All dotted keys of the composition with as many of the overrides as can be composed."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    groups = {path.name for path in config_directory().iterdir() if path.is_dir()}
+    kept = [item for item in overrides if re.split(r"[=@]", item.lstrip("+~"), maxsplit=1)[0].strip() in groups]
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        for attempt in (kept, []):
+            try:
+                container = OmegaConf.to_container(compose("config", overrides=attempt), resolve=False)
+                return _flatten(container) | groups
+            except Exception:  # noqa: BLE001,S112  any composition error: fall back to the defaults
+                continue
+    return groups
+
+
+def _flatten(node: Any, key: str = "") -> set[str]:
+    if not isinstance(node, dict):
+        return {key}
+    return {key} - {""} | {found for name, value in node.items() for found in _flatten(value, join(key, str(name)))}

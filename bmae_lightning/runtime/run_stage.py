@@ -1,0 +1,121 @@
+"""Run one stage from its manifest: in this process, or as `python -m bmae_lightning.runtime.run_stage MANIFEST`.
+
+The second form is how stages on several devices run: Lightning starts its other ranks by repeating that command, which
+is one stage of one job and never a sweep.
+"""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.process import launched, rank, say
+from bmae_lightning.runtime.stage import Context
+
+
+def read_manifest(manifest: Path) -> tuple[Context, dict[str, Any]]:
+    """The context and the resolved configuration that the pipeline wrote before the stage started."""
+    content = read_json(manifest)
+    context = content["context"]
+    inputs = {role: Path(path) if path else None for role, path in context["inputs"].items()}
+    paths = {"directory": Path(context["directory"]), "inputs": inputs, "output_dir": Path(context["output_dir"])}
+    return Context(**(context | paths), settings=content["config"]), content["config"]
+
+
+def run_stage(manifest: Path) -> None:
+    """Build and run the stage; one process at a time works in its directory.
+
+    Raises:
+        BadInput: a mistake of the user, a full disk included.
+        Interrupted: the stage saved its state because it was asked to stop.
+    """
+    from filelock import FileLock, Timeout
+
+    context, config = read_manifest(manifest)
+    lock = FileLock(context.directory / "lock")
+    if rank() == 0:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{context.title}: another process works in {context.directory}; waiting for it")
+            lock.acquire()
+    try:
+        if not (context.directory / "done").is_file():
+            build(config, context.stage).run(context)
+    except Exception as error:
+        if full := disk_full(error):
+            raise BadInput(
+                f"disk full while {context.title} wrote to {context.directory} ({full}): free space or set output_dir=DIR, "
+                "then run the same command again; finished stages are kept"
+            ) from error
+        raise
+    finally:
+        lock.release()
+
+
+def distributed(config: dict[str, Any]) -> bool:
+    """Whether a stage of this configuration runs on several devices."""
+    trainer = config.get("trainer") or {}
+    one_device = trainer.get("devices", 1) in (1, "1") and trainer.get("num_nodes", 1) == 1
+    return bool(trainer) and (not one_device or trainer.get("strategy", "auto") != "auto")
+
+
+def run_here_or_in_child(manifest: Path, config: dict[str, Any]) -> None:
+    """Run a stage; one on several devices in a process of its own, handing SIGTERM on to it, unless a launcher made one.
+
+    Raises:
+        BadInput, Interrupted: as `run_stage`; without a message where the child has printed it.
+    """
+    if not distributed(config) or launched():
+        run_stage(manifest)
+        return
+    child = subprocess.Popen([sys.executable, "-m", "bmae_lightning.runtime.run_stage", str(manifest)])
+    previous = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if code == EXIT_RESUME:
+        raise Interrupted("")
+    if code == EXIT_BAD_INPUT:
+        raise BadInput("")
+    if code:
+        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
+
+
+def disk_full(error: BaseException | None) -> str | None:
+    """The system's words if `error`, or what caused it, is a full disk, an exhausted quota or a file-size limit."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return os.strerror(error.errno)
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if f"(os error {number})" in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def main() -> int:
+    try:
+        run_stage(Path(sys.argv[1]))
+    except BadInput as error:
+        if rank() == 0:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        return EXIT_BAD_INPUT
+    except Interrupted as error:
+        say(str(error))
+        return EXIT_RESUME
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""What a ranking found, judged by what its passages say: for questions that come with answers (finetuning §3.6, §9.2)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bmae_lightning.evaluation.measure.answers import AnswerJudge, answer_recall
+from bmae_lightning.evaluation.measure.ranking import Measured, answer_cutoff
+from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_run, write_qrels
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.prepared import Prepared
+
+
+def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str, run: Run) -> Qrels:
+    """Look through the text (not the title) of all passages of a run; the judgments go to answers.<split>.trec, too.
+
+    directory, title: of the stage whose run it is.
+    """
+    texts = ((passage.id, passage.text) for passage in prepared.source().passages())
+    judge = AnswerJudge(run, prepared.answers(split))
+    with track(f"{title}: answers of {split}", judge.passages) as advance:
+        judged = judge.judge(texts, advance)
+    write_qrels(directory / f"answers.{split}.trec", judged)
+    return judged
+
+
+def measure_by_answers(context: Context, prepared: Prepared, split: str, measures: Sequence[str]) -> Measured:
+    """answer_R@k of run.<split>.trec of a stage, over all questions of the split."""
+    run = read_run(context.directory / f"run.{split}.trec").cut(max(answer_cutoff(name) or 0 for name in measures))
+    judged = judge_by_answers(context.directory, context.title, prepared, split, run)
+    return answer_recall(run, {query: judged.get(query, {}) for query in prepared.answers(split)}, measures)
+
+
+def require_measures(prepared: Prepared, splits: Sequence[str], measures: Sequence[str]) -> None:
+    """Raise BadInput for a measure that needs answers where a split has judgments alone, or the other way round."""
+    for split in splits:
+        answered, judged = bool(prepared.answers(split)), any(prepared.qrels(split).values())
+        for name in measures:
+            if answer_cutoff(name) and not answered:
+                raise BadInput(
+                    f"measures: {name} needs questions with answers, but the split {split!r} of {prepared.record['name']} "
+                    "has judgments alone: leave it out"
+                )
+            if not answer_cutoff(name) and not judged:
+                raise BadInput(
+                    f"measures: {name} needs judgments, but the split {split!r} of {prepared.record['name']} has answers "
+                    "alone: use answer_R@k, as in measures=[answer_R@20,answer_R@100]"
+                )

@@ -1,0 +1,23 @@
+"""Measure a ranking that a stage has written, say the result and store it."""
+
+from bmae_lightning.evaluation.measure.ranking import answer_cutoff, evaluate
+from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.answer_judgments import measure_by_answers
+from bmae_lightning.stage.prepared import Prepared
+
+
+def measure_run(context: Context, prepared: Prepared, split: str, measures: list[str]) -> dict:
+    """Measure run.<split>.trec of a stage, say and store the result; per-query values go to per_query.<split>.json."""
+    answered = [name for name in measures if answer_cutoff(name)]
+    judged = [name for name in measures if name not in answered]
+    parts = [measure_by_answers(context, prepared, split, answered)] if answered else []
+    if judged:
+        parts.append(evaluate(prepared.qrels_path(split), context.directory / f"run.{split}.trec", judged))
+    mean = {name: value for part in parts for name, value in part.mean.items()}
+    per_query = {name: values for part in parts for name, values in part.per_query.items()}
+    write_json(context.directory / f"per_query.{split}.json", per_query)
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in mean.items())
+    say(f"{context.title}: {split}, {parts[0].queries:,} queries: {shown}")
+    return {"mean": mean, "queries": parts[0].queries}
