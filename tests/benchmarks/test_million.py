@@ -2,17 +2,17 @@
 
 import importlib.util
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.paths import ROOT
 
 from bmae_lightning.evaluation.measure.trec import read_run
 
 
 @pytest.fixture(scope="module")
 def million():
-    spec = importlib.util.spec_from_file_location("million", Path(__file__).parents[2] / "benchmarks" / "million.py")
+    spec = importlib.util.spec_from_file_location("million", ROOT / "benchmarks" / "million.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.paths import SHARED
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
@@ -211,7 +212,7 @@ def test_bad_qrels(folder, lines, message):
 
 
 def test_a_real_collection():
-    path = Path(__file__).parents[2].parent / "shared" / "data" / "squad-small"
+    path = SHARED / "data" / "squad-small"
     if not path.is_dir():
         pytest.skip(f"no collection at {path}")
     counts = BeirCorpus(str(path)).check()

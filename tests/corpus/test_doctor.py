@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from msmarco_files import TEXTS, write_msmarco
 from omegaconf import OmegaConf
+from support.msmarco_files import TEXTS, write_msmarco
 
 from bmae_lightning.command.experiment import take_corpus_options
 from bmae_lightning.command.pipeline import plan

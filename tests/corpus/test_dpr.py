@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from dpr_files import ARTICLES, QUESTIONS, TRAIN, passages, write_dpr
+from support.dpr_files import ARTICLES, QUESTIONS, TRAIN, passages, write_dpr
 
 from bmae_lightning.corpus.doctor import examine
 from bmae_lightning.corpus.document_order import DocumentOrder

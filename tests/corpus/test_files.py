@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
 from omegaconf import OmegaConf
+from support.msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
 
 from bmae_lightning.command.experiment import CORPUS_OPTIONS
 from bmae_lightning.corpus.files import FileCorpus

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from filelock import FileLock
-from msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
+from support.msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
 
 from bmae_lightning.corpus import ir_datasets as by_name
 from bmae_lightning.corpus.ir_datasets import IrDatasetsCorpus

@@ -1,9 +1,8 @@
 """Encoder: what it computes, lends and exports."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from bmae_lightning.encoder.model import Encoder, key_mask
@@ -17,7 +16,7 @@ from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.errors import BadInput
 
-TOKENS = (Path(__file__).parents[1] / "golden" / "vocab_tiny.txt").read_text().splitlines()
+TOKENS = (GOLDEN / "vocab_tiny.txt").read_text().splitlines()
 
 
 def make(**changes):

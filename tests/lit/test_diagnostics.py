@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.batch import TextBatch
@@ -30,8 +31,7 @@ from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.pretrain import check_diagnostics
 
-ROOT = Path(__file__).parents[1]
-VOCABULARY = Vocabulary.from_tokens((ROOT / "golden" / "vocab_tiny.txt").read_text().splitlines())
+VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
 STEPS = 12
 NEW = ("bottleneck/", "gradient_share/", "function_words/")
 

@@ -3,9 +3,9 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
 from bmae_lightning.report.content import Arm, Curve, Report
 from bmae_lightning.report.figure import PALETTE, bar_figure, colours, curve_figure, thinned
@@ -146,7 +146,7 @@ assert not {"matplotlib", "torch", "hydra", "pytorch_lightning"} & set(sys.modul
 html(Report("", "", [Arm("a", {"RR@10": 0.5}, 1)], [], [], {}, []))
 assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
 """
-    root = Path(__file__).parents[2]
+    root = ROOT
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

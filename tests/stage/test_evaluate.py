@@ -1,15 +1,15 @@
 """The evaluate stage shared out: two gloo processes, or one that is killed at any shard, write what one writes."""
 
-import importlib.util
 import os
 import socket
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from support import forked
+from support.paths import CONF
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.command.pipeline import PLANNING_KEYS
@@ -29,11 +29,6 @@ from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 
-_spec = importlib.util.spec_from_file_location("forked", Path(__file__).parents[1] / "forked.py")
-forked = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(forked)
-
-CONF = Path(__file__).parents[2] / "conf"
 REPRESENTATIONS = {"dense": PooledRepresentation("mean"), "hybrid": HybridRepresentation("cls", 6, 9)}
 RUNS = ["run.test.trec", "run.train.trec"]
 

@@ -1,6 +1,5 @@
 """`stage=[export]` after a finished run: both arms, the card's figures are those of the run, mistakes are one line."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -16,10 +15,6 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.export import Export
-
-_spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parents[1] / "conftest.py")
-tools = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tools)
 
 
 def test_a_finished_run_is_exported(cli, tmp_path, collection):

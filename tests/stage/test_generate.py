@@ -1,16 +1,16 @@
 """The generate stage as a whole: each kind of teacher, killed and continued, on two devices, and what it hands on."""
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from support import teachers as stand_ins
+from support.paths import CONF, ROOT
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.tokens.store import TokenStore
@@ -23,12 +23,6 @@ from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
-
-ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
-_spec = importlib.util.spec_from_file_location("stand_ins", Path(__file__).parents[1] / "generate" / "conftest.py")
-stand_ins = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(stand_ins)
 
 SMALL = {"layers": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "length": 12}
 TINY = {

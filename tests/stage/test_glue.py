@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-import quick_hydra
-from glue_files import write_glue
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from support import quick_hydra
+from support.glue_files import write_glue
+from support.paths import CONF
 
 import bmae_lightning.stage.glue as stage
 from bmae_lightning.command.experiment import take_corpus_options
@@ -16,8 +17,6 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.glue import Glue
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,9 @@
 """Iterative mining: new rankings by the model as it is, one schedule, and the same end after a kill or with two processes."""
 
 import functools
-import importlib.util
 import os
 import shutil
 import socket
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from support import forked
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
@@ -32,10 +31,6 @@ from bmae_lightning.stage import validation
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
-
-_spec = importlib.util.spec_from_file_location("forked", Path(__file__).parents[1] / "forked.py")
-forked = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(forked)
 
 STEPS, DEPTH = 10, 9
 GROUPS = ["encoder=tiny", "logger=none", "representation=mean", "pooling=mean", "negatives@retriever2.negatives=random"]

@@ -3,11 +3,11 @@
 import itertools
 import json
 import re
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from support.paths import CONF
 
 from bmae_lightning.command.pipeline import plan
 from bmae_lightning.report.machine import read_json
@@ -178,7 +178,7 @@ def test_values_that_are_no_share_are_refused():
 
 
 def test_published_values_change_no_fingerprint_but_the_reports():
-    conf = Path(__file__).parents[2] / "conf"
+    conf = CONF
 
     def hashes(*overrides):
         with initialize_config_dir(str(conf), version_base="1.3"):

@@ -2,11 +2,11 @@
 
 import json
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.paths import GOLDEN
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForMaskedLM
 
@@ -31,7 +31,6 @@ from bmae_lightning.runtime.files import save_array
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import PassageBatches, Stream, check_needs, needs, open_streams
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
 
 

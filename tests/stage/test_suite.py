@@ -1,12 +1,13 @@
 """The suite: BEIR's rules, pairs that are finished by themselves, what stays and what is freed."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support import foreign_models as tools
+from support.paths import SHARED
 from transformers import AutoModel, AutoTokenizer
 
 from bmae_lightning.evaluation.measure.ranking import evaluate
@@ -16,10 +17,6 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage import zero_shot
 from bmae_lightning.stage.suite import read_tables
-
-_spec = importlib.util.spec_from_file_location("external_tools", Path(__file__).parents[1] / "external" / "conftest.py")
-tools = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tools)
 
 
 def write_collection(directory: Path, count: int, queries: int, seed: int, own: bool = False) -> Path:
@@ -250,7 +247,7 @@ def test_mistakes_are_one_line(root, tmp_path):
 
 def test_bm25_on_published_settings(tmp_path):
     """README of the collection: bm25s, lucene, k1=0.9, b=0.4, English stop words, Snowball stemmer, title + text."""
-    directory = Path(__file__).parents[3] / "shared" / "data" / "squad-small"
+    directory = SHARED / "data" / "squad-small"
     if not directory.is_dir():
         pytest.skip(f"{directory} is not there; its README holds the values that are compared with")
     bm25 = {

@@ -1,9 +1,7 @@
 """What is looked at during fine-tuning: which queries and passages, the value itself, and what it leaves alone."""
 
 import functools
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from support import command as tools
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
@@ -26,10 +25,6 @@ from bmae_lightning.stage import train_retriever as finetune_stage
 from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.validation import Validation, sample_passages
-
-_spec = importlib.util.spec_from_file_location("conftest_tools", Path(__file__).parents[1] / "conftest.py")
-tools = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tools)
 
 
 def context(stage, directory, **inputs):

@@ -1,0 +1,154 @@
+"""BagOfWordsDecoder inside the model: which positions it pools, what it counts, where its gradient goes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.paths import GOLDEN
+from transformers import BertConfig, BertForMaskedLM
+
+from bmae_lightning.encoder.batch import TextBatch, Tokens
+from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.pretraining.bmae import BottleneckMAE
+from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
+from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
+from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.objective.masked import MaskedObjective
+from bmae_lightning.pretraining.view import View
+
+TOKENS = (GOLDEN / "vocab_tiny.txt").read_text().splitlines()
+
+
+def make(*others, encoder_weight=1.0, **arguments):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}
+    config = BertConfig(**sizes, **dropout, intermediate_size=64, max_position_embeddings=64)
+    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)).double()
+    decoders = {"d": BagOfWordsDecoder(**arguments), **{f"other{i}": other for i, other in enumerate(others)}}
+    views = {"passage": View(UniformMask(0.3), BertCorruption())}
+    return BottleneckMAE(encoder, ClsBottleneck(), views, decoders, objective=MaskedObjective(encoder_weight))
+
+
+def batch(lengths=(12, 3, 7), pad=0):
+    size_B = torch.tensor(lengths)
+    ids_BL = torch.randint(104, 200, (len(lengths), max(lengths) + 2), generator=torch.Generator().manual_seed(1))
+    ids_BL = torch.nn.functional.pad(ids_BL, (0, pad))
+    position_L = torch.arange(ids_BL.shape[1])
+    ids_BL = ids_BL.masked_fill(position_L == size_B[:, None] + 1, 102).masked_fill(position_L == 0, 101)
+    real_BL = position_L < size_B[:, None] + 2
+    tokens = Tokens(ids_BL.masked_fill(~real_BL, 0), real_BL)
+    return TextBatch({"passage": tokens}, torch.arange(len(lengths)), torch.zeros(len(lengths)).long())
+
+
+def encode(model, texts):
+    noise = Noise(model.seed, texts.epoch_B, texts.passage_B)
+    return model.encode("passage", texts, noise), noise
+
+
+def decode(model, encoded, texts, noise):
+    return model.decoders["d"].decode(model.encoder, encoded, texts, noise, "decoders.d")
+
+
+@pytest.mark.parametrize("pool", ["code", "paper"])
+def test_p28_pooled_positions(pool):
+    model, texts = make(pool=pool), batch()
+    encoded, noise = encode(model, texts)
+    decoded = decode(model, encoded, texts, noise)
+    assert encoded.masked.selected_BL.any()
+    for b, size in enumerate((12, 3, 7)):
+        for position in range(14):
+            expected = 1 <= position <= size + 1
+            if pool == "paper":
+                expected &= position <= size and not encoded.masked.selected_BL[b, position]
+            assert decoded.pooled_BL[b, position] == expected
+    share = 0 if pool == "code" else encoded.masked.selected_BL.sum().item() / 22
+    assert decoded.rate.item() == pytest.approx(share)
+
+
+@pytest.mark.parametrize("pool", ["code", "paper"])
+def test_p28_masked_positions_matter_to_the_codes_pool_only(pool):
+    model, texts = make(pool=pool), batch()
+    encoded, noise = encode(model, texts)
+    hidden_BLD = encoded.hidden_BLD.clone()
+    hidden_BLD[encoded.masked.selected_BL] = torch.randn(32).double()
+    before, after = (
+        model.decoders["d"](model.encoder, seen, texts, noise, "x").total
+        for seen in (encoded, replace(encoded, hidden_BLD=hidden_BLD))
+    )
+    assert torch.equal(before, after) == (pool == "paper")
+
+
+def test_p25_targets_come_from_the_original_text_and_keep_unknown_tokens():
+    model, texts = make(), batch()
+    texts.streams["passage"].ids_BL[0, 3:5] = 100
+    encoded, noise = encode(model, texts)
+    decoded = decode(model, encoded, texts, noise)
+    for b, size in enumerate((12, 3, 7)):
+        labels = decoded.labels_BL[b][decoded.labels_BL[b] >= 0]
+        assert torch.equal(labels, texts.streams["passage"].ids_BL[b, 1 : size + 1])
+
+
+@pytest.mark.parametrize("pool", ["code", "paper"])
+def test_p5_p6_padding_and_the_plain_mean_over_passages(pool):
+    model = make(pool=pool)
+    loss, padded = (model(batch(pad=pad)).losses["d"] for pad in (0, 9))
+    assert loss.count == padded.count == 3
+    torch.testing.assert_close(loss.total, padded.total, rtol=1e-9, atol=1e-9)
+    alone = [model(batch(pad=2).map(lambda t, row=row: t[row : row + 1])).losses["d"] for row in range(3)]
+    means = torch.stack([mean_loss(one, "micro_mean") for one in alone])
+    torch.testing.assert_close(mean_loss(loss, "micro_mean"), means.mean(), rtol=1e-9, atol=1e-9)
+
+
+def test_p13_a_batch_without_content():
+    model = make()
+    loss = model(batch((0, 0))).losses["d"]
+    assert loss.total.item() == 0
+    mean_loss(loss, "micro_mean").backward()
+    assert all((p.grad == 0).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_p24_weight_zero_removes_the_gradient_and_leaves_the_other_losses():
+    """With weight 0 the optimised loss is that of the other decoders, exactly."""
+    grown = {}
+    for name, model in {
+        "with": make(EnhancedDecoder(UniformMask(0.5)), weight=0.0),
+        "without": BottleneckMAE(make().encoder, *plain()),
+    }.items():
+        torch.manual_seed(3)
+        for parameter in model.decoders.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        output = model.double()(batch())
+        sum(output.weights[key] * mean_loss(loss, "micro_mean") for key, loss in output.losses.items()).backward()
+        grown[name] = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    for one, other in zip(grown["with"], grown["without"], strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def plain():
+    decoders = {"other0": EnhancedDecoder(UniformMask(0.5))}
+    return ClsBottleneck(), {"passage": View(UniformMask(0.3), BertCorruption())}, decoders
+
+
+def test_no_parameters_no_text_but_a_gradient_into_every_encoder_layer():
+    model, texts = make(encoder_weight=0.0), batch()
+    assert not list(model.decoders.parameters())
+    assert model.streams == {"passage"}
+    output = model(texts)
+    assert output.weights == {"d": 0.1}
+    output.losses["d"].total.backward()
+    for layer in model.encoder.masked_lm.bert.encoder.layer:
+        assert layer.output.dense.weight.grad.abs().sum() > 0
+    assert all("d" not in row.rebuilt for row in model.rebuild(texts, 2))
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="pool must be one of code, paper, got 'all'"):
+        BagOfWordsDecoder(pool="all")
+    with pytest.raises(ValueError, match="normalise must be one of length, none, got 'mean'"):
+        BagOfWordsDecoder(normalise="mean")

@@ -1,0 +1,191 @@
+"""Every recipe goes with every experiment at every scale, and has the numbers of its paper at scale=paper."""
+
+from functools import cache
+from itertools import cycle
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from support import quick_hydra
+from support.paths import CONF
+
+from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.command.pipeline import plan
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
+
+EXPERIMENTS, SCALES, RECIPES = (
+    sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in ("experiment", "scale", "recipe")
+)
+PAIRS = [(recipe, scale) for recipe in RECIPES for scale in SCALES]
+FINETUNING = ("retriever1", "retriever2", "reranker", "distilled")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    quick_hydra.quicken(monkeypatch)
+
+
+@cache
+def composed(*overrides):
+    """Composed once: not to be changed."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    take_corpus_options(config)
+    return config
+
+
+@pytest.mark.parametrize(("pair", "experiment"), zip(PAIRS, cycle(EXPERIMENTS), strict=False))
+def test_recipes_experiments_and_scales_compose(pair, experiment, tmp_path):
+    recipe, scale = pair
+    config = composed(f"recipe={recipe}", f"scale={scale}", f"+experiment={experiment}", f"output_dir={tmp_path}")
+    assert config["name"] == experiment
+    for stage in FINETUNING:
+        assert (config[stage]["steps"] is None) != (config[stage]["epochs"] is None), stage
+    nodes = plan(config, experiment, {})
+    arms = {experiment, "none"}
+    for stage in ("retriever1", "evaluate", *(set(FINETUNING) & set(config["stage"]))):
+        assert {f"{stage}@{arm}" for arm in arms} <= set(nodes)
+    for node in nodes.values():
+        if node.stage in ("retriever1", "retriever2", "reranker", "distilled", "score"):
+            made = build(node.config, node.stage)
+            made.name = node.stage
+            inputs = {role: key and nodes[key] for role, key in node.inputs.items()}
+            if (node.stage, *pair) == ("retriever1", "master_nq", "paper"):  # takes DPR's own hard negatives
+                with pytest.raises(
+                    BadInput, match="the corpus comes without hard negatives of its own; .* such as bm25"
+                ):
+                    made.check_inputs(inputs)
+            else:
+                made.check_inputs(inputs)
+
+
+def keys(path, package=""):
+    """Dotted names of what a YAML sets."""
+
+    def walk(node, name):
+        if isinstance(node, dict):
+            return {key for part, value in node.items() for key in walk(value, f"{name}.{part}")}
+        return {name}
+
+    content = yaml.safe_load(path.read_text()) or {}
+    return walk({key: value for key, value in content.items() if key != "defaults"}, package)
+
+
+def climbed(config):
+    """The selected stages without those that run only where they are given something to compare or read."""
+    return [stage for stage in config["stage"] if "if_any" not in config[stage]]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_and_experiments_set_nothing_in_common(recipe):
+    own = set().union(*(keys(path) for path in CONF.glob(f"recipe/**/{recipe}.yaml")))
+    for experiment in EXPERIMENTS:
+        assert not own & keys(CONF / "experiment" / f"{experiment}.yaml")
+
+
+def test_without_a_recipe_there_is_retriever_1_only():
+    config = composed("+experiment=retromae")
+    assert climbed(config)[-3:] == ["retriever1", "evaluate", "report"]
+    assert config["evaluate"]["train_depth"] == 0
+    assert composed("+experiment=retromae", "recipe=retriever1") == config
+
+
+@pytest.mark.parametrize(
+    ("experiment", "recipe", "batch"),
+    [
+        ("master", "master", (64, 32)),
+        ("master_released", "master", (64, 32)),
+        ("dupmae", "dupmae", (128, 1)),
+        ("simlm", "simlm", (64, 16)),
+        ("cdmae", "cdmae", (64, 32)),
+    ],
+)
+def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experiment, recipe, batch):
+    """`recipe=` on the command line wins, and the numbers of the scale follow the recipe either way."""
+    usual = composed(f"+experiment={experiment}", "scale=paper")
+    assert climbed(usual)[-3:] == ["distilled", "evaluate_distilled", "report"]
+    assert (usual["retriever1"]["batch_size"], usual["retriever1"]["group"]) == batch
+    assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
+    assert usual["distilled"]["distillation"] == composed(f"recipe={recipe}")["distilled"]["distillation"]
+    first = composed(f"+experiment={experiment}", "scale=paper", "recipe=retriever1")["retriever1"]
+    plain = composed("scale=paper", "recipe=retriever1")["retriever1"]
+    assert first | {"encoder": None} == plain | {"encoder": None}
+
+
+def test_a_ladder_can_be_left_early():
+    """The rungs of the recipe, with its numbers, and no mining that nobody reads."""
+    whole = composed("+experiment=simlm", "scale=paper")
+    for last, stages, mining in [
+        ("retriever1", ["retriever1", "evaluate", "report"], (0, 200)),
+        ("retriever2", ["retriever2", "evaluate2", "report"], (200, 0)),
+        ("reranker", ["reranker", "rerank", "report"], (200, 200)),
+    ]:
+        config = composed("+experiment=simlm", "scale=paper", f"+until={last}")
+        assert climbed(config) == [*whole["stage"][: whole["stage"].index(stages[1]) + 1], "report"]
+        assert climbed(config)[-3:] == stages
+        assert tuple(config[stage]["train_depth"] for stage in ("evaluate", "evaluate2")) == mining
+        assert all(config[stage] == whole[stage] for stage in ("retriever1", "retriever2", "reranker", "rerank"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "wanted"),
+    [
+        ("simlm", "retriever2", {"batch_size": 64, "group": 16, "lr": 2e-5, "temperature": 0.02, "form": "simlm_code"}),
+        (
+            "simlm",
+            "reranker",
+            {
+                "backbone": "google/electra-base-discriminator",
+                "group": 64,
+                "forward_factor": 4,
+                "r_drop": True,
+                "length": 192,
+                "lr": 3e-5,
+            },
+        ),
+        ("simlm", "distilled", {"group": 24, "epochs": 6, "similarity": "cos", "form": "simlm_code"}),
+        ("simlm_nq", "distilled", {"epochs": 15, "steps": None, "temperature_warmup": 1000, "passage_length": 192}),
+        ("retromae_dpr", "retriever1", {"batch_size": 128, "epochs": 4, "warmup": 0, "passage_length": 140}),
+        ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "group": 16}),
+        (
+            "retromae_distilled",
+            "reranker",
+            {
+                "backbone": "google-bert/bert-base-uncased",
+                "group": 65,
+                "batch_size": 16,
+                "weight_decay": 0.01,
+                "lr": 1e-5,
+            },
+        ),
+        ("dupmae", "retriever1", {"group": 1, "similarity": "dot"}),
+        ("dupmae", "retriever2", {"group": 16}),
+        ("cdmae", "retriever1", {"batch_size": 64, "group": 32}),
+        ("cdmae", "distilled", {"batch_size": 32, "group": 64}),
+        ("master", "retriever2", {"steps": 40000, "lr": 5e-6, "group": 32, "shared": False, "passage_length": 128}),
+        ("master", "distilled", {"steps": 25000, "batch_size": 512, "group": 42, "lr": 5e-6}),
+        ("master_nq", "retriever2", {"batch_size": 128, "steps": 50000, "group": 2, "query_length": 128}),
+    ],
+)
+def test_numbers_of_the_papers(recipe, stage, wanted):
+    config = composed(f"recipe={recipe}", "scale=paper")
+    assert {key: config[stage][key] for key in wanted} == wanted
+
+
+def test_who_starts_from_whom_and_what_is_distilled_how():
+    for recipe, second, third, kind, alpha in [
+        ("ladder", None, None, "kl", 0.2),
+        ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0),
+        ("retromae_distilled", None, "retriever2", "kl", 1e-4),
+        ("master", None, None, "soft_cross_entropy", 0.2),
+    ]:
+        config = composed(f"recipe={recipe}")
+        assert config["retriever2"]["inputs"]["retriever"] == second
+        assert config["distilled"]["inputs"]["retriever"] == third
+        assert config["distilled"]["distillation"]["kind"] == kind
+        assert config["distilled"]["distillation"]["alpha"] == alpha
+        assert config["score"]["depth"] == config["distilled"]["negatives"]["depth"]
+    assert composed("recipe=dupmae")["representation"]["pooling"] == "mean"
+    assert composed("recipe=dupmae", "encoder=tiny")["representation"]["pooling"] == "cls"
