@@ -1,6 +1,7 @@
-"""Passages and queries as JSON objects, one a line: `_id` (or `id`), `text` (or `contents`), and `title` of passages.
+"""Passages and queries, one a line: as JSON objects, or as tab-separated columns.
 
-Passages may say where they stand: `metadata: {doc_id, position}`. It holds no equation.
+A JSON object has `_id` (or `id`), `text` (or `contents`) and, for passages, `title` and the place in a document:
+`metadata: {doc_id, position}`.
 """
 
 from collections.abc import Iterator
@@ -16,15 +17,15 @@ from bmae_lightning.runtime.errors import BadInput
 
 def json_passages(path: Path, rules: Rules) -> Stream[Passage]:
     """The passages of a file."""
-    return lines_of(path, partial(_passage, rules=rules))
+    return lines_of(path, partial(_json_passage, rules=rules))
 
 
 def json_queries(path: Path) -> Stream[Query]:
     """The queries of a file."""
-    return lines_of(path, _query)
+    return lines_of(path, _json_query)
 
 
-def _passage(path: Path, number: int, line: bytes, rules: Rules) -> Passage:
+def _json_passage(path: Path, number: int, line: bytes, rules: Rules) -> Passage:
     record = as_object(path, number, line)
     id, text = _id(path, number, record), _text(path, number, record)
     title = record.get("title") or ""
@@ -38,7 +39,7 @@ def _passage(path: Path, number: int, line: bytes, rules: Rules) -> Passage:
     return rules.passage(path, number, id, title, text, doc_id, position)
 
 
-def _query(path: Path, number: int, line: bytes) -> Query:
+def _json_query(path: Path, number: int, line: bytes) -> Query:
     record = as_object(path, number, line)
     return make_query(path, number, _id(path, number, record), _text(path, number, record))
 
@@ -74,19 +75,19 @@ def tab_passages(
     where passages may be missing; `untitled` stands there for no title.
     """
     rows = partial(_with_titles, path, titles) if titles else partial(_without_titles, path)
-    return Stream(path, rows, partial(_passage, columns=columns, rules=rules, untitled=untitled))
+    return Stream(path, rows, partial(_tab_passage, columns=columns, rules=rules, untitled=untitled))
 
 
 def tab_queries(path: Path) -> Stream[Query]:
     """The queries of a file with ids and texts."""
-    return lines_of(path, _query)
+    return lines_of(path, _tab_query)
 
 
-def _query(path: Path, number: int, line: bytes) -> Query:
+def _tab_query(path: Path, number: int, line: bytes) -> Query:
     return make_query(path, number, *_fields(path, number, line, _QUERY))
 
 
-def _passage(
+def _tab_passage(
     path: Path, number: int, row: tuple[bytes, str], columns: tuple[str, ...], rules: Rules, untitled: str
 ) -> Passage:
     line, title = row

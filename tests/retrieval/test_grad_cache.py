@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from support.paths import ROOT
+from support.paths import ROOT, TESTS
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.model import Encoder
@@ -225,7 +225,7 @@ class Step(torch.nn.Module):
 
 
 def test_f17_two_processes_have_the_gradient_of_one_in_every_form_and_with_chunks(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{TESTS}", "OMP_NUM_THREADS": "1"}
     arguments = [str(tmp_path / "meeting"), str(tmp_path / "found.pt")]
     command = [sys.executable, "-c", PROCESS, __file__]
     processes = [subprocess.Popen([*command, str(r), "2", *arguments], env=environment) for r in range(2)]

@@ -1,7 +1,6 @@
 """The tables of the papers in experiments/: what they cover, that they start, that every row trains, that a sweep is one thing."""
 
 import dataclasses
-import importlib.util
 import itertools
 import json
 import os
@@ -13,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.paths import ROOT, SHARED, TESTS
+from support import quick_hydra
+from support import two_steps as steps
+from support.paths import ROOT, SHARED
 
 from bmae_lightning.evaluation.glue.data import TASKS
 from bmae_lightning.report.comparison import JUDGED
@@ -36,17 +37,6 @@ OURS = {"cdmae_mask": ["mask_importance", "mask_random"]}
 TRAINED: set[str] = set()
 """Fingerprints of pre-trainings that have taken their two steps: some rows stand in several tables."""
 SCALES = ("laptop", "gpu", "paper")
-
-
-def beside(name: str):
-    """The module of that name in this directory."""
-    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-steps, quick_hydra = beside("two_steps"), beside("quick_hydra")
 
 
 def covered() -> dict[str, tuple[str, dict]]:
