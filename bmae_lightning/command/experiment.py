@@ -14,7 +14,7 @@ from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.configuration import build, config_directory, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 
 INSTANCES = ("view", "decoders")
 """Groups that are lists of named instances; each entry needs a `_target_`."""
@@ -56,7 +56,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     output_dir = Path(config["output_dir"])
     group = config["group"] or config["name"]
     Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
-    if rank() == 0:
+    if process_rank() == 0:
         run_dir = Path(hydra_cfg.runtime.output_dir)
         overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
         result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
@@ -72,7 +72,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
 
             show_suite(nodes["suite"].directory)
         if (output_dir / "wandb").is_dir():
-            say(f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)")
+            print_once(
+                f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"
+            )
 
 
 def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:

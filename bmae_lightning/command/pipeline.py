@@ -15,7 +15,7 @@ from bmae_lightning.runtime.configuration import build, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.run_stage import distributed, run_here_or_in_child
 from bmae_lightning.runtime.snapshots import check_kept, check_step
 from bmae_lightning.runtime.stage import Stage
@@ -203,12 +203,12 @@ class Pipeline:
         for number, node in enumerate(self.nodes.values(), 1):
             label = f"[{number}/{len(self.nodes)}] {node.stage}" + (f" ({node.arm})" if node.arm else "")
             if node.done:
-                say(f"{label}: skipped, done in {node.directory}")
+                print_once(f"{label}: skipped, done in {node.directory}")
             else:
                 started = time.monotonic()
-                say(f"{label}: {'continued' if node.directory.exists() else 'started'} in {node.directory}")
+                print_once(f"{label}: {'continued' if node.directory.exists() else 'started'} in {node.directory}")
                 self._run(node)
-                say(f"{label}: done in {_duration(time.monotonic() - started)}")
+                print_once(f"{label}: done in {_duration(time.monotonic() - started)}")
             self._check_corpus(node, stages)
 
     def _check_corpus(self, corpus: Node, stages: dict[str, Stage]) -> None:
@@ -222,11 +222,11 @@ class Pipeline:
             stage.check_corpus(corpus.directory)
 
     def _run(self, node: Node) -> None:
-        if rank() != 0 and not distributed(node.config):
+        if process_rank() != 0 and not distributed(node.config):
             _wait_for(node.directory / "done")
             return
         manifest = node.directory / "manifest.json"
-        if rank() == 0:
+        if process_rank() == 0:
             node.directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(node.directory).free
             if free < SPACE_NEEDED:
@@ -238,7 +238,7 @@ class Pipeline:
         else:
             _wait_for(manifest)
         run_here_or_in_child(manifest, node.config)
-        if rank() == 0:
+        if process_rank() == 0:
             write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
             shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
         else:

@@ -20,7 +20,7 @@ from bmae_lightning.corpus.id_set import IdSet
 from bmae_lightning.corpus.lines import BrokenLine, Problems
 from bmae_lightning.corpus.records import Passage, Query
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 
 OK, WARNING, ERROR = "ok", "warning", "ERROR"
@@ -86,15 +86,15 @@ def look_over(
     Raises:
         BadInput: there are errors.
     """
-    if rank() != 0:
+    if process_rank() != 0:
         return
     with tempfile.TemporaryDirectory() as written:
         if isinstance(corpus, BuiltinCorpus):
             corpus.write(written)
             corpus = BeirCorpus(written)
-        say(f"corpus.check of {corpus.name} (titles: {corpus.title}), {', '.join(corpus.splits())}")
+        print_once(f"corpus.check of {corpus.name} (titles: {corpus.title}), {', '.join(corpus.splits())}")
         findings = examine(corpus, expected, vector_bytes, directory)
-    say(table(findings))
+    print_once(table(findings))
     if errors := sum(finding.grade == ERROR for finding in findings):
         raise BadInput(f"corpus.check found {errors} {'error' if errors == 1 else 'errors'}, marked {ERROR} above")
 

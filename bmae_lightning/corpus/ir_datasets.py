@@ -21,7 +21,7 @@ from bmae_lightning.corpus.collection import Collection, split_order
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 
 _FAILURES = (OSError, RuntimeError, ValueError, AssertionError, EOFError)
 """What the library raises where a download fails, is cut short or has another checksum (requests' errors are OSErrors)."""
@@ -184,7 +184,7 @@ def _one_process() -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"another process fetches a collection ({lock.lock_file}); waiting for it")
+        print_once(f"another process fetches a collection ({lock.lock_file}); waiting for it")
         lock.acquire()
     try:
         yield

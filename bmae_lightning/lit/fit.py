@@ -17,7 +17,7 @@ from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.metrics import StepMetrics
 from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 
 
 def fit(
@@ -60,13 +60,13 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
-    say(
+    print_once(
         f"{label}: {data.steps} steps of {data.batch_size} {unit} from {data.items}, {built.num_devices} x "
         f"{built.strategy.root_device.type}, first checkpoint at step {min(data.steps, int(checkpoint['every_steps']))}"
     )
     path = newest_checkpoint(directory / "checkpoints", module)
     if path:
-        say(f"continuing from {path}")
+        print_once(f"continuing from {path}")
     module.train()
     with sigterm_restored():
         built.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -94,7 +94,7 @@ def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
     if options.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise BadInput("trainer.accelerator=gpu: there is no CUDA GPU here; use trainer=cpu or trainer=ddp_cpu")
     if "bf16" in str(options.get("precision")) and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
-        say(f"{label}: this GPU has no bf16; training in 32 bit (trainer.precision=32-true)")
+        print_once(f"{label}: this GPU has no bf16; training in 32 bit (trainer.precision=32-true)")
         options["precision"] = "32-true"
     try:
         return trainer.func(**options)

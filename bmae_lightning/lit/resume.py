@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from bmae_lightning.runtime.errors import BadInput, Interrupted
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 
 
 class ResumeCheckpoints(pl.Callback):
@@ -118,7 +118,7 @@ def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | Non
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
         except Exception as error:  # noqa: BLE001  whatever is wrong with the file, the one before it may be whole
-            say(f"{path}: skipped, it cannot be read ({type(error).__name__})")
+            print_once(f"{path}: skipped, it cannot be read ({type(error).__name__})")
             continue
         check_architecture(state, module.state_dict(), path)
         return path

@@ -15,7 +15,7 @@ from safetensors.torch import load_model, save_model
 from bmae_lightning.lit.metrics import VALIDATION
 from bmae_lightning.lit.resume import step_of
 from bmae_lightning.pretraining.diagnostics import undisturbed
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 
 
 class Looks(pl.Callback):
@@ -87,8 +87,8 @@ class Looks(pl.Callback):
         """Say how it ended, and give `model` the weights of the best look if they are kept."""
         kept = ", whose weights are kept" if self.keep_best else ""
         stopped = f", stopped after {self.waited} looks without a better one" if self.stopped else ""
-        say(f"{label}: validation {self.name} {self.best:.3f} at best, at step {self.best_step}{kept}{stopped}")
-        if self.keep_best and rank() == 0:
+        print_once(f"{label}: validation {self.name} {self.best:.3f} at best, at step {self.best_step}{kept}{stopped}")
+        if self.keep_best and process_rank() == 0:
             load_model(model, self._path(self.best_step))
 
     def _keep(self, model: torch.nn.Module) -> None:

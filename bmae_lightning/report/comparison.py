@@ -36,11 +36,11 @@ class Comparison(Callback):
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Write report.html and report.json into the sweep's directory and print the table."""
-        from bmae_lightning.runtime.process import rank
+        from bmae_lightning.runtime.process import process_rank
 
         directory = Path(config.hydra.sweep.dir)
         files = sorted(directory.glob("*/result.json"), key=lambda path: int(path.parent.name))
-        if rank() == 0 and len(files) > 1:
+        if process_rank() == 0 and len(files) > 1:
             jobs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
             compare(jobs, directory, f"comparison: {self.group}")
 

@@ -3,7 +3,7 @@
 import os
 
 
-def rank() -> int:
+def process_rank() -> int:
     """Global rank of this process; 0 where nothing launched several."""
     for name in ("RANK", "SLURM_PROCID" if _slurm() else "RANK", "LOCAL_RANK"):
         if name in os.environ:
@@ -23,7 +23,7 @@ def _slurm() -> bool:
     )
 
 
-def say(text: str) -> None:
+def print_once(text: str) -> None:
     """Print one line, on rank 0 only."""
-    if rank() == 0:
+    if process_rank() == 0:
         print(text, flush=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 
 QUIET = 1.0  # seconds before anything is shown: what ends sooner leaves only its final line
 EVERY = 10.0  # seconds between two plain lines
@@ -36,7 +36,7 @@ def track(
 
     Nested use is fine. A loop that ends early or raises still gets its final line, with what was done.
     """
-    if rank() > 0:
+    if process_rank() > 0:
         yield lambda n=1: None
         return
     loop = _Loop(label, total, unit, stream or sys.stderr, clock)

@@ -15,7 +15,7 @@ from typing import Any
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 from bmae_lightning.runtime.files import read_json
-from bmae_lightning.runtime.process import launched, rank, say
+from bmae_lightning.runtime.process import launched, print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 
 
@@ -39,11 +39,11 @@ def run_stage(manifest: Path) -> None:
 
     context, config = read_manifest(manifest)
     lock = FileLock(context.directory / "lock")
-    if rank() == 0:
+    if process_rank() == 0:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"{context.title}: another process works in {context.directory}; waiting for it")
+            print_once(f"{context.title}: another process works in {context.directory}; waiting for it")
             lock.acquire()
     try:
         if not (context.directory / "done").is_file():
@@ -108,11 +108,11 @@ def main() -> int:
     try:
         run_stage(Path(sys.argv[1]))
     except BadInput as error:
-        if rank() == 0:
+        if process_rank() == 0:
             print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
     except Interrupted as error:
-        say(str(error))
+        print_once(str(error))
         return EXIT_RESUME
     return 0
 

@@ -12,7 +12,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.index.faiss import FaissIndex
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.measure_run import measure_run
@@ -55,7 +55,7 @@ class External(Stage):
         texts = Texts(prepared.source(), context.directory / "tokens", prepared.passages())
         ranker = make_ranker(context.title, context.directory, retriever, self.settings)
         ranker.index(texts)
-        if rank() != 0:
+        if process_rank() != 0:
             return
         results: dict[str, Any] = {"model": retriever.record()}
         for split in self.splits:

@@ -23,7 +23,7 @@ from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.retrieval.search import FoundShards, check_index, check_lexical, search
 from bmae_lightning.retrieval.vector_files import VectorShards
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.answer_judgments import judge_by_answers, require_measures
 from bmae_lightning.stage.measure_run import measure_run
@@ -82,7 +82,7 @@ class Evaluate(Stage):
         spec.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
         check_index(self.index, model)
         vectors = VectorShards(context.directory / "passages.npy", model, passages, spec.passage_length, self.shard)
-        if rank() == 0:
+        if process_rank() == 0:
             vectors.claim()
         searches = self._searches(context, prepared)
         speeds: dict[str, float] = {}
@@ -118,7 +118,7 @@ class Evaluate(Stage):
                 process.wait_for(lambda: not any(shards.missing() for shards in searches.values()))
 
         share(self.trainer, model, work, context.title, context.directory, precision="32-true")
-        if rank() != 0:
+        if process_rank() != 0:
             return
         for split, shards in searches.items():
             run = shards.run(self._queries(prepared, split), passages.external_ids)
@@ -147,7 +147,9 @@ class Evaluate(Stage):
                 continue
             if depth > passages:
                 key = "depth" if split in self.splits else "train_depth"
-                say(f"{context.title}: {key}={depth:,} is more than there are passages; all {passages:,} are ranked")
+                print_once(
+                    f"{context.title}: {key}={depth:,} is more than there are passages; all {passages:,} are ranked"
+                )
             rows = np.array([queries.row_of(query) for query in self._queries(prepared, split)])
             size = self.query_shard if isinstance(self.index, ExactIndex) else max(1, len(rows))
             directory = context.directory / "checkpoints" / split

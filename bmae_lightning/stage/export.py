@@ -9,7 +9,7 @@ from bmae_lightning.retrieval.export import save_portable
 from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
 
@@ -43,7 +43,7 @@ class Export(Stage):
         loads = (
             "sentence-transformers and transformers load it" if parts else "transformers loads it, see its README.md"
         )
-        say(f"{context.title}: {final} ({loads})")
+        print_once(f"{context.title}: {final} ({loads})")
 
 
 def _collection(directory: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from bmae_lightning.pretraining.generate.trained import TrainedTeacher
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.prepared import Prepared
@@ -98,7 +98,7 @@ class Generate(Stage):
                     context.directory,
                 )  # fmt: skip
                 records = shards.read()
-            if rank() == 0:
+            if process_rank() == 0:
                 self._finish(context, prepared, records, sources, loggers)
 
     def _writer(self, context: Context, prepared: Prepared, role: str, loggers: list) -> Writer:
@@ -108,7 +108,7 @@ class Generate(Stage):
             return teacher.writer(key)
         directory = context.directory / "teachers" / role
         model = directory / "model"
-        if rank() == 0 and not model.is_dir():
+        if process_rank() == 0 and not model.is_dir():
             self._train(context, prepared, role, teacher, loggers, directory)
         while not model.is_dir():
             time.sleep(0.2)
@@ -146,7 +146,7 @@ class Generate(Stage):
         for role in sources:
             if (path := directory / "teachers" / role / "metrics.jsonl").is_file():
                 results[f"loss/{role}"] = read_metrics(path)[-1]["loss"]
-        say(
+        print_once(
             f"{context.title}: {counts['queries']:,} queries for {counts['passages_with_queries']:,} of "
             f"{len(passages):,} passages, {counts['passages_with_continuation']:,} continuations "
             f"({counts['empty_continuations']:,} empty: the passage itself)"

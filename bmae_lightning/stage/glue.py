@@ -25,7 +25,7 @@ from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_ste
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.initial_weights import start_encoder
 from bmae_lightning.stage.prepared import Prepared
@@ -89,7 +89,7 @@ class Glue(Stage):
         with self.logger.of(context) as loggers:
             for task in self.tasks:
                 self._task(context, prepared, task)
-            if rank() == 0:
+            if process_rank() == 0:
                 results = {task.name: self._best(context, task) for task in self.tasks}
                 mean = mean_score([result["scores"] for result in results.values()])
                 write_json(context.directory / "metrics.json", {"tasks": results, "mean": mean})
@@ -101,7 +101,9 @@ class Glue(Stage):
         """Train and measure at every rate that has not been."""
         missing = [rate for rate in self.rates if not (_directory(context, task, rate) / RESULT).is_file()]
         if len(missing) < len(self.rates):
-            say(f"{context.title}: {task.name}: {len(self.rates) - len(missing)} of {len(self.rates)} rates are done")
+            print_once(
+                f"{context.title}: {task.name}: {len(self.rates) - len(missing)} of {len(self.rates)} rates are done"
+            )
         if not missing:
             return
         vocabulary = Vocabulary(prepared.tokenizer())
@@ -110,7 +112,7 @@ class Glue(Stage):
             split: self._texts(self._some(found[split].examples, limit), prepared, vocabulary)
             for split, limit in self.limits.items()
         }
-        say(f"{context.title}: {task.name}: {_counts(task, found, texts)}")
+        print_once(f"{context.title}: {task.name}: {_counts(task, found, texts)}")
         for rate in missing:
             self._train(context, prepared, task, rate, texts, vocabulary)
 
@@ -129,10 +131,10 @@ class Glue(Stage):
         directory.mkdir(parents=True, exist_ok=True)
         label = f"{context.title}: {task.name} at {rate:g}"
         trainer = fit(self.trainer, module, data, [], directory, label, self.log_every, self.checkpoint, "examples")
-        if rank() == 0:
+        if process_rank() == 0:
             device = str(trainer.strategy.root_device)
             scores = glue_scores(task, predict(model, dev, 4 * self.batch_size, device), dev.labels)
-            say(f"{label}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+            print_once(f"{label}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
             write_json(directory / RESULT, {"lr": rate, "train": len(train), "dev": len(dev), "scores": scores})
             shutil.rmtree(directory / "checkpoints", ignore_errors=True)
 

@@ -2,7 +2,7 @@
 
 from bmae_lightning.evaluation.measure.ranking import answer_cutoff, evaluate
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.answer_judgments import measure_by_answers
 from bmae_lightning.stage.prepared import Prepared
@@ -19,5 +19,5 @@ def measure_run(context: Context, prepared: Prepared, split: str, measures: list
     per_query = {name: values for part in parts for name, values in part.per_query.items()}
     write_json(context.directory / f"per_query.{split}.json", per_query)
     shown = "  ".join(f"{name} {value:.3f}" for name, value in mean.items())
-    say(f"{context.title}: {split}, {parts[0].queries:,} queries: {shown}")
+    print_once(f"{context.title}: {split}, {parts[0].queries:,} queries: {shown}")
     return {"mean": mean, "queries": parts[0].queries}

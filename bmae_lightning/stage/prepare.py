@@ -17,7 +17,7 @@ from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import save_array, write_json
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
@@ -46,7 +46,9 @@ class Prepare(Stage):
             shutil.rmtree(left)
         if isinstance(self.corpus, BuiltinCorpus):
             taken = self.corpus.write(directory / "beir")
-            say(f"{context.stage}: built-in collection from " + ", ".join(f"{n} {v} ({p} pairs)" for n, v, p in taken))
+            print_once(
+                f"{context.stage}: built-in collection from " + ", ".join(f"{n} {v} ({p} pairs)" for n, v, p in taken)
+            )
             source = BeirCorpus(str(directory / "beir"))
         else:
             source = self.corpus
@@ -54,14 +56,14 @@ class Prepare(Stage):
         splits = source.splits()
         judged = (f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split])
         answered = [split for split in splits if not counts.judgments[split]]
-        say(
+        print_once(
             f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
             + (f"; answers alone: {', '.join(answered)}" if answered else "")
         )
         self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
         sizes = estimate(source.passages(), counts, tokenizer)
-        say(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
+        print_once(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
         _check_space(directory, sizes)
         order, kept = DocumentOrder(), directory / "shards"
         with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:

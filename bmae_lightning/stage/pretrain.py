@@ -32,7 +32,7 @@ from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.retriever_config import RetrieverSpec
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import PassageBatches, check_crop, check_needs, needs, open_streams
@@ -119,7 +119,7 @@ class Pretrain(Stage):
         torch.manual_seed(self.seed)
         masked_lm, new = self.encoder.masked_lm(vocabulary.size)
         if new:
-            say(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
+            print_once(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
         if self.generator is not None:
             self.generator.build(prepared.tokenizer(), context.inputs.get("generator"))
         model = BottleneckMAE(
@@ -144,7 +144,7 @@ class Pretrain(Stage):
                 self.trainer, module, data, loggers, context.directory, context.title,
                 self.log_every, self.checkpoint, "passages", diagnostics + snapshots,
             )  # fmt: skip
-            if rank() == 0:
+            if process_rank() == 0:
                 self._finish(context, prepared, model, collate, loggers)
 
     def _load_decoders(self, model: BottleneckMAE) -> None:

@@ -33,7 +33,7 @@ from bmae_lightning.retrieval.index.faiss import FaissIndex
 from bmae_lightning.retrieval.search import check_index, search
 from bmae_lightning.retrieval.vector_files import VectorShards
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
 
 
@@ -88,7 +88,7 @@ class Texts:
         if self.made is not None and not prefix and self.made.tokenizer_digest == digest:
             return self.made
         directory = self.directory / sha256(f"{digest} {prefix}".encode()).hexdigest()[:12]
-        while rank() > 0 and not directory.is_dir():  # the first process writes it
+        while process_rank() > 0 and not directory.is_dir():  # the first process writes it
             time.sleep(0.1)
         if directory.is_dir():
             return TokenStore(directory)
@@ -171,7 +171,7 @@ class RetrieverRanker(Ranker):
         length, batch_tokens = self.spec.passage_length, self.settings.batch_tokens
         store = texts.tokens(self.retriever.tokenizer_directory(), self.spec.passage_prefix, self.title)
         vectors = VectorShards(self.directory / "passages.npy", self.model, store, length, self.settings.shard)
-        if rank() == 0:
+        if process_rank() == 0:
             vectors.claim()
 
         def work(process: Process) -> None:
@@ -212,11 +212,11 @@ class LibraryRanker(Ranker):
     def __init__(self, title: str, directory: Path, retriever: Retriever, settings: Settings) -> None:
         super().__init__(title, directory)
         self.settings = settings
-        if rank() == 0:
+        if process_rank() == 0:
             self.model = LibraryModel(retriever, settings.device, settings.batch_tokens)
 
     def index(self, texts: Texts) -> None:
-        if rank() > 0:
+        if process_rank() > 0:
             return
         self.ids: list[str] = []
         started = time.monotonic()

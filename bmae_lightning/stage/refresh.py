@@ -23,7 +23,7 @@ from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.retriever_config import RetrieverSpec
 from bmae_lightning.retrieval.search import FoundShards, search
 from bmae_lightning.retrieval.vector_files import VectorShards
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.stage.answer_judgments import judge_by_answers
 from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
@@ -102,7 +102,7 @@ class Rounds:
         if not path.is_file() and not self._mine(number, path, trainer, model, groups.ids):
             return False
         groups.renew(read_mined(path.parent).negatives, self.refresh.depth)
-        say(
+        print_once(
             f"{self.title}: round {number}, hard negatives from its own ranking; {groups.short:,} queries with fewer than "
             f"{groups.size - 1}"
         )
@@ -118,7 +118,7 @@ class Rounds:
         rows = np.array([queries.row_of(query) for query in ids])
         ranks = min(self.refresh.depth, len(passages))
         shards = FoundShards(directory / TRAIN, rows, self.refresh.query_shard, ranks)
-        if rank() == 0:
+        if process_rank() == 0:
             directory.mkdir(parents=True, exist_ok=True)
             vectors.claim()
         label, done = f"{self.title}: round {number}", []
@@ -157,6 +157,6 @@ class Rounds:
             return False
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()  # nobody looks at the vectors any more
-        if rank() == 0:
+        if process_rank() == 0:
             shutil.rmtree(directory)
         return True

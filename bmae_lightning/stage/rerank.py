@@ -13,7 +13,7 @@ from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.reranking.score_pairs import PairShards
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.measure_run import measure_run
@@ -61,7 +61,7 @@ class Rerank(Stage):
         shards = PairShards(context.directory / "checkpoints", np.concatenate(pairs), self.shard)
         left, started = sum(len(shards.rows(number)) for number in shards.missing()), time.monotonic()
         score_pairs(self.trainer, scorer, shards, context.title, context.directory)
-        if rank() != 0:
+        if process_rank() != 0:
             return
         rate = left / max(time.monotonic() - started, 1e-9)
         scores_P = np.concatenate([np.empty(0, dtype=np.float32), *shards.read()])

@@ -17,7 +17,7 @@ from bmae_lightning.retrieval.reranking.score_pairs import PairShards
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
@@ -76,7 +76,7 @@ class Score(Stage):
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
         shards = PairShards(context.directory / "checkpoints", pairs_P2, self.shard)
         score_pairs(self.trainer, scorer, shards, context.title, context.directory)
-        if rank() != 0:
+        if process_rank() != 0:
             return
         queries, passages = prepared.queries(), prepared.passages()
 
@@ -92,7 +92,7 @@ class Score(Stage):
             raise BadInput(f"{context.title}: {rows} scores for {len(pairs_P2)} pairs; delete {context.directory}")
         short = sum(len(ranked) < self.depth for ranked in negatives.values())
         counts = {"pairs": rows, "queries": len(listed), "positives": sum(map(len, positives.values())), "short": short}
-        say(
+        print_once(
             f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of positives; "
             f"{short:,} queries with fewer than {self.depth} hard negatives"
         )

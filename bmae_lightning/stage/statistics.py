@@ -5,7 +5,7 @@ import os
 from bmae_lightning.corpus.statistics.write import LEAST_MEMORY, StatisticsOptions, write_statistics
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.runtime.files import read_json, write_json
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
 
@@ -57,7 +57,7 @@ class CorpusStatistics(Stage):
         )
         record = read_json(statistics.directory / "statistics.json")
         occurrences, kept = record["occurrences"], record["kept"]
-        say(
+        print_once(
             f"{context.title}: "
             + "; ".join(f"{name}: {total:,} occurrences, {kept[name]:,} kept" for name, total in occurrences.items())
         )

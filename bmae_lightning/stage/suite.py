@@ -24,7 +24,7 @@ from bmae_lightning.retrieval.index.faiss import FaissIndex
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json, write_whole
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.suite_pairs import Pairs
 
@@ -194,8 +194,8 @@ def read_tables(directory: Path) -> list[SuiteTable]:
 
 def show(directory: Path) -> None:
     """Print the tables of a finished suite and where its page lies."""
-    say("\n" + "\n".join(map(text, read_tables(directory))))
-    say(f"suite: {directory / 'suite.html'}, suite.csv and suite.json beside it")
+    print_once("\n" + "\n".join(map(text, read_tables(directory))))
+    print_once(f"suite: {directory / 'suite.html'}, suite.csv and suite.json beside it")
 
 
 def _settings(model: Bm25 | Retriever) -> str:

@@ -19,7 +19,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.index.faiss import FaissIndex
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
-from bmae_lightning.runtime.process import launched, say
+from bmae_lightning.runtime.process import launched, print_once
 from bmae_lightning.runtime.run_stage import run_here_or_in_child
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.zero_shot import RUN, ZeroShot, read_judgments
@@ -56,7 +56,7 @@ class Pairs:
         directory = self.context.output_dir / "store" / f"zero_shot-{digest}"
         pair = replace(self.context, arm=title, directory=directory, inputs={})
         if (directory / "done").is_file():
-            say(f"{pair.title}: skipped, done in {directory}")
+            print_once(f"{pair.title}: skipped, done in {directory}")
         else:
             config = self._config(model, collection)
             place = {"stage": pair.stage, "arm": title, "directory": str(directory), "inputs": {}}
@@ -114,5 +114,5 @@ class Pairs:
             write_json(pair.directory / "per_query.json", measured.per_query)
             write_json(path, results)
         shown = "  ".join(f"{measure} {value:.3f}" for measure, value in results["mean"].items())
-        say(f"{pair.title}: {results['queries']:,} queries: {shown}")
+        print_once(f"{pair.title}: {results['queries']:,} queries: {shown}")
         return results

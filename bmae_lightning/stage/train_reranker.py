@@ -40,7 +40,7 @@ from bmae_lightning.retrieval.reranking.pair_texts import (
 from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.initial_weights import start_encoder
 from bmae_lightning.stage.mined_negatives import read_mined, training_groups
@@ -137,7 +137,7 @@ class TrainReranker(Stage):
         tokenizer = load_tokenizer(origin)
         queries, passages = stores = prepared.queries(), prepared.passages()
         if (digest := tokenizer_digest(tokenizer)) != passages.tokenizer_digest:
-            say(f"{context.title}: {self.backbone} has word pieces of its own, the corpus is tokenised for it")
+            print_once(f"{context.title}: {self.backbone} has word pieces of its own, the corpus is tokenised for it")
             stores = tokenise_again(
                 prepared.source(), tokenizer, context.directory / TOKENS, (queries, passages), context.title
             )
@@ -153,13 +153,15 @@ class TrainReranker(Stage):
         if self.title_separator is not None and prepared.record["title"] == "pair":
             title_id = tokenizer.get_vocab().get(self.title_separator)
             if title_id is None:
-                say(f"{context.title}: {self.title_separator!r} is no word piece, [SEP] stays between title and text")
+                print_once(
+                    f"{context.title}: {self.title_separator!r} is no word piece, [SEP] stays between title and text"
+                )
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         qrels = self.train_queries.of(prepared.qrels(TRAIN))
         groups = training_groups(qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed)
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
-        say(
+        print_once(
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
             f"hard negatives (filled at random), {self.group // self.forward_factor} of {self.group} passages trained on"
         )
@@ -174,7 +176,7 @@ class TrainReranker(Stage):
                 self.trainer, module, data, loggers, context.directory, context.title,
                 self.log_every, self.checkpoint, "queries",
             )  # fmt: skip
-        if rank() == 0:
+        if process_rank() == 0:
             directory = context.directory / DIRECTORY
             save_cross_encoder(model.cpu(), tokenizer, directory)
             record = {"length": self.length, "tokenizer": digest, "layout": vars(layout), "title_id": title_id}

@@ -41,7 +41,7 @@ from bmae_lightning.retrieval.retriever_config import RetrieverSpec
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank, say
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.initial_weights import start_retriever
 from bmae_lightning.stage.mined_negatives import read_mined, training_groups
@@ -188,7 +188,7 @@ class Finetune(Stage):
                 teacher.choose_positives(groups)
             if self.negatives.margin is not None:
                 gone = teacher.denoise(groups, self.negatives.margin)
-                say(
+                print_once(
                     f"{context.title}: {gone:,} negatives within {self.negatives.margin} of a positive's score left out"
                 )
             if self.loss_options["distillation"] is None:
@@ -198,7 +198,7 @@ class Finetune(Stage):
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
         dropped += f", {len(held_out):,} held out for validation" if held_out else ""
-        say(
+        print_once(
             f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
             f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
             "in a step"
@@ -232,10 +232,10 @@ class Finetune(Stage):
             )  # fmt: skip
         ends = self.refresh.ends(steps, len(groups), self.batch_size)
         if self.refresh.on and len(ends) == 1:
-            say(f"{context.title}: refresh: the {steps} steps end before the first new ranking is due")
+            print_once(f"{context.title}: refresh: the {steps} steps end before the first new ranking is due")
         rounds = Rounds(self.refresh, context.directory, context.title, prepared, spec)
         begun = step_of(newest_checkpoint(context.directory / "checkpoints", module))
-        if rank() == 0:
+        if process_rank() == 0:
             rounds.forget(1 + sum(end <= begun for end in ends))
         with self.logger.of(context) as loggers:
             for number, end in enumerate(ends):
@@ -250,7 +250,7 @@ class Finetune(Stage):
                 )  # fmt: skip
         if looks:
             looks.finish(model, context.title)
-        if rank() == 0:
+        if process_rank() == 0:
             save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
             results = read_metrics(context.directory / "metrics.jsonl")[-1]
             if looks and looks.keep_best:

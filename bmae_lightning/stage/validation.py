@@ -20,7 +20,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.retrieval.search import search
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import require_splits
 from bmae_lightning.stage.prepared import Prepared
 
@@ -103,7 +103,7 @@ class Validation:
         if self.every is None:
             return None, {}
         if self.split is None and DEV not in prepared.splits:
-            say(
+            print_once(
                 f"{title}: no validation, the corpus has no split {DEV!r} (validation.split=train holds queries out of "
                 "training)"
             )
@@ -119,7 +119,9 @@ class Validation:
                     f"validation: the split {split!r} has no judgments; set validation.split=train to hold queries out of "
                     "training"
                 )
-            say(f"{title}: no validation, the split {split!r} has no judgments (validation.split=train is one way)")
+            print_once(
+                f"{title}: no validation, the split {split!r} has no judgments (validation.split=train is one way)"
+            )
             return None, {}
         if split == TRAIN and self.queries >= len(judged):
             raise BadInput(

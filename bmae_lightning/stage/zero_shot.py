@@ -16,7 +16,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.index.faiss import FaissIndex
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.rank import Settings, Texts, judged_queries, make_ranker
 
@@ -53,7 +53,7 @@ class ZeroShot(Stage):
             model = find_retriever(context.arm, ModelOptions(**self.model), context.title)
         ranker = make_ranker(context.title, context.directory, model, self.settings)
         ranker.index(self.texts)
-        if rank() != 0:
+        if process_rank() != 0:
             return
         run = ranker.search(queries, self.depth + (not self.identical))
         if not self.identical:

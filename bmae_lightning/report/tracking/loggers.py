@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Tracking(ABC):
     @contextmanager
     def of(self, context: Context) -> Iterator[list["Logger"]]:
         """Loggers of a stage on rank 0, none on other ranks; closed at the end whatever happens."""
-        if rank() != 0:
+        if process_rank() != 0:
             yield []
             return
         loggers = self.open(context)

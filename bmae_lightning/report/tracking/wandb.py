@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import say
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context
 
 if TYPE_CHECKING:
@@ -54,18 +54,20 @@ class WandbTracking(Tracking):
         try:
             run = wandb.init(mode=mode, settings=settings, **arguments)
         except Exception as error:  # noqa: BLE001  tracking must never stop the work
-            say(f"W&B: {type(error).__name__} ({str(error).splitlines()[0]}); logging offline instead")
+            print_once(f"W&B: {type(error).__name__} ({str(error).splitlines()[0]}); logging offline instead")
             try:
                 run = wandb.init(mode="offline", settings=settings, **arguments)
             except Exception as second:  # noqa: BLE001
-                say(f"W&B: not available ({second}); metrics.jsonl in {context.directory} has everything")
+                print_once(f"W&B: not available ({second}); metrics.jsonl in {context.directory} has everything")
                 return []
         run.define_metric("trainer/global_step")
         run.define_metric("*", step_metric="trainer/global_step")
         if run.offline:
-            say(f"W&B: offline run in {Path(run.dir).parent}; upload it with `wandb sync {Path(run.dir).parent}`")
+            print_once(
+                f"W&B: offline run in {Path(run.dir).parent}; upload it with `wandb sync {Path(run.dir).parent}`"
+            )
         else:
-            say(f"W&B: {run.url}")
+            print_once(f"W&B: {run.url}")
         return [WandbLogger(experiment=run)]
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from bmae_lightning.corpus.tokens.store import IDS, TokenStore, write_token_stor
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.batch import Pairs, pad_pairs
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
 
 QUERIES, PASSAGES = "queries", "passages"
@@ -91,7 +91,7 @@ def tokenise_again(
         BadInput: the collection is not the one that was prepared any more.
     """
     directories = directory / QUERIES, directory / PASSAGES
-    while rank() > 0 and not all(store.is_dir() for store in directories):
+    while process_rank() > 0 and not all(store.is_dir() for store in directories):
         time.sleep(0.1)
     digest, kept = tokenizer_digest(tokenizer), directory / "shards"
     if not all(store.is_dir() for store in directories):
