@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.former import new_place, renamed_option
 
 MOST_NAMES = 12
 """Names listed where nothing close to a misspelt one exists."""
@@ -78,6 +79,8 @@ def _locate(path: str, key: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
+        if place := new_place(path):
+            raise BadInput(f"{key}._target_: {path} is now {place}") from error
         raise BadInput(f"{key}._target_: cannot import {path!r} ({error})") from error
 
 
@@ -90,7 +93,9 @@ def _check_arguments(target: Any, arguments: dict[str, Any], key: str, partial: 
         return
     for name in arguments:
         if name not in parameters:
-            raise BadInput(f"unknown option {join(key, name)!r}{nearest(name, parameters)}")
+            raise BadInput(
+                f"unknown option {join(key, name)!r}{renamed_option(join(key, name)) or nearest(name, parameters)}"
+            )
     missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in arguments]
     if missing and not partial:
         raise BadInput(f"{key}: {', '.join(missing)} must be given")
@@ -140,10 +145,12 @@ def explain(error: Exception, overrides: list[str], directories: typing.Sequence
         group, option = match.groups()
         places = (config_directory(), *directories)
         options = [path.stem for directory in places for path in (directory / group).glob("*.yaml")]
-        return f"{group}={option}: there is no such option{nearest(option, options)}"
+        hint = renamed_option(f"{group}={option}") or nearest(option, options)
+        return f"{group}={option}: there is no such option{hint}"
     if match := re.search(r"Could not (?:override|delete) '([^']+)'", text):
         name = match.group(1)
-        return f"unknown option {name!r}{nearest(name, _valid_keys(overrides))} (see `--cfg job` for all of them)"
+        hint = renamed_option(name) or nearest(name, _valid_keys(overrides))
+        return f"unknown option {name!r}{hint} (see `--cfg job` for all of them)"
     if match := re.search(r"Interpolation key '([^']+)' not found", text):
         name = match.group(1)
         return f"the value ${{{name}}} refers to an option that does not exist{nearest(name, _valid_keys(overrides))}"
