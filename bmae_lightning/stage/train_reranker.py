@@ -68,7 +68,7 @@ class TrainReranker(Stage):
         seed: int,
         length: int,
         batch_size: int,
-        group: int,
+        train_group_size: int,
         lr: float,
         warmup: float,
         weight_decay: float,
@@ -87,11 +87,15 @@ class TrainReranker(Stage):
     ) -> None:
         if length < 5:
             raise ValueError(f"length must leave room for [CLS], two [SEP] and two word pieces (5), got {length}")
-        if group < 2:
-            raise ValueError(f"group counts the positive and at least one negative, so it is at least 2, got {group}")
-        if forward_factor < 1 or group % forward_factor or group // forward_factor < 2:
+        if train_group_size < 2:
             raise ValueError(
-                f"forward_factor={forward_factor} must divide group={group} and leave the positive and a negative"
+                "train_group_size counts the positive and at least one negative, so it is at least 2, got "
+                f"{train_group_size}"
+            )
+        if forward_factor < 1 or train_group_size % forward_factor or train_group_size // forward_factor < 2:
+            raise ValueError(
+                f"forward_factor={forward_factor} must divide train_group_size={train_group_size} and leave the "
+                "positive and a negative"
             )
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
@@ -99,7 +103,13 @@ class TrainReranker(Stage):
         check_positives(positives)
         self.encoder, self.backbone, self.negatives = encoder, backbone, negatives
         self.optim, self.schedule, self.trainer, self.logger, self.seed = optim, schedule, trainer, logger, seed
-        self.length, self.batch_size, self.group, self.lr, self.warmup = length, batch_size, group, lr, warmup
+        self.length, self.batch_size, self.train_group_size, self.lr, self.warmup = (
+            length,
+            batch_size,
+            train_group_size,
+            lr,
+            warmup,
+        )
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.temperature, self.forward_factor, self.r_drop = temperature, forward_factor, r_drop
         self.workers, self.log_every, self.train_queries = workers, log_every, train_queries or QueryShare()
@@ -159,16 +169,20 @@ class TrainReranker(Stage):
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         qrels = self.train_queries.of(prepared.qrels(TRAIN))
-        groups = training_groups(qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed)
+        groups = training_groups(
+            qrels, queries, passages, self.negatives, mined, self.positives, self.train_group_size, self.seed
+        )
         steps = number_of_steps(self.steps, self.epochs, len(groups), self.batch_size)
         print_once(
-            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {self.group - 1} "
-            f"hard negatives (filled at random), {self.group // self.forward_factor} of {self.group} passages trained on"
+            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than "
+            f"{self.train_group_size - 1} hard negatives (filled at random), {self.train_group_size // self.forward_factor} "
+            f"of {self.train_group_size} passages trained on"
         )
         collate = PairBatches(groups, PairTexts(*stores, layout, title_id), self.length)
         data = TrainingData(collate, len(groups), self.batch_size, steps, self.seed, self.workers)
         module = RerankerModule(
-            model, self.group, self.temperature, self.forward_factor, self.r_drop, self.optim, self.schedule, self.lr,
+            model, self.train_group_size, self.temperature, self.forward_factor, self.r_drop, self.optim, self.schedule,
+            self.lr,
             self.weight_decay, self.warmup, steps,
         )  # fmt: skip
         with self.logger.of(context) as loggers:

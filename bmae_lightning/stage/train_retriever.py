@@ -71,7 +71,7 @@ class Finetune(Stage):
         query_length: int,
         passage_length: int,
         batch_size: int,
-        group: int,
+        train_group_size: int,
         lr: float,
         warmup: float,
         weight_decay: float,
@@ -96,21 +96,23 @@ class Finetune(Stage):
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
         check_positives(positives)
-        if group < 1:
-            raise ValueError(f"group counts the positive, so it is at least 1, got {group}")
+        if train_group_size < 1:
+            raise ValueError(f"train_group_size counts the positive, so it is at least 1, got {train_group_size}")
         number_of_steps(steps, epochs, 1, 1)
         self.encoder, self.representation, self.negatives, self.optim = encoder, representation, negatives, optim
         self.schedule, self.trainer, self.logger, self.seed = schedule, trainer, logger, seed
         self.similarity, self.temperature = similarity, temperature
         self.query_length, self.passage_length = query_length, passage_length
-        self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
+        self.batch_size, self.train_group_size, self.lr, self.warmup = batch_size, train_group_size, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared, self.segments = workers, log_every, shared, segments
         self.mask_known_positives, self.positives = mask_known_positives, positives
         self.train_queries = train_queries or QueryShare()
         self.validation, self.refresh = validation or Validation(), refresh or Refresh()
-        if self.refresh.on and group == 1:
-            raise ValueError("refresh mines hard negatives, and with group=1 none is drawn; use a larger group")
+        if self.refresh.on and train_group_size == 1:
+            raise ValueError(
+                "refresh mines hard negatives, and with train_group_size=1 none is drawn; use a larger one"
+            )
         self.loss_options = {
             "form": form,
             "temperature_warmup": temperature_warmup,
@@ -179,7 +181,15 @@ class Finetune(Stage):
         qrels = {query: marks for query, marks in share.items() if query not in held_out}
         scores = context.inputs.get("scores")
         groups = training_groups(
-            qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)
+            qrels,
+            queries,
+            passages,
+            self.negatives,
+            mined,
+            self.positives,
+            self.train_group_size,
+            self.seed,
+            scored=bool(scores),
         )
         teacher = None
         if scores:
@@ -200,8 +210,8 @@ class Finetune(Stage):
         dropped += f", {len(held_out):,} held out for validation" if held_out else ""
         print_once(
             f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
-            f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
-            "in a step"
+            f"{self.train_group_size - 1} hard negatives (filled at random), "
+            f"{self.batch_size * self.train_group_size - 1:,} negatives per query in a step"
         )
         collate = RetrieverBatches(
             groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives,
@@ -209,7 +219,7 @@ class Finetune(Stage):
         )  # fmt: skip
         module = RetrieverModule(
             model,
-            self.group,
+            self.train_group_size,
             self.temperature,
             self.optim,
             self.schedule,

@@ -35,7 +35,7 @@ from bmae_lightning.stage.refresh import Refresh, Rounds
 STEPS, DEPTH = 10, 9
 GROUPS = ["encoder=tiny", "logger=none", "representation=mean", "pooling=mean", "negatives@retriever2.negatives=random"]
 OPTIONS = [
-    f"steps={STEPS}", "batch_size=8", "group=4", "lr=1e-2", "encoder.dropout=0.1", "checkpoint.every_steps=2",
+    f"steps={STEPS}", "batch_size=8", "train_group_size=4", "lr=1e-2", "encoder.dropout=0.1", "checkpoint.every_steps=2",
     "refresh.every_steps=4", f"refresh.depth={DEPTH}", "refresh.shard=16", "refresh.query_shard=12",
 ]  # fmt: skip
 """Segments end at steps 4, 8 and 10; a round takes 4 shards of passages and 4 of queries."""
@@ -274,8 +274,10 @@ def test_mistakes_are_told_before_anything_runs():
     ]:
         with pytest.raises(BadInput, match=f"retriever2.refresh: {words}"):
             build({"_target_": "bmae_lightning.stage.refresh.Refresh"} | options, "retriever2.refresh")
-    with pytest.raises(BadInput, match="retriever2: refresh mines hard negatives, and with group=1 none is drawn"):
-        build(node("group=1"), "retriever2")
+    with pytest.raises(
+        BadInput, match="retriever2: refresh mines hard negatives, and with train_group_size=1 none is drawn"
+    ):
+        build(node("train_group_size=1"), "retriever2")
     stage = build(node(), "retriever2")
     stage.name = "retriever2"
     with pytest.raises(BadInput, match="retriever2.refresh mines new negatives, which score has not scored"):

@@ -334,7 +334,7 @@ TWO_STEPS = [
     "reranker.steps=2", "reranker.batch_size=4", "reranker.length=32", "distilled.negatives.depth=3", "rerank.depth=3",
     "logger=none",
 ]  # fmt: skip
-SAME_BUT_FOR_NUMBERS = {"cdmae_f4": ["retriever1.group=4"]}
+SAME_BUT_FOR_NUMBERS = {"cdmae_f4": ["retriever1.train_group_size=4"]}
 """Tables whose rows are one computation with these overrides: they take their steps once."""
 
 

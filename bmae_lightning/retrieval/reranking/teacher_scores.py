@@ -93,7 +93,8 @@ class TeacherScores:
             listed = groups.negatives[query]
             if len(listed) < groups.size - 1:
                 raise BadInput(
-                    f"query {query} has {len(listed)} hard negatives and group={groups.size} needs {groups.size - 1}: "
+                    f"query {query} has {len(listed)} hard negatives and train_group_size={groups.size} needs "
+                    f"{groups.size - 1}: "
                     "random ones have no teacher score; use a smaller group, or mine and score deeper"
                 )
             rows = self.passages.rows_of([*groups.positives[query], *listed])
