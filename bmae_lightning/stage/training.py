@@ -29,7 +29,6 @@ class FittingStage(Stage):
         seed: of all that is random.
         batch_size: items per step over all devices and accumulated batches.
         checkpoint: `every_steps` and `every_minutes` between two checkpoints to continue from.
-        workers: data-loading processes per device.
         log_every: steps between two lines of metrics.
 
     Raises:
@@ -43,16 +42,18 @@ class FittingStage(Stage):
     seed: int
     batch_size: int
     checkpoint: dict[str, Any]
-    workers: int = 0
     log_every: int = 1
 
     def __post_init__(self) -> None:
-        least = {"batch_size": 1, "workers": 0, "log_every": 1}
+        self.check_least(batch_size=1, log_every=1)
+        if not {"every_steps", "every_minutes"} <= self.checkpoint.keys():
+            raise ValueError(f"checkpoint must have every_steps and every_minutes, got {self.checkpoint}")
+
+    def check_least(self, **least: int) -> None:
+        """Raise ValueError for the first of the named options that is below its least value."""
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
-        if not {"every_steps", "every_minutes"} <= self.checkpoint.keys():
-            raise ValueError(f"checkpoint must have every_steps and every_minutes, got {self.checkpoint}")
 
     def fit(
         self, module: TrainedModule, data: TrainingData, loggers: list, directory: Path, label: str, unit: str,
@@ -74,6 +75,7 @@ class TrainingStage(FittingStage):
         warmup: steps of warm-up; below 1 a share of all steps.
         weight_decay: of matrices.
         steps, epochs: one of them.
+        workers: data-loading processes per device.
 
     Raises:
         ValueError: both or neither of `steps` and `epochs`, or a number that is too small.
@@ -84,9 +86,11 @@ class TrainingStage(FittingStage):
     weight_decay: float
     steps: int | None = None
     epochs: float | None = None
+    workers: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_least(workers=0)
         number_of_steps(self.steps, self.epochs, 1, 1)
 
     def preflight(self, splits: list[str]) -> None:
