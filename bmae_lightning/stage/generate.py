@@ -24,6 +24,7 @@ from bmae_lightning.pretraining.generate.streams import write_streams
 from bmae_lightning.pretraining.generate.trained import TrainedTeacher
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import log_table
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
@@ -51,7 +52,8 @@ class Generate(FittingStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_least(shard=1, samples=0)
+        at_least(1, shard=self.shard)
+        at_least(0, samples=self.samples)
         if bool(self.teachers) == (self.texts is not None):
             raise ValueError("give teachers (queries, continuation) or a file (texts): generate=trained|hf|file")
         if self.continuation is not None and (count := self.continuation.sampling.count) != 1:
