@@ -3,6 +3,7 @@
 The marker `done` is written last into a stage's directory, so that a killed run continues.
 """
 
+import functools
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank
-from bmae_lightning.runtime.run_stage import distributed, run_here_or_in_child
+from bmae_lightning.runtime.run_stage import MANIFEST, count_former, distributed, run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Stage
 
 SPACE_NEEDED = 64 * 2**20
@@ -62,6 +63,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Run every node that is not done, in order."""
+        _name_former(self.output_dir / "store")
         stages = {} if all(node.done for node in self.nodes.values()) else self.check()
         for number, node in enumerate(self.nodes.values(), 1):
             label = f"[{number}/{len(self.nodes)}] {node.stage}" + (f" ({node.arm})" if node.arm else "")
@@ -88,7 +90,7 @@ class Pipeline:
         if process_rank() != 0 and not distributed(node.config):
             _wait_for(node.directory / "done")
             return
-        manifest = node.directory / "manifest.json"
+        manifest = node.directory / MANIFEST
         if process_rank() == 0:
             node.directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(node.directory).free
@@ -97,7 +99,7 @@ class Pipeline:
                     f"disk full: {node.directory} has {free / 2**20:.0f} MiB free, {node.stage} needs at least "
                     f"{SPACE_NEEDED / 2**20:.0f} MiB: free space or set output_dir=DIR"
                 )
-            write_json(manifest, self._manifest(node))
+            write_manifest(node.directory, node.hash, self._context(node), node.config)
         else:
             _wait_for(manifest)
         run_here_or_in_child(manifest, node.config)
@@ -107,11 +109,18 @@ class Pipeline:
         else:
             _wait_for(node.directory / "done")
 
-    def _manifest(self, node: Node) -> dict[str, Any]:
+    def _context(self, node: Node) -> dict[str, Any]:
         inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}
-        context = {"stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs}
-        context |= {"group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step}
-        return {"fingerprint": node.hash, "context": context, "config": node.config}
+        return {
+            "stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs,
+            "group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step,
+        }  # fmt: skip
+
+
+@functools.cache  # once for all jobs of a sweep
+def _name_former(store: Path) -> None:
+    if former := count_former(store):
+        print_once(f"{store}: {former:,} stages of an earlier version are left alone; this version does not read them")
 
 
 def _wait_for(path: Path, every_seconds: float = 0.2) -> None:
