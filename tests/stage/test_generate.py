@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from support import teachers as stand_ins
 from support.paths import CONF, ROOT
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
@@ -65,7 +66,7 @@ def composed(option, *changes, trainer="cpu"):
     )
     node = OmegaConf.to_container(config, resolve=True)["generate"]
     node["trainer"].pop("defaults", None)
-    return {key: value for key, value in node.items() if key not in ("inputs", "on_demand")}
+    return read_entry(node).options
 
 
 def manifest(directory, prepared, config):

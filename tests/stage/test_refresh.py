@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support import forked
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import Run, read_run
@@ -56,7 +57,7 @@ def composed():
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         content = OmegaConf.to_container(compose("config", overrides=GROUPS), resolve=True)["retriever2"]
-    return {key: value for key, value in content.items() if key != "inputs"}
+    return read_entry(content).options
 
 
 def node(*options):

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from support import command as tools
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import Run, write_run
@@ -52,8 +53,7 @@ def composed(*overrides):
 
 def node(stage, overrides=(), options=()):
     """A stage with options of its own."""
-    content = OmegaConf.to_container(composed(*overrides), resolve=True)[stage]
-    del content["inputs"]
+    content = read_entry(OmegaConf.to_container(composed(*overrides), resolve=True)[stage]).options
     return OmegaConf.to_container(OmegaConf.merge(content, OmegaConf.from_dotlist(list(options))))
 
 

@@ -121,7 +121,7 @@ def launch(command_here):
         jobs = []
 
         class Pipeline:
-            def __init__(self, nodes, selected, group, *_):
+            def __init__(self, nodes, group, *_):
                 jobs.append(Job(nodes, group))
 
             def run(self):
@@ -360,7 +360,7 @@ def test_a_fine_tuning_table_runs_to_its_report(table, command_here, inputs, out
                     node.directory.symlink_to(inputs[node.stage])
             super().run()
 
-    for stage in ("finetune", "reranker"):
+    for stage in ("train_retriever", "training"):
         monkeypatch.setattr(f"bmae_lightning.stage.{stage}.fit", steps.fine_tune)
     for module in ("stage.report", "report.page"):
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
