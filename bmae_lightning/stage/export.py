@@ -26,15 +26,15 @@ class Export(Stage):
                 f"exported ({retriever.name}); name a pair such as retriever=retriever1 and evaluation=evaluate"
             )
         prepared = Prepared(context.input("corpus"))
-        model, spec = load_dual_encoder(retriever / "retriever")
-        spec.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
+        model, config = load_dual_encoder(retriever / "retriever")
+        config.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
         partial, final = context.directory / "model.partial", context.directory / "model"
         for directory in (partial, final):
             shutil.rmtree(directory, ignore_errors=True)
-        parts = save_portable(model, spec, prepared.tokenizer_directory, partial)
+        parts = save_portable(model, config, prepared.tokenizer_directory, partial)
         lineage = lineage_of(retriever)
         text = model_card(
-            context.arm, spec, parts, model.width, _collection(context.input("corpus")), lineage,
+            context.arm, config, parts, model.width, _collection(context.input("corpus")), lineage,
             read_json(evaluation / "metrics.json"), base_model_of(lineage),
         )  # fmt: skip
         (partial / "README.md").write_text(text, encoding="utf-8")

@@ -27,7 +27,7 @@ from bmae_lightning.pretraining.loss.normalise import NORMS
 from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -141,7 +141,7 @@ class Pretrain(TrainingStage):
     def _save_encoder(self, model: BottleneckMAE, prepared: Prepared, directory: Path) -> None:
         model.encoder.masked_lm.save_pretrained(directory)
         prepared.tokenizer().save_pretrained(directory)
-        RetrieverSpec(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(directory)
+        RetrieverConfig(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(directory)
 
     def _write_samples(
         self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list

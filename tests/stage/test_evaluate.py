@@ -20,7 +20,7 @@ from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
@@ -45,10 +45,10 @@ def inputs(tmp_path_factory, collection):
         )  # fmt: skip
         model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), representation, "dot")
         digest = prepared.passages().tokenizer_digest
-        spec = RetrieverSpec(
+        config = RetrieverConfig(
             tokenizer=digest, similarity="dot", query_length=12, passage_length=24, **representation.record()
         )
-        save_dual_encoder(model, spec, prepared.tokenizer_directory, root / name / "retriever")
+        save_dual_encoder(model, config, prepared.tokenizer_directory, root / name / "retriever")
     return root
 
 

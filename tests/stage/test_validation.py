@@ -66,14 +66,14 @@ def same(left, right):
 
 def slow_measure(directory, corpus, split):
     """RR@10 of every query of a split over the whole corpus, pair by pair."""
-    model, spec = load_dual_encoder(directory / "retriever")
+    model, config = load_dual_encoder(directory / "retriever")
     prepared = Prepared(corpus)
     passages, queries, pad = prepared.passages(), prepared.queries(), model.encoder.vocabulary.pad
     found = []
     with torch.inference_mode():
-        kept = [model(pad([row], spec.passage_length), passages=True) for row in map(passages.__getitem__, range(60))]
+        kept = [model(pad([row], config.passage_length), passages=True) for row in map(passages.__getitem__, range(60))]
         for query, marks in prepared.qrels(split).items():
-            asked = model(pad([queries[queries.row_of(query)]], spec.query_length), passages=False)
+            asked = model(pad([queries[queries.row_of(query)]], config.query_length), passages=False)
             scores = []
             for passage in kept:
                 score = float(asked.dense_BD[0] @ passage.dense_BD[0])
