@@ -31,7 +31,7 @@ from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.retriever_config import RetrieverSpec
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
@@ -163,9 +163,11 @@ class Pretrain(Stage):
     ) -> None:
         directory = context.directory
         model.eval().cpu()
-        self._save_encoder(model, prepared, directory / "encoder")
+        with replacing(directory / "encoder") as made:
+            self._save_encoder(model, prepared, made)
         tokenizer, store = prepared.tokenizer(), prepared.passages()
-        save_file(model.decoders.state_dict(), directory / "decoders.safetensors")
+        with replacing(directory / "decoders.safetensors") as made:
+            save_file(model.decoders.state_dict(), made)
         rows = np.linspace(0, len(store) - 1, min(self.samples, len(store))).astype(int)
         samples = []
         if len(rows):
