@@ -25,13 +25,13 @@ class Export(Stage):
                 f"exported ({retriever.name}); name a pair such as retriever=retriever1 and evaluation=evaluate"
             )
         prepared = Prepared(context.input("corpus"))
-        model, spec = load_dual_encoder(retriever / "retriever")
-        spec.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
+        model, config = load_dual_encoder(retriever / "retriever")
+        config.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
         lineage, final = lineage_of(retriever), context.directory / "model"
         with replacing(final) as directory:
-            parts = save_portable(model, spec, prepared.tokenizer_directory, directory)
+            parts = save_portable(model, config, prepared.tokenizer_directory, directory)
             text = model_card(
-                context.arm, spec, parts, model.width, _collection(context.input("corpus")), lineage,
+                context.arm, config, parts, model.width, _collection(context.input("corpus")), lineage,
                 read_json(evaluation / "metrics.json"), base_model_of(lineage),
             )  # fmt: skip
             write_text(directory / "README.md", text)

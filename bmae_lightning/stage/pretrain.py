@@ -27,7 +27,7 @@ from bmae_lightning.pretraining.loss.normalise import NORMS
 from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -143,7 +143,7 @@ class Pretrain(TrainingStage):
         with replacing(directory) as made:
             model.encoder.masked_lm.save_pretrained(made)
             prepared.tokenizer().save_pretrained(made)
-            RetrieverSpec(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(made)
+            RetrieverConfig(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(made)
 
     def _write_samples(
         self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list
