@@ -6,6 +6,7 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import choice
 
 SELECT = ("everything", "nothing")
 
@@ -14,8 +15,7 @@ class FixedMask(MaskPolicy):
     """Selects 'everything' that is not a special token, or 'nothing'."""
 
     def __init__(self, select: str):
-        if select not in SELECT:
-            raise ValueError(f"select must be one of {', '.join(SELECT)}, got {select!r}")
+        choice(SELECT, select=select)
         self.everything = select == "everything"
 
     def select(

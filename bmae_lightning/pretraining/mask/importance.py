@@ -13,6 +13,7 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, Words, first_pieces, group_words, select_words
 from bmae_lightning.pretraining.noise import Noise, widest_float
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 UNITS = ("word", "piece")
@@ -40,8 +41,7 @@ class ImportanceMask(MaskPolicy):
             raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma must be at least 0 and finite, got {sigma}")
-        if unit not in UNITS:
-            raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
+        choice(UNITS, unit=unit)
         self.rate = rate
         self.sigma = sigma
         self.sigma_relative = sigma_relative

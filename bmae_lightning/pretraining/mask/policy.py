@@ -18,6 +18,7 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.kernels import dispatch as native
 from bmae_lightning.pretraining.noise import Noise, log, widest_float
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 FILLS = ("exact", "prefix", "overshoot")
@@ -106,8 +107,7 @@ def encoder_selection(reference_BL: Tensor | None, mask: str) -> Tensor:
 
 
 def check_fill(fill: str) -> str:
-    if fill not in FILLS:
-        raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")
+    choice(FILLS, fill=fill)
     return fill
 
 

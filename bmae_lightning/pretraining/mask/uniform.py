@@ -9,6 +9,7 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, budget, check_fill, draw_words
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import choice
 
 SPECIALS = ("count", "skip")
 
@@ -25,8 +26,7 @@ class UniformMask(MaskPolicy):
         if not 0 < rate < 1:
             raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
         self.rate = rate
-        if specials not in SPECIALS:
-            raise ValueError(f"specials must be one of {', '.join(SPECIALS)}, got {specials!r}")
+        choice(SPECIALS, specials=specials)
         self.fill = check_fill(fill)
         self.specials = specials
 

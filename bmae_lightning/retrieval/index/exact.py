@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 Blocks = Iterable[tuple[int, np.ndarray]]
@@ -35,8 +36,7 @@ class ExactIndex:
     """
 
     def __init__(self, backend: str = "auto") -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        choice(BACKENDS, backend=backend)
         self.backend = backend
 
     def search(
