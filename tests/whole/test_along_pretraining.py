@@ -61,7 +61,7 @@ def test_snapshots_of_a_killed_run_are_those_of_a_whole_one(cli_here, tmp_path, 
         assert "model.safetensors" in files
         assert "retriever_spec.json" in files
         assert filecmp.cmpfiles(snapshot(whole, step), snapshot(cut, step), files, shallow=False)[0] == files
-    assert not list(cut.glob(".*.tmp"))
+    assert not list(cut.rglob(".*.tmp"))
     weights = [snapshot(whole, step) / "model.safetensors" for step in (2, 4, 6, None)]
     assert not filecmp.cmp(*weights[:2], shallow=False)
     assert filecmp.cmp(*weights[2:], shallow=False)
