@@ -1,5 +1,7 @@
 """AdamW and the linear schedule, remembered by the configuration and made once parameters and steps are known."""
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import nn
 
@@ -45,6 +47,31 @@ class LinearSchedule:
             return max(0.0, (steps - step) / max(1, steps - warm))
 
         return torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
+class Optimisation(NamedTuple):
+    """How a model is trained.
+
+    Attributes:
+        optim, schedule: makers of the optimiser and of its learning-rate schedule.
+        lr: peak learning rate.
+        weight_decay: of matrices.
+        warmup: steps of warm-up; below 1 a share of `steps`.
+        steps: of the schedule, at least as many as are trained.
+    """
+
+    optim: AdamW
+    schedule: LinearSchedule
+    lr: float
+    weight_decay: float
+    warmup: float
+    steps: int
+
+    def make(self, module: nn.Module) -> dict[str, Any]:
+        """What Lightning's `configure_optimizers` returns for the parameters of `module`."""
+        optimiser = self.optim.make(module, self.lr, self.weight_decay)
+        schedule = self.schedule.make(optimiser, self.steps, self.warmup)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def number_of_steps(steps: int | None, epochs: float | None, items: int, batch_size: int) -> int:

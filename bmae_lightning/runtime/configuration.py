@@ -107,7 +107,7 @@ def _check_arguments(target: Any, arguments: dict[str, Any], key: str, partial: 
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) and "__init__" in vars(target) else target
+    function = target.__init__ if inspect.isclass(target) and target.__init__ is not object.__init__ else target
     try:
         return typing.get_type_hints(function)
     except (NameError, TypeError):

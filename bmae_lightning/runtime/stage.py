@@ -45,9 +45,12 @@ class Context:
 
 
 class Stage(ABC):
-    """What the pipeline runs; subclasses take their options in the constructor and check them there.
+    """What the pipeline runs.
 
-    name: its key in the configuration, for messages; the pipeline sets it.
+    A subclass is a dataclass, `@dataclass(kw_only=True)`: its fields are the keys of its YAML with their defaults, and
+    `__post_init__` checks them (ValueError without the key of the stage, which `build` puts in front).
+
+    name: its key in the configuration, for messages; no field, the pipeline sets it.
     """
 
     name: str = "stage"

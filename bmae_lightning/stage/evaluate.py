@@ -77,11 +77,11 @@ class Evaluate(Stage):
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         require_measures(prepared, self.splits, self.measures)
-        model, spec = load_dual_encoder(context.input("retriever") / "retriever")
+        model, config = load_dual_encoder(context.input("retriever") / "retriever")
         passages, queries = prepared.passages(), prepared.queries()
-        spec.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
+        config.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
         check_index(self.index, model)
-        vectors = VectorShards(context.directory / "passages.npy", model, passages, spec.passage_length, self.shard)
+        vectors = VectorShards(context.directory / "passages.npy", model, passages, config.passage_length, self.shard)
         if process_rank() == 0:
             vectors.claim()
         searches = self._searches(context, prepared)
@@ -92,7 +92,7 @@ class Evaluate(Stage):
             left, started = sum(len(vectors.rows(number)) for number in vectors.missing()), time.monotonic()
             with process.track(f"{context.title}: encoding", vectors, "passages") as advance:
                 encode_shards(
-                    model, passages, vectors, spec.passage_length, self.batch_tokens, process.device, advance,
+                    model, passages, vectors, config.passage_length, self.batch_tokens, process.device, advance,
                     process.rank, process.world,
                 )  # fmt: skip
             if process.rank == 0:
@@ -107,7 +107,7 @@ class Evaluate(Stage):
                 with process.track(f"{context.title}: {split}", shards, "queries") as advance:
                     for number in numbers:
                         found = search(
-                            self.index, model, encoded, queries, shards.queries_of(number), spec.query_length,
+                            self.index, model, encoded, queries, shards.queries_of(number), config.query_length,
                             self.batch_tokens, process.device, self._depths()[split], advance,
                         )  # fmt: skip
                         shards.write_found(number, found)

@@ -163,13 +163,13 @@ class RetrieverRanker(Ranker):
 
     def __init__(self, title: str, directory: Path, retriever: Retriever, settings: Settings) -> None:
         super().__init__(title, directory)
-        self.retriever, self.settings, self.spec = retriever, settings, retriever.layout.spec
+        self.retriever, self.settings, self.config = retriever, settings, retriever.layout.config
         self.model = retriever.dual_encoder()
         check_index(settings.index, self.model)
 
     def index(self, texts: Texts) -> None:
-        length, batch_tokens = self.spec.passage_length, self.settings.batch_tokens
-        store = texts.tokens(self.retriever.tokenizer_directory(), self.spec.passage_prefix, self.title)
+        length, batch_tokens = self.config.passage_length, self.settings.batch_tokens
+        store = texts.tokens(self.retriever.tokenizer_directory(), self.config.passage_prefix, self.title)
         vectors = VectorShards(self.directory / "passages.npy", self.model, store, length, self.settings.shard)
         if process_rank() == 0:
             vectors.claim()
@@ -193,7 +193,7 @@ class RetrieverRanker(Ranker):
 
     def search(self, queries: Mapping[str, str], depth: int) -> Run:
         tokenizer = load_tokenizer(self.retriever.tokenizer_directory())
-        prefixed = (self.spec.query_prefix + text for text in queries.values())
+        prefixed = (self.config.query_prefix + text for text in queries.values())
         store, device = (
             write_token_store(self.directory / "queries", prefixed, queries, tokenizer),
             self.settings.device,
@@ -201,7 +201,7 @@ class RetrieverRanker(Ranker):
         with track(f"{self.title}: searching", len(queries), unit="queries") as advance:
             scores, rows, _ = search(
                 self.settings.index, self.model.to(device), self.vectors, store, np.arange(len(store)),
-                self.spec.query_length, self.settings.batch_tokens, device, depth, advance,
+                self.config.query_length, self.settings.batch_tokens, device, depth, advance,
             )  # fmt: skip
         return Run.from_rows(list(queries), self.ids, rows, scores)
 

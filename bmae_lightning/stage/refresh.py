@@ -20,7 +20,7 @@ from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.encode import encode_shards
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import Groups
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.retrieval.search import FoundShards, search
 from bmae_lightning.retrieval.vector_files import VectorShards
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -76,11 +76,19 @@ class Rounds:
         directory: of the stage.
         title: of the stage, for messages.
         prepared: the corpus.
-        spec: lengths of texts.
+        config: lengths of texts.
     """
 
-    def __init__(self, refresh: Refresh, directory: Path, title: str, prepared: Prepared, spec: RetrieverSpec) -> None:
-        self.refresh, self.directory, self.title, self.prepared, self.spec = refresh, directory, title, prepared, spec
+    def __init__(
+        self, refresh: Refresh, directory: Path, title: str, prepared: Prepared, config: RetrieverConfig
+    ) -> None:
+        self.refresh, self.directory, self.title, self.prepared, self.config = (
+            refresh,
+            directory,
+            title,
+            prepared,
+            config,
+        )
 
     def forget(self, first: int) -> None:
         """Remove what an earlier attempt made of the rounds from `first` on; it got further than its checkpoints."""
@@ -113,7 +121,7 @@ class Rounds:
         directory = self.directory / "checkpoints" / path.parent.name
         passages, queries = self.prepared.passages(), self.prepared.queries()
         vectors = VectorShards(
-            directory / "passages.npy", model, passages, self.spec.passage_length, self.refresh.shard
+            directory / "passages.npy", model, passages, self.config.passage_length, self.refresh.shard
         )
         rows = np.array([queries.row_of(query) for query in ids])
         ranks = min(self.refresh.depth, len(passages))
@@ -127,7 +135,7 @@ class Rounds:
             process.wait_for(vectors.claimed)
             with process.track(f"{label}, encoding", vectors, "passages") as advance:
                 encode_shards(
-                    model, passages, vectors, self.spec.passage_length, self.refresh.batch_tokens, process.device,
+                    model, passages, vectors, self.config.passage_length, self.refresh.batch_tokens, process.device,
                     advance, process.rank, process.world,
                 )  # fmt: skip
             if process.rank == 0:
@@ -138,7 +146,7 @@ class Rounds:
             with process.track(label, shards, "queries") as advance:
                 for piece in shards.missing(process.rank, process.world):
                     found = search(
-                        ExactIndex(), model, encoded, queries, shards.queries_of(piece), self.spec.query_length,
+                        ExactIndex(), model, encoded, queries, shards.queries_of(piece), self.config.query_length,
                         self.refresh.batch_tokens, process.device, ranks, advance,
                     )  # fmt: skip
                     shards.write_found(piece, found)

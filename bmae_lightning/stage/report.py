@@ -24,7 +24,7 @@ from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.suite import read_tables
 
 SHOWN = (
-    "batch_size", "steps", "epochs", "lr", "length", "passage_length", "group", "similarity", "temperature",
+    "batch_size", "steps", "epochs", "lr", "length", "passage_length", "train_group_size", "similarity", "temperature",
     "backbone", "forward_factor", "r_drop",
 )  # fmt: skip
 

@@ -56,7 +56,7 @@ class Lookup:
             BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
         """
         prepared, device = Prepared(corpus), device_of(self.device)
-        model, spec = load_dual_encoder(retriever / "retriever")
+        model, config = load_dual_encoder(retriever / "retriever")
         model.to(device)
         check_index(self.index, model)
         passages = prepared.passages()
@@ -66,15 +66,15 @@ class Lookup:
                 nothing = self.queries[int(np.argmin(asked.lengths))]
                 raise BadInput(f"query={nothing!r}: the tokenizer finds no word in it")
             found = search(
-                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), spec.query_length,
+                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), config.query_length,
                 self.batch_tokens, device, self.depth, lambda count: None,
             )  # fmt: skip
-            cut = asked.lengths + 2 > spec.query_length
+            cut = asked.lengths + 2 > config.query_length
         run = Run.from_rows(list(map(str, range(len(asked)))), passages.external_ids, found.rows, found.scores)
         texts = prepared.passage_texts({passage for query in run for passage in run.passages(query)})
         lines = [f"{title}, {len(passages):,} passages"]
         for number, query in enumerate(self.queries):
-            more = f" (its first {spec.query_length - 2} word pieces count)" if cut[number] else ""
+            more = f" (its first {config.query_length - 2} word pieces count)" if cut[number] else ""
             lines += ["", printable(query) + more]
             for rank, (passage, score) in enumerate(run[str(number)], 1):
                 lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]

@@ -37,7 +37,7 @@ from bmae_lightning.retrieval.negatives.source import (
 )
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
@@ -71,7 +71,7 @@ class Finetune(Stage):
         query_length: int,
         passage_length: int,
         batch_size: int,
-        group: int,
+        train_group_size: int,
         lr: float,
         warmup: float,
         weight_decay: float,
@@ -96,21 +96,23 @@ class Finetune(Stage):
         check_similarity(similarity, representation)
         check_contrastive(form, temperature, temperature_warmup)
         check_positives(positives)
-        if group < 1:
-            raise ValueError(f"group counts the positive, so it is at least 1, got {group}")
+        if train_group_size < 1:
+            raise ValueError(f"train_group_size counts the positive, so it is at least 1, got {train_group_size}")
         number_of_steps(steps, epochs, 1, 1)
         self.encoder, self.representation, self.negatives, self.optim = encoder, representation, negatives, optim
         self.schedule, self.trainer, self.logger, self.seed = schedule, trainer, logger, seed
         self.similarity, self.temperature = similarity, temperature
         self.query_length, self.passage_length = query_length, passage_length
-        self.batch_size, self.group, self.lr, self.warmup = batch_size, group, lr, warmup
+        self.batch_size, self.train_group_size, self.lr, self.warmup = batch_size, train_group_size, lr, warmup
         self.weight_decay, self.checkpoint, self.steps, self.epochs = weight_decay, checkpoint, steps, epochs
         self.workers, self.log_every, self.shared, self.segments = workers, log_every, shared, segments
         self.mask_known_positives, self.positives = mask_known_positives, positives
         self.train_queries = train_queries or QueryShare()
         self.validation, self.refresh = validation or Validation(), refresh or Refresh()
-        if self.refresh.on and group == 1:
-            raise ValueError("refresh mines hard negatives, and with group=1 none is drawn; use a larger group")
+        if self.refresh.on and train_group_size == 1:
+            raise ValueError(
+                "refresh mines hard negatives, and with train_group_size=1 none is drawn; use a larger one"
+            )
         self.loss_options = {
             "form": form,
             "temperature_warmup": temperature_warmup,
@@ -161,7 +163,7 @@ class Finetune(Stage):
         vocabulary = Vocabulary(prepared.tokenizer())
         torch.manual_seed(self.seed)
         passages, queries = prepared.passages(), prepared.queries()
-        spec = RetrieverSpec(
+        config = RetrieverConfig(
             tokenizer=passages.tokenizer_digest,
             similarity=self.similarity,
             query_length=self.query_length,
@@ -170,7 +172,7 @@ class Finetune(Stage):
             segments=self.segments,
             **self.representation.record(),
         )
-        model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
+        model = start_retriever(context, self.encoder, vocabulary, self.representation, config)
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
@@ -179,7 +181,15 @@ class Finetune(Stage):
         qrels = {query: marks for query, marks in share.items() if query not in held_out}
         scores = context.inputs.get("scores")
         groups = training_groups(
-            qrels, queries, passages, self.negatives, mined, self.positives, self.group, self.seed, scored=bool(scores)
+            qrels,
+            queries,
+            passages,
+            self.negatives,
+            mined,
+            self.positives,
+            self.train_group_size,
+            self.seed,
+            scored=bool(scores),
         )
         teacher = None
         if scores:
@@ -200,8 +210,8 @@ class Finetune(Stage):
         dropped += f", {len(held_out):,} held out for validation" if held_out else ""
         print_once(
             f"{context.title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
-            f"{self.group - 1} hard negatives (filled at random), {self.batch_size * self.group - 1:,} negatives per query "
-            "in a step"
+            f"{self.train_group_size - 1} hard negatives (filled at random), "
+            f"{self.batch_size * self.train_group_size - 1:,} negatives per query in a step"
         )
         collate = RetrieverBatches(
             groups, queries, passages, vocabulary, self.query_length, self.passage_length, self.mask_known_positives,
@@ -209,7 +219,7 @@ class Finetune(Stage):
         )  # fmt: skip
         module = RetrieverModule(
             model,
-            self.group,
+            self.train_group_size,
             self.temperature,
             self.optim,
             self.schedule,
@@ -233,7 +243,7 @@ class Finetune(Stage):
         ends = self.refresh.ends(steps, len(groups), self.batch_size)
         if self.refresh.on and len(ends) == 1:
             print_once(f"{context.title}: refresh: the {steps} steps end before the first new ranking is due")
-        rounds = Rounds(self.refresh, context.directory, context.title, prepared, spec)
+        rounds = Rounds(self.refresh, context.directory, context.title, prepared, config)
         begun = step_of(newest_checkpoint(context.directory / "checkpoints", module))
         if process_rank() == 0:
             rounds.forget(1 + sum(end <= begun for end in ends))
@@ -251,7 +261,7 @@ class Finetune(Stage):
         if looks:
             looks.finish(model, context.title)
         if process_rank() == 0:
-            save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
+            save_dual_encoder(model.cpu(), config, prepared.tokenizer_directory, context.directory / "retriever")
             results = read_metrics(context.directory / "metrics.jsonl")[-1]
             if looks and looks.keep_best:
                 results["kept_step"] = looks.best_step

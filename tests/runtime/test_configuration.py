@@ -1,5 +1,7 @@
 """Objects from YAML nodes, and one clear line for every mistake in them."""
 
+from dataclasses import dataclass, field
+
 import pytest
 
 from bmae_lightning.runtime.configuration import build, config_directory, explain, nearest
@@ -13,7 +15,32 @@ class Part:
         self.rate, self.layers, self.name, self.inner = rate, layers, name, inner
 
 
+@dataclass(kw_only=True)
+class Options:
+    """Options that several dataclasses share, checked by `__post_init__`."""
+
+    rate: float
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise ValueError(f"rate must lie in (0, 1), got {self.rate}")
+
+
+@dataclass(kw_only=True)
+class MoreOptions(Options):
+    """A required option and a mutable default after the inherited ones."""
+
+    name: str | None
+    names: list[str] = field(default_factory=list)
+
+
+class SameOptions(MoreOptions):
+    """No dataclass of its own: takes the constructor of its base."""
+
+
 TARGET = f"{__name__}.Part"
+DATACLASSES = [f"{__name__}.{kind.__name__}" for kind in (MoreOptions, SameOptions)]
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +75,33 @@ def test_mistakes_name_the_key(node, words):
     with pytest.raises(BadInput) as caught:
         build({"mask": node}, "top")
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("target", DATACLASSES)
+def test_dataclasses_are_built_with_inherited_fields_and_fresh_defaults(target):
+    node = {"_target_": target, "rate": 0.5, "name": None}
+    first, second = build(node, "top"), build(node, "top")
+    assert (first.rate, first.layers, first.name, first.names) == (0.5, 1, None, [])
+    assert first.names is not second.names
+
+
+@pytest.mark.parametrize("target", DATACLASSES)
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"name": "a"}, "top: rate must be given"),
+        ({"rate": 0.5}, "top: name must be given"),
+        ({"rate": 0.5, "name": "a", "layer": 2}, "unknown option 'top.layer'; did you mean 'layers'?"),
+        ({"rate": 0.5, "name": "a", "layers": "two"}, "top.layers must be of type int, got 'two'"),
+        ({"rate": "half", "name": "a"}, "top.rate must be of type float, got 'half'"),
+        ({"rate": 0.5, "name": "a", "names": "b"}, "top.names must be of type list, got 'b'"),
+        ({"rate": 1.5, "name": "a"}, "top: rate must lie in (0, 1), got 1.5"),
+    ],
+)
+def test_mistakes_in_the_options_of_a_dataclass_are_one_line_that_names_the_key(target, options, line):
+    with pytest.raises(BadInput) as caught:
+        build({"_target_": target} | options, "top")
+    assert str(caught.value) == line
 
 
 def test_nearest_suggests_or_lists():

@@ -66,3 +66,8 @@ def test_a_former_target_names_the_new_one():
 
 def test_an_option_that_never_was_has_no_successor():
     assert renamed_option("retriever1.nothing") == ""
+
+
+def test_a_former_option_names_the_new_one():
+    assert renamed_option("distilled.group") == "; use train_group_size"
+    assert renamed_option("group") == ""

@@ -106,7 +106,7 @@ def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experi
     """`recipe=` on the command line wins, and the numbers of the scale follow the recipe either way."""
     usual = composed(f"+experiment={experiment}", "scale=paper")
     assert climbed(usual)[-3:] == ["distilled", "evaluate_distilled", "report"]
-    assert (usual["retriever1"]["batch_size"], usual["retriever1"]["group"]) == batch
+    assert (usual["retriever1"]["batch_size"], usual["retriever1"]["train_group_size"]) == batch
     assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
     assert usual["distilled"]["distillation"] == composed(f"recipe={recipe}")["distilled"]["distillation"]
     first = composed(f"+experiment={experiment}", "scale=paper", "recipe=retriever1")["retriever1"]
@@ -132,41 +132,49 @@ def test_a_ladder_can_be_left_early():
 @pytest.mark.parametrize(
     ("recipe", "stage", "wanted"),
     [
-        ("simlm", "retriever2", {"batch_size": 64, "group": 16, "lr": 2e-5, "temperature": 0.02, "form": "simlm_code"}),
+        (
+            "simlm",
+            "retriever2",
+            {"batch_size": 64, "train_group_size": 16, "lr": 2e-5, "temperature": 0.02, "form": "simlm_code"},
+        ),
         (
             "simlm",
             "reranker",
             {
                 "backbone": "google/electra-base-discriminator",
-                "group": 64,
+                "train_group_size": 64,
                 "forward_factor": 4,
                 "r_drop": True,
                 "length": 192,
                 "lr": 3e-5,
             },
         ),
-        ("simlm", "distilled", {"group": 24, "epochs": 6, "similarity": "cos", "form": "simlm_code"}),
+        ("simlm", "distilled", {"train_group_size": 24, "epochs": 6, "similarity": "cos", "form": "simlm_code"}),
         ("simlm_nq", "distilled", {"epochs": 15, "steps": None, "temperature_warmup": 1000, "passage_length": 192}),
         ("retromae_dpr", "retriever1", {"batch_size": 128, "epochs": 4, "warmup": 0, "passage_length": 140}),
-        ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "group": 16}),
+        ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "train_group_size": 16}),
         (
             "retromae_distilled",
             "reranker",
             {
                 "backbone": "google-bert/bert-base-uncased",
-                "group": 65,
+                "train_group_size": 65,
                 "batch_size": 16,
                 "weight_decay": 0.01,
                 "lr": 1e-5,
             },
         ),
-        ("dupmae", "retriever1", {"group": 1, "similarity": "dot"}),
-        ("dupmae", "retriever2", {"group": 16}),
-        ("cdmae", "retriever1", {"batch_size": 64, "group": 32}),
-        ("cdmae", "distilled", {"batch_size": 32, "group": 64}),
-        ("master", "retriever2", {"steps": 40000, "lr": 5e-6, "group": 32, "shared": False, "passage_length": 128}),
-        ("master", "distilled", {"steps": 25000, "batch_size": 512, "group": 42, "lr": 5e-6}),
-        ("master_nq", "retriever2", {"batch_size": 128, "steps": 50000, "group": 2, "query_length": 128}),
+        ("dupmae", "retriever1", {"train_group_size": 1, "similarity": "dot"}),
+        ("dupmae", "retriever2", {"train_group_size": 16}),
+        ("cdmae", "retriever1", {"batch_size": 64, "train_group_size": 32}),
+        ("cdmae", "distilled", {"batch_size": 32, "train_group_size": 64}),
+        (
+            "master",
+            "retriever2",
+            {"steps": 40000, "lr": 5e-6, "train_group_size": 32, "shared": False, "passage_length": 128},
+        ),
+        ("master", "distilled", {"steps": 25000, "batch_size": 512, "train_group_size": 42, "lr": 5e-6}),
+        ("master_nq", "retriever2", {"batch_size": 128, "steps": 50000, "train_group_size": 2, "query_length": 128}),
     ],
 )
 def test_numbers_of_the_papers(recipe, stage, wanted):

@@ -1,7 +1,8 @@
-"""End to end on a made-up collection with planted lexical traps (finetuning §12, 35-37): order of the rungs, seeds, over-fitting.
+"""End to end on a made-up collection with planted lexical traps: order of the rungs, seeds, over-fitting.
 
 A query names an entity and a side, `enab asc`. The passage that answers it names the entity and the side's other word,
-`enab anc`; a trap names both words of the query and answers nothing. Queries of the test split are pairs never trained on.
+`enab anc`; a trap names both words of the query and answers nothing. Queries of the test split are pairs that were not
+trained on.
 """
 
 import json
@@ -39,9 +40,12 @@ LADDER = [
     "+experiment=retromae", "recipe=ladder", "corpus=beir", "encoder=tiny", "encoder.layers=1", "encoder.dropout=0.0",
     "bottleneck=mean", "representation=mean", "logger=none", "baseline=false", "evaluate.train_depth=12",
     "pretrain.steps=30", "pretrain.batch_size=16", "pretrain.lr=3e-3", "pretrain.diagnostics.every=0",
-    "negatives=random", "retriever1.group=1", "retriever1.steps=100", "retriever1.batch_size=16", "retriever1.lr=5e-3",
-    "retriever2.group=4", "retriever2.steps=60", "evaluate2.train_depth=12", "reranker.steps=1", "distilled.negatives.depth=11",
-    "distilled.group=12", "distilled.steps=50", "distilled.distillation.alpha=0", "retriever1.checkpoint={every_steps:1000,every_minutes:15}",
+    "negatives=random", "retriever1.train_group_size=1", "retriever1.steps=100", "retriever1.batch_size=16",
+    "retriever1.lr=5e-3",
+    "retriever2.train_group_size=4", "retriever2.steps=60", "evaluate2.train_depth=12", "reranker.steps=1",
+    "distilled.negatives.depth=11",
+    "distilled.train_group_size=12", "distilled.steps=50", "distilled.distillation.alpha=0",
+    "retriever1.checkpoint={every_steps:1000,every_minutes:15}",
 ]  # fmt: skip
 
 
@@ -134,7 +138,7 @@ def retriever(directory, prepared):
     return DualEncoder(Encoder(masked_lm, vocabulary), PooledRepresentation("mean"), "cos").eval()
 
 
-def test_f36_each_rung_is_better_than_the_one_below(worlds):
+def test_each_rung_is_better_than_the_one_below(worlds):
     world = worlds[0]
     prepared = Prepared(world["prepare"])
     qrels, passages = prepared.qrels("test"), list(prepared.passages().external_ids)
@@ -149,7 +153,7 @@ def test_f36_each_rung_is_better_than_the_one_below(worlds):
     assert rungs[2] > 0.8
 
 
-def test_f36_a_student_approaches_its_teacher(worlds):
+def test_a_student_approaches_its_teacher(worlds):
     world = worlds[0]
     assert world.measured("evaluate_distilled") > 0.8
     agreement = {}
@@ -164,7 +168,7 @@ def test_f36_a_student_approaches_its_teacher(worlds):
     assert agreement["evaluate_distilled"] > agreement["evaluate2"] + 0.1, agreement
 
 
-def test_f37_another_seed_measures_the_same_within_a_tenth(worlds):
+def test_another_seed_measures_the_same_within_a_tenth(worlds):
     first, second = worlds
     assert first["retriever1"].name != second["retriever1"].name
     assert abs(first.measured("evaluate") - second.measured("evaluate")) < 0.1
@@ -172,7 +176,7 @@ def test_f37_another_seed_measures_the_same_within_a_tenth(worlds):
     assert np.abs(vectors[0] - vectors[1]).max() > 0.1
 
 
-def test_f35_thirty_two_queries_are_learned_by_heart(worlds):
+def test_thirty_two_queries_are_learned_by_heart(worlds):
     world = worlds[0]
     prepared = Prepared(world["prepare"])
     qrels = dict(list(prepared.qrels("train").items())[:32])

@@ -1,4 +1,4 @@
-"""Values of every token against a slow reference over strings; the same for any memory and threads; resumed; refused."""
+"""Values of every token equal a slow reference over strings, for any memory and threads; resumed, refused."""
 
 import dataclasses
 import json
@@ -156,7 +156,7 @@ def arrays(statistics):
 
 @pytest.mark.parametrize("options", [StatisticsOptions("tfidf"), StatisticsOptions(unit="piece", min_count=2)])
 @pytest.mark.parametrize(("memory", "threads"), [(1500, 1), (6000, 1), (3 * LEAST, 3)])
-def test_p10_the_same_bytes_for_any_memory_and_threads(make_store, tmp_path, monkeypatch, options, memory, threads):
+def test_the_same_bytes_for_any_memory_and_threads(make_store, tmp_path, monkeypatch, options, memory, threads):
     made = make_store(make_store.random())
     expected = arrays(compute(made, tmp_path / "one", options))
     monkeypatch.setattr(module, "LEAST_MEMORY", 1)
@@ -164,7 +164,7 @@ def test_p10_the_same_bytes_for_any_memory_and_threads(make_store, tmp_path, mon
     assert arrays(statistics) == expected
 
 
-def test_p58_a_passage_has_its_importance_wherever_it_stands(make_store, tmp_path, monkeypatch):
+def test_a_passage_has_its_importance_wherever_it_stands(make_store, tmp_path, monkeypatch):
     passages = make_store.random()
     values = [
         compute(make_store(order, name), tmp_path / f"s-{name}")["importance"]
@@ -177,7 +177,7 @@ def test_p58_a_passage_has_its_importance_wherever_it_stands(make_store, tmp_pat
 
 @pytest.mark.parametrize("passages", [[], [[]], [[], ["[UNK]"], []], [["a"]], [["a", "##x"]]])
 @pytest.mark.parametrize("keyword", ["inv_cf", "tfidf"])
-def test_p58_nothing_to_divide_by(make_store, tmp_path, passages, keyword):
+def test_one_word_passages_and_an_empty_corpus_divide_by_nothing(make_store, tmp_path, passages, keyword):
     made = make_store(passages, vocabulary=["a", "##x"])
     statistics = compute(made, tmp_path / "s", StatisticsOptions(keyword))
     assert not statistics["importance"].any()
@@ -190,7 +190,7 @@ def test_a_killed_run_continues(make_store, tmp_path, monkeypatch):
     expected = arrays(compute(made, tmp_path / "whole"))
     monkeypatch.setattr(module, "LEAST_MEMORY", 1)
     few, directory = {"memory_gb": 3000 / 2**30}, tmp_path / "killed"
-    real = token_values._write_array
+    real = token_values.write_array
     written = []
 
     def stop_before_the_third_block(path, values):
@@ -199,16 +199,14 @@ def test_a_killed_run_continues(make_store, tmp_path, monkeypatch):
         written.append(path.name)
         real(path, values)
 
-    monkeypatch.setattr(token_values, "_write_array", stop_before_the_third_block)
+    monkeypatch.setattr(token_values, "write_array", stop_before_the_third_block)
     with pytest.raises(KeyboardInterrupt):
         compute(made, directory, **few)
     assert not (directory / "statistics.json").exists()
     partial = {path.name: path.stat().st_mtime_ns for path in (directory / "partial").iterdir()}
     assert {name for name in partial if name.startswith("values.")} == set(written)
     again = []
-    monkeypatch.setattr(
-        token_values, "_write_array", lambda path, values: (again.append(path.name), real(path, values))
-    )
+    monkeypatch.setattr(token_values, "write_array", lambda path, values: (again.append(path.name), real(path, values)))
     monkeypatch.setattr(module, "_join", lambda path, parts, number, tokens: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compute(made, directory, **few)

@@ -31,7 +31,7 @@ def pair(stream):
     return seen, decoder(batch, vocabulary, noise(4), "decoders.x", reference=seen), vocabulary
 
 
-def test_p40_exactly_one_label_per_content_token():
+def test_exactly_one_label_per_content_token():
     seen, shown, vocabulary = pair("passage")
     labelled_BL = (seen.labels_BL != IGNORED) ^ (shown.labels_BL != IGNORED)
     assert torch.equal(labelled_BL, ~vocabulary.special_V[seen.tokens.ids_BL])

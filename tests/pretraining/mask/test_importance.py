@@ -38,7 +38,7 @@ def flat(importance, count):
 
 @pytest.mark.parametrize("rate", [0.15, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("sigma", [0.0, 1.0, 1e6])
-def test_p54_pieces_are_exactly_the_floor_and_words_at_most(rate, sigma):
+def test_pieces_are_exactly_the_floor_and_words_at_most(rate, sigma):
     tokens, vocabulary = texts(LENGTHS)
     tokens = scored(tokens, vocabulary)
     inside_BL = content(tokens, vocabulary)
@@ -72,7 +72,7 @@ def greedy(order, size, room):
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.8])
-def test_p55_without_noise_the_most_important_are_taken(rate):
+def test_without_noise_the_most_important_are_taken(rate):
     tokens, vocabulary = texts(LENGTHS, seed=3)
     tokens = scored(tokens, vocabulary)
     words = group_words(tokens, vocabulary, vocabulary.special_V)
@@ -89,7 +89,7 @@ def test_p55_without_noise_the_most_important_are_taken(rate):
         assert mask_BL[b].tolist() == [w in taken for w in words.word_BL[b].tolist()]
 
 
-def test_p55_endless_noise_is_uniform():
+def test_endless_noise_is_uniform():
     tokens, vocabulary = flat([5.0, -3, 0, 2, 1, -1, 4, 3, -2, 6], DRAWS)
     for unit in ("word", "piece"):
         mask_BL = select(ImportanceMask(0.3, 1e9, unit=unit), tokens, vocabulary, noise(DRAWS), "x")
@@ -97,7 +97,7 @@ def test_p55_endless_noise_is_uniform():
         assert (share - 0.3).abs().max() < 4.5 * math.sqrt(0.3 * 0.7 / DRAWS)
 
 
-def test_p55_with_some_noise_more_important_means_more_often():
+def test_with_some_noise_more_important_means_more_often():
     importance = [0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8]
     tokens, vocabulary = flat(importance, DRAWS)
     mask_BL = select(ImportanceMask(0.5), tokens, vocabulary, noise(DRAWS), "x")
@@ -163,7 +163,7 @@ def test_a_single_piece_is_masked_and_nothing_where_there_is_nothing():
             assert not select(policy, empty, vocabulary2, noise(2), "x").any()
 
 
-def test_p56_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders():
+def test_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders():
     tokens, vocabulary = flat([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], DRAWS)
     bare = Tokens(tokens.ids_BL, tokens.real_BL)
     encoder_BL = select(UniformMask(0.3), tokens, vocabulary, noise(DRAWS), "encoder")
@@ -177,7 +177,7 @@ def test_p56_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders(
         assert torch.corrcoef(pair)[0, 1].abs() < 4.5 / math.sqrt(DRAWS)
 
 
-def test_p58_same_mask_whatever_the_batch_and_rows_are_independent():
+def test_same_mask_whatever_the_batch_and_rows_are_independent():
     tokens, vocabulary = texts((20, 9, 14))
     full = scored(tokens, vocabulary)
     for policy in (ImportanceMask(0.5), ImportanceMask(0.5, 2.0, True), ImportanceMask(0.5, unit="piece")):

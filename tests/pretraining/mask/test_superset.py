@@ -46,7 +46,7 @@ def test_union_frequencies_are_those_of_the_original():
 
 
 @pytest.mark.parametrize(("encoder_rate", "rate"), PAIRS)
-def test_p31_holds_the_encoders_selection(encoder_rate, rate):
+def test_holds_the_encoders_selection(encoder_rate, rate):
     tokens, vocabulary = texts((40, 9, 1, 25))
     encoder_BL, decoder_BL = pair(tokens, vocabulary, encoder_rate, rate)
     assert not (encoder_BL & ~decoder_BL).any()
@@ -59,7 +59,7 @@ def test_p31_holds_the_encoders_selection(encoder_rate, rate):
 
 @pytest.mark.parametrize(("encoder_rate", "rate"), PAIRS)
 @pytest.mark.parametrize("size", [60, 140])
-def test_p38_realises_its_rate(encoder_rate, rate, size):
+def test_the_union_realises_its_rate(encoder_rate, rate, size):
     tokens, vocabulary = texts((size,) * 300)
     _, decoder_BL = pair(tokens, vocabulary, encoder_rate, rate)
     assert abs(decoder_BL.sum() / (300 * size) - rate) < 0.03

@@ -1,4 +1,4 @@
-"""Teacher scores in Parquet: what is written is read by rows of the stores, and what is missing or wrong is one clear line."""
+"""Teacher scores in Parquet: what is written is read by rows of the stores; what is missing or wrong is one line."""
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +62,7 @@ def test_coverage_is_checked_before_training(tmp_path, stores):
     teacher.check(groups(2, {"qa": [("p8", 2.0), ("p1", 1.0)]}))
     with pytest.raises(BadInput, match="query qa and passage p2"):
         teacher.check(groups(2, {"qa": [("p1", 2.0), ("p2", 1.0)]}))
-    with pytest.raises(BadInput, match="query qa has 1 hard negatives and group=3 needs 2"):
+    with pytest.raises(BadInput, match="query qa has 1 hard negatives and train_group_size=3 needs 2"):
         teacher.check(groups(3, {"qa": [("p1", 2.0)]}))
 
 
