@@ -39,7 +39,9 @@ def ranked(tmp_path_factory):
     root = tmp_path_factory.mktemp("nq")
     corpus, tokenizer = DprCorpus(str(write_dpr(root / "files"))), TrainedTokenizer(300)
     Prepare(corpus, tokenizer).run(context(root / "prepare"))
-    stage = Bm25Ranking(Bm25(), 10, 10, ["test", "dev"], MEASURES, NoTracking())
+    stage = Bm25Ranking(
+        ranker=Bm25(), train_depth=10, depth=10, splits=["test", "dev"], measures=MEASURES, logger=NoTracking()
+    )
     stage.run(context(root / "bm25", corpus=root / "prepare"))
     return root / "prepare", root / "bm25"
 
