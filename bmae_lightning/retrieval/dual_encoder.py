@@ -18,6 +18,7 @@ from bmae_lightning.retrieval.representation.projected import ProjectedRepresent
 from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import replacing
 
 SIMILARITIES = ("dot", "cos")
 PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
@@ -128,11 +129,12 @@ def save_dual_encoder(model: DualEncoder, config: RetrieverConfig, tokenizer_dir
     `representation.safetensors`.
     """
     tokenizer = load_tokenizer(tokenizer_directory)
-    model.encoder.masked_lm.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    if model.passage_encoder is not None:
-        model.passage_encoder.masked_lm.save_pretrained(directory / PASSAGE)
-        tokenizer.save_pretrained(directory / PASSAGE)
-    if state := model.representation.state_dict():
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, directory / REPRESENTATION)
-    config.save(directory)
+    with replacing(directory) as made:
+        model.encoder.masked_lm.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        if model.passage_encoder is not None:
+            model.passage_encoder.masked_lm.save_pretrained(made / PASSAGE)
+            tokenizer.save_pretrained(made / PASSAGE)
+        if state := model.representation.state_dict():
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, made / REPRESENTATION)
+        config.save(made)

@@ -28,7 +28,6 @@ def save_portable(model: DualEncoder, config: RetrieverConfig, tokenizer_directo
     sentence-transformers knows no module: it becomes the masked language model as transformers loads it, with the
     parameters of the dense part in `representation.safetensors` and a record of the rest.
     """
-    directory.mkdir(parents=True)
     if config.lexical:
         save_dual_encoder(model, config, tokenizer_directory, directory)
         return []

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from pytorch_lightning import Trainer
 from support import foreign_models as tools
+from support.stages import prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.report.tracking.loggers import NoTracking
@@ -16,19 +16,12 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.compare import Compare
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.report import make_report
 
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     return tools.write_bert(tmp_path_factory.mktemp("models") / "bert")
-
-
-def prepare(directory, collection, tokenizer):
-    directory.mkdir()
-    Prepare(BeirCorpus(str(collection)), tokenizer).run(Context("prepare", "", directory, {}, "g", directory))
-    return directory
 
 
 def external(**model):
