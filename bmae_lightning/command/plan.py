@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.retrieval.model_options import BM25, label_models
-from bmae_lightning.runtime.configuration import nearest
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.snapshots import check_kept, check_step

@@ -30,7 +30,9 @@ def ranked(tmp_path_factory):
     """(prepared directory, directory of the BM25 ranking)"""
     root = tmp_path_factory.mktemp("nq")
     prepare(root / "prepare", DprCorpus(str(write_dpr(root / "files"))))
-    stage = Bm25Ranking(Bm25(), 10, 10, ["test", "dev"], MEASURES, NoTracking())
+    stage = Bm25Ranking(
+        ranker=Bm25(), train_depth=10, depth=10, splits=["test", "dev"], measures=MEASURES, logger=NoTracking()
+    )
     stage.run(context(root / "bm25", corpus=root / "prepare"))
     return root / "prepare", root / "bm25"
 

@@ -8,6 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from support.masks import select
 from support.stages import context, prepare
 
 from bmae_lightning.command.plan import read_entry
@@ -58,7 +59,7 @@ def test_values_cut_with_the_passage_serve_both_masks(prepared, tmp_path):
             values = statistics[name][store.offsets[row] : store.offsets[row + 1]][:22]
             value_BL[row, 1 : len(values) + 1] = torch.from_numpy(values.copy())
         tokens.values[name] = value_BL
-        mask_BL = mask.select(tokens, vocabulary, Noise(0, torch.zeros(8).long(), torch.arange(8)), "x")
+        mask_BL = select(mask, tokens, vocabulary, Noise(0, torch.zeros(8).long(), torch.arange(8)), "x")
         assert 0.3 < mask_BL.sum() / tokens.real_BL.sum() < 0.6
 
 
