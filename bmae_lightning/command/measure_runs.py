@@ -10,7 +10,7 @@ from bmae_lightning.report.content import Arm, Report
 from bmae_lightning.report.significance import text_tables
 from bmae_lightning.report.table import print_report, print_text
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import write_whole
+from bmae_lightning.runtime.files import write_text
 
 
 def judge(runs: list[str], qrels: str, measures: list[str], per_query: str | None = None) -> Report:
@@ -48,7 +48,7 @@ def judge(runs: list[str], qrels: str, measures: list[str], per_query: str | Non
     if report.differences:
         print_text("\n" + text_tables(report))
     if per_query:
-        write_whole(per_query, "".join(_lines(found, judged)))
+        write_text(per_query, "".join(_lines(found, judged)))
         print_text(f"values per query: {per_query}\n")
     return report
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import reading
 
 CHUNK = 4 * 2**20
 """Characters read at a time."""
@@ -50,7 +51,7 @@ class _Window:
         self.text, self.at, self.line = "", 0, 1
         self.decoder = json.JSONDecoder()
         try:
-            opened = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # noqa: SIM115
+            opened = reading(path)
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror or error}; check the path.") from error
         self.file = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="\n")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import reading
 
 
 class BrokenLine(BadInput):
@@ -36,7 +37,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+        with reading(path) as file:
             for number, line in enumerate(file, start=1):
                 line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if line.strip():

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from bmae_lightning.report.content import Report
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import write_whole
+from bmae_lightning.runtime.files import write_text
 
 
 def write_json(path: str | Path, report: Report) -> None:
     """Write `report` to `path`; a reader never sees half a file."""
-    write_whole(path, report.to_json())
+    write_text(path, report.to_json())
 
 
 def read_json(path: str | Path) -> Report:

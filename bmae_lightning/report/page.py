@@ -15,7 +15,7 @@ from bmae_lightning.report.scores import scores_html
 from bmae_lightning.report.significance import ABOUT, HEADS, LEVEL, tables
 from bmae_lightning.report.suite_table import section as suite_section
 from bmae_lightning.report.table import printable, rows
-from bmae_lightning.runtime.files import write_whole
+from bmae_lightning.runtime.files import write_text
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#5b6470;--line:#d9dee4;--tint:#f4f6f8;--mark:#ffe08a;
@@ -81,7 +81,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def write_html(path: str | Path, report: Report) -> None:
     """Write the page whole or not at all; everything the report says is escaped."""
-    write_whole(path, html(report))
+    write_text(path, html(report))
 
 
 def html(report: Report) -> str:

@@ -24,7 +24,7 @@ from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.file_digest import file_digest
-from bmae_lightning.runtime.files import save_array
+from bmae_lightning.runtime.files import write_array
 
 CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Files that a model is made of."""
@@ -135,7 +135,7 @@ class LibraryModel:
                 continue
             spec = self.spec
             vectors = self._encode(self.model.encode_document, some, spec.passage_length, spec.passage_prefix, advance)
-            save_array(paths[-1], vectors)
+            write_array(paths[-1], vectors)
         return paths
 
     def _encode(

@@ -1,6 +1,6 @@
 """SHA-256 of a file; that of a large one is remembered, because every command asks for it and gigabytes take seconds.
 
-What is remembered lies in the user's cache directory and holds as long as size and time of change stay. It holds no equation.
+What is remembered lies in the user's cache directory and holds as long as size and time of change stay.
 """
 
 import contextlib
@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 from pathlib import Path
+
+from bmae_lightning.runtime.files import write_json
 
 LARGE = 2**26
 """Bytes from which a digest is remembered."""
@@ -26,10 +28,7 @@ def file_digest(path: Path) -> str:
     if key not in known:
         known[key] = _read(path)
         with contextlib.suppress(OSError):  # no home, or a full one: it is read again next time
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary = memory.with_name(f".{memory.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            os.replace(temporary, memory)
+            write_json(memory, known)
     return known[key]
 
 

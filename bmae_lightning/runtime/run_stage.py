@@ -14,7 +14,7 @@ from typing import Any
 
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
-from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.files import read_json, remove_leftovers
 from bmae_lightning.runtime.process import launched, print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 
@@ -47,6 +47,8 @@ def run_stage(manifest: Path) -> None:
             lock.acquire()
     try:
         if not (context.directory / "done").is_file():
+            if process_rank() == 0:
+                remove_leftovers(context.directory)
             build(config, context.stage).run(context)
     except Exception as error:
         if full := disk_full(error):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bmae_lightning.runtime.files import MappedArray, save_array
+from bmae_lightning.runtime.files import MappedArray, write_array
 
 
 class Shards:
@@ -44,7 +44,7 @@ class ArrayShards(Shards):
     def write(self, number: int, array: np.ndarray) -> None:
         """Write a whole shard; the file appears when it is whole."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        save_array(self.path(number), array)
+        write_array(self.path(number), array)
 
     def load(self, number: int) -> np.ndarray:
         """A shard, memory-mapped.

@@ -16,7 +16,7 @@ from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokeniz
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import save_array, write_json
+from bmae_lightning.runtime.files import write_array, write_json
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, Stage
@@ -42,8 +42,6 @@ class Prepare(Stage):
         directory = context.directory
         for name in ("beir", "tokenizer", "passages", "queries", "qrels"):
             shutil.rmtree(directory / name, ignore_errors=True)
-        for left in directory.glob("*.partial-*"):  # of a process that was killed
-            shutil.rmtree(left)
         if isinstance(self.corpus, BuiltinCorpus):
             taken = self.corpus.write(directory / "beir")
             print_once(
@@ -84,7 +82,7 @@ class Prepare(Stage):
                 progress=advance,
             )
         _check_queries(directory / "queries", source)
-        save_array(directory / NEIGHBOURS, order.neighbours())
+        write_array(directory / NEIGHBOURS, order.neighbours())
         (directory / "qrels").mkdir()
         for split in splits:
             qrels: dict[str, dict[str, int]] = {}

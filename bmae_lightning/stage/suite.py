@@ -23,7 +23,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.index.faiss import FaissIndex
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import read_json, write_json, write_whole
+from bmae_lightning.runtime.files import read_json, write_json, write_text
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.suite_pairs import Pairs
@@ -164,8 +164,8 @@ class Suite(Stage):
 
     def _write(self, context: Context, tables: list[SuiteTable], settings: dict[str, str]) -> None:
         directory = context.directory
-        write_whole(directory / "suite.txt", "\n".join(map(text, tables)))
-        write_whole(directory / "suite.csv", csv_text(tables))
+        write_text(directory / "suite.txt", "\n".join(map(text, tables)))
+        write_text(directory / "suite.csv", csv_text(tables))
         write_json(directory / "suite.json", {"tables": as_json(tables), "settings": settings})
         titles = self.data_sets.titles
         subtitle = f"split {self.split!r}, titles: {titles}, depth {self.depth:,}; measured by ir_measures (trec_eval)"

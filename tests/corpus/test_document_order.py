@@ -9,7 +9,7 @@ import pytest
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.records import Passage
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import MappedArray, save_array
+from bmae_lightning.runtime.files import MappedArray, write_array
 
 
 def neighbours(places):
@@ -45,7 +45,7 @@ def test_equals_the_reference(seed):
 
 
 def test_an_array_travels_by_its_path(tmp_path):
-    save_array(tmp_path / "a.npy", np.arange(10_000))
+    write_array(tmp_path / "a.npy", np.arange(10_000))
     array = MappedArray(tmp_path / "a.npy", 10_000, "write it again")
     travelled = pickle.dumps(array)
     assert len(travelled) < 1000
@@ -59,6 +59,6 @@ def test_an_array_that_is_missing_damaged_or_of_another_size(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"no array")
     with pytest.raises(BadInput, match="a.npy cannot be read"):
         MappedArray(tmp_path / "a.npy", 3, "write it again")
-    save_array(tmp_path / "a.npy", np.arange(4))
+    write_array(tmp_path / "a.npy", np.arange(4))
     with pytest.raises(BadInput, match=r"shape \(4,\) instead of \(3,\); write it again"):
         MappedArray(tmp_path / "a.npy", 3, "write it again")

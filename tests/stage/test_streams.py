@@ -27,7 +27,7 @@ from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.masked import MaskedObjective
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import save_array
+from bmae_lightning.runtime.files import write_array
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import PassageBatches, Stream, check_needs, needs, open_streams
 
@@ -314,7 +314,7 @@ def test_what_is_there_is_accepted():
 @pytest.fixture
 def prepared(tmp_path, passages):
     (tmp_path / "corpus.json").write_text(json.dumps({"name": "the corpus"}))
-    save_array(tmp_path / "neighbours.npy", np.array([1, 0, -1, -1, -1, -1]))
+    write_array(tmp_path / "neighbours.npy", np.array([1, 0, -1, -1, -1, -1]))
     return Prepared(tmp_path)
 
 
@@ -341,7 +341,7 @@ def test_other_passages_tokenizers_and_documents_are_refused(prepared, tmp_path)
         store(tmp_path / "generated" / "queries", [[5]] * len(ids), ids=ids)
         with pytest.raises(BadInput, match=f"holds {len(ids)} rows for other passages than the 6 of"):
             open_streams(wanted, prepared, inputs)
-    save_array(tmp_path / "neighbours.npy", np.full(6, -1))
+    write_array(tmp_path / "neighbours.npy", np.full(6, -1))
     with pytest.raises(BadInput, match="decoders.d reads the stream 'neighbour', but no passage of the corpus has one"):
         open_streams(parts(d=shallow("neighbour")), prepared, {})
 

@@ -6,7 +6,6 @@ shows that the whole path works, it is no evidence about a method. It holds no e
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from bmae_lightning.corpus.builtin.docstring_text import query_and_passage
 from bmae_lightning.corpus.builtin.docstrings import package_docstrings, package_files, package_version
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_text
 
 _WORDS = re.compile(r"\w+")
 _LETTERS = re.compile(r"[^\W\d_]+")  # passages that differ in nothing but numbers and punctuation are near-equal
@@ -84,18 +84,18 @@ class BuiltinCorpus:
         pairs = self._pairs()
         split_of = _split_modules({pair.module for pair in pairs}, self.packages)
         position: Counter[str] = Counter()
-        corpus, queries, qrels = [], [], {split: ["query-id\tcorpus-id\tscore"] for split in SPLITS}
+        corpus, queries, qrels = [], [], {split: ["query-id\tcorpus-id\tscore\n"] for split in SPLITS}
         for pair in pairs:
             place = {"doc_id": pair.module, "position": position[pair.module]}
             position[pair.module] += 1
             corpus.append(_json({"_id": pair.id, "title": "", "text": pair.passage, "metadata": place}))
             queries.append(_json({"_id": f"query:{pair.id}", "text": pair.query}))
-            qrels[split_of[pair.module]].append(f"query:{pair.id}\t{pair.id}\t1")
+            qrels[split_of[pair.module]].append(f"query:{pair.id}\t{pair.id}\t1\n")
         directory = Path(directory)
-        _write(directory / "corpus.jsonl", corpus)
-        _write(directory / "queries.jsonl", queries)
+        write_text(directory / "corpus.jsonl", "".join(corpus))
+        write_text(directory / "queries.jsonl", "".join(queries))
         for split, lines in qrels.items():
-            _write(directory / "qrels" / f"{split}.tsv", lines)
+            write_text(directory / "qrels" / f"{split}.tsv", "".join(lines))
         taken = Counter(pair.package for pair in pairs)
         return [PackageCount(package, versions[package], taken[package]) for package in self.packages]
 
@@ -145,11 +145,4 @@ def _split_modules(modules: set[str], packages: list[str]) -> dict[str, str]:
 
 
 def _json(record: dict) -> str:
-    return json.dumps(record, ensure_ascii=False)
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    return json.dumps(record, ensure_ascii=False) + "\n"

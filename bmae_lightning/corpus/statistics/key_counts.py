@@ -4,12 +4,14 @@ Partitions split the keys by their highest bits, so that their sorted tables one
 all, whatever their number. Implements the counts C_n of CDMAE's Eq. 7.
 """
 
-import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+
+from bmae_lightning.runtime.files import writing
 
 BLOCK = 1 << 16
 """Keys turned into run lengths at a time."""
@@ -106,17 +108,12 @@ class Table:
     def write(self, number: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """Write a partition; it appears when it is whole."""
         path = self._paths[number]
-        keys, counts = path.with_name(f"{path.name}.keys"), path.with_name(f"{path.name}.counts")
-        with open(keys, "w+b") as key_file, open(counts, "w+b") as count_file:
+        with writing(path) as file, tempfile.TemporaryFile(dir=path.parent) as counts:
             for key, count in blocks:
-                key_file.write(memoryview(key))
-                count_file.write(memoryview(count))
-            count_file.seek(0)
-            shutil.copyfileobj(count_file, key_file, 1 << 20)
-            key_file.flush()
-            os.fsync(key_file.fileno())
-        counts.unlink()
-        os.replace(keys, path)
+                file.write(memoryview(key))
+                counts.write(memoryview(count))
+            counts.seek(0)
+            shutil.copyfileobj(counts, file, 1 << 20)
 
     def __len__(self) -> int:
         return sum(path.stat().st_size for path in self._paths) // ENTRY

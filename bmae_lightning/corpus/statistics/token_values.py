@@ -3,7 +3,6 @@
 A block of rows at a time, each written to a file of its own, so that a run that was killed continues.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from bmae_lightning.corpus.statistics.keyword_weight import log_keyword_weight
 from bmae_lightning.corpus.statistics.ngram_counts import Counting, chunk_tokens
 from bmae_lightning.corpus.statistics.pmi import average_mutual_information
 from bmae_lightning.corpus.statistics.words import Units, row_ranges
+from bmae_lightning.runtime.files import write_array
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.threads import Workers, in_turn
 
@@ -64,7 +64,7 @@ class TokenValues:
                     counts: list[Counts] = [{} for _ in chunks]
                     for group in groups:
                         self._look_up(chunks, counts, resident or _load(tables, group), workers)
-                    _write_array(path, self._finish(chunks, counts, workers, advance))
+                    write_array(path, self._finish(chunks, counts, workers, advance))
         return paths
 
     def _look_up(
@@ -132,12 +132,3 @@ def _groups(tables: dict[str, Table], entries: int) -> list[list[tuple[str, tupl
 
 def _load(tables: dict[str, Table], group: list[tuple[str, tuple[Path, int, int]]]) -> list[tuple[str, Lookup]]:
     return [(name, tables[name].load(*span)) for name, span in group]
-
-
-def _write_array(path: Path, values: np.ndarray) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        np.save(file, values)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -4,7 +4,6 @@ Written once by `write_statistics`, beside the store and aligned with its tokens
 """
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from bmae_lightning.corpus.statistics.token_values import NAMES, TokenValues
 from bmae_lightning.corpus.statistics.words import UNITS, UnitReader
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_json, write_text, writing
 from bmae_lightning.runtime.threads import Workers
 
 FORMAT = 1
@@ -105,7 +105,7 @@ def write_statistics(
         "occurrences": dict(zip(plan.ngrams, total_N, strict=True)),
         "kept": {name: len(table) for name, table in tables.items()},
     }
-    _write(directory / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    write_json(directory / RECORD, record)
     shutil.rmtree(work)
     return Statistics(directory, store)
 
@@ -144,29 +144,16 @@ def _continue(work: Path, plan: dict[str, Any]) -> None:
     if not record.is_file() or record.read_text(encoding="utf-8") != json.dumps(plan):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        _write(record, json.dumps(plan).encode())
+        write_text(record, json.dumps(plan))
 
 
 def _join(path: Path, parts: Sequence[Path], number: int, tokens: int) -> None:
     """The rows `number` of the parts as one float32 array [tokens], a .npy file."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(temporary, "wb") as file:
+    with writing(path) as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (tokens,)}
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
             file.write(memoryview(np.load(part, mmap_mode="r")[number]))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 class Statistics:

@@ -5,8 +5,6 @@ One flat file of ids without special tokens and untruncated, int64 offsets, exte
 
 import contextlib
 import json
-import os
-import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -18,6 +16,7 @@ from bmae_lightning.corpus.records import Text
 from bmae_lightning.corpus.tokens.row_index import RowIndex
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer, Pieces, stored_type
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import replacing, write_array, write_json, writing, writing_text
 from bmae_lightning.runtime.threads import in_order
 
 FORMAT = 1
@@ -29,11 +28,18 @@ _TOKENS, _OFFSETS, IDS, _MANIFEST = "tokens.bin", "offsets.npy", "ids.txt", "man
 
 
 class TokenStoreWriter:
-    """Writes a store row by row into `<directory>.partial-<process>`; `commit` renames it to `directory`.
+    """Writes a store row by row under a temporary name; `commit` renames it to `directory`.
 
-    vocabulary_size: ids must be below it; below 65,536 they are stored as uint16, else as int32. tokenizer_digest:
-    of the tokenizer that made the ids. Used as a context manager it removes the partial directory on any error. Raises
-    BadInput if `directory` holds something that is not a token store; an older store is replaced at `commit`.
+    Used as a context manager it removes what it wrote unless `commit` was called. An older store in `directory` stays
+    until then.
+
+    Args:
+        directory: of the store.
+        vocabulary_size: ids must be below it; below 65,536 they are stored as uint16, else as int32.
+        tokenizer_digest: of the tokenizer that made the ids.
+
+    Raises:
+        BadInput: `directory` holds something that is not a token store, or the disk is full.
     """
 
     def __init__(self, directory: str | Path, vocabulary_size: int, tokenizer_digest: str):
@@ -46,11 +52,12 @@ class TokenStoreWriter:
         self.tokenizer_digest = tokenizer_digest
         self.dtype = stored_type(vocabulary_size)
         self._offsets = array("q", [0])
-        self._partial = self.directory.with_name(f"{self.directory.name}.partial-{os.getpid()}")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        self._tokens = open(self._partial / _TOKENS, "wb")  # noqa: SIM115
-        self._ids = open(self._partial / IDS, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._whole = contextlib.ExitStack()
+        self._partial = self._whole.enter_context(replacing(self.directory))
+        self._partial.mkdir()
+        self._files = self._whole.enter_context(contextlib.ExitStack())
+        self._tokens = self._files.enter_context(writing(self._partial / _TOKENS))
+        self._ids = self._files.enter_context(writing_text(self._partial / IDS))
 
     def append(self, token_ids: Sequence[int], external_id: str) -> None:
         """Adds one row. Raises BadInput for an external id with a line break."""
@@ -77,11 +84,8 @@ class TokenStoreWriter:
 
     def commit(self) -> "TokenStore":
         """Writes offsets and, last, the manifest; renames; returns the opened store."""
-        for file in (self._tokens, self._ids):
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        np.save(self._partial / _OFFSETS, np.frombuffer(self._offsets, dtype=np.int64))
+        self._files.close()
+        write_array(self._partial / _OFFSETS, np.frombuffer(self._offsets, dtype=np.int64))
         manifest = {
             "format": FORMAT,
             "rows": len(self._offsets) - 1,
@@ -91,27 +95,17 @@ class TokenStoreWriter:
             "tokenizer": self.tokenizer_digest,
             "bytes": {name: (self._partial / name).stat().st_size for name in (_TOKENS, _OFFSETS, IDS)},
         }
-        (self._partial / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        old = self._partial.with_name(self._partial.name + ".old")
-        if self.directory.exists():
-            os.replace(self.directory, old)
-        os.replace(self._partial, self.directory)
-        shutil.rmtree(old, ignore_errors=True)
+        write_json(self._partial / _MANIFEST, manifest)
+        self._whole.close()
         return TokenStore(self.directory)
-
-    def abort(self) -> None:
-        """Closes and removes what was written; an older store in `directory` stays."""
-        for file in (self._tokens, self._ids):
-            with contextlib.suppress(OSError):  # the disk is full: what could not be flushed is thrown away anyway
-                file.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
 
     def __enter__(self) -> "TokenStoreWriter":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if self._partial.exists():
-            self.abort()
+        failed = error or RuntimeError("not committed")
+        with contextlib.suppress(OSError):  # the disk is full: what could not be flushed is thrown away
+            self._whole.__exit__(type(failed), failed, trace)
         if isinstance(error, OSError):
             raise BadInput(
                 f"{self.directory} cannot be written: {error.strerror or error}; free space or choose another disk. "

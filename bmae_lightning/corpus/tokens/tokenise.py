@@ -4,7 +4,6 @@ A file is named by what it was made from, its texts and its tokenizer: it is use
 """
 
 import copy
-import os
 import zipfile
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -17,6 +16,7 @@ import numpy as np
 from bmae_lightning.corpus.records import Text
 from bmae_lightning.corpus.tokens.wordpiece import fast_backend, tokenizer_digest
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import writing
 
 BATCH = 1024
 """Texts given to the tokenizer at a time, which it shares between all cores."""
@@ -74,7 +74,9 @@ class ContentTokenizer:
         """As `pieces`, read from a file in `directory` if one is there and sound, else written into it."""
         path = directory / f"{self._name(texts)}.npz"
         if (made := _read(path)) is None:
-            _write(path, made := self.pieces(texts))
+            made = self.pieces(texts)
+            with writing(path) as file:
+                np.savez(file, lengths=made.lengths, tokens=made.tokens)
         return made
 
     def _name(self, texts: Sequence[Text]) -> str:
@@ -94,16 +96,6 @@ def _parts(text: Text) -> tuple[str, ...]:
 def stored_type(vocabulary_size: int) -> np.dtype:
     """The smallest type that holds all ids: uint16 below 65,536, else int32; little-endian."""
     return np.dtype(np.uint16 if vocabulary_size < 65536 else np.int32).newbyteorder("<")
-
-
-def _write(path: Path, made: Pieces) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, lengths=made.lengths, tokens=made.tokens)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _read(path: Path) -> Pieces | None:

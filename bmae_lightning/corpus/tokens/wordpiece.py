@@ -5,12 +5,12 @@ The same texts give the same vocabulary file in every run, which the `tokenizers
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_text
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PREFIX = "##"
@@ -69,9 +69,9 @@ def train_wordpiece(
     names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase, "model_max_length": max_length, **names}
     directory = Path(directory)
-    _write(directory / "vocab.txt", "".join(f"{token}\n" for token in vocabulary))
-    _write(directory / "tokenizer.json", tokenizer.to_str(pretty=True))
-    _write(directory / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+    write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in vocabulary))
+    write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))
+    write_text(directory / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
     return directory
 
 
@@ -137,10 +137,3 @@ def _repeated(words: dict[str, int]) -> Iterator[str]:
     for word, count in sorted(words.items()):
         for start in range(0, count, _WORDS_A_LINE):
             yield " ".join([word] * min(_WORDS_A_LINE, count - start))
-
-
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)

@@ -5,7 +5,6 @@ one that is absent stays an empty row (MASTER, streams of DOR and GOR).
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -46,8 +45,6 @@ def write_streams(
     encode, size, digest, separator = content.encode, content.vocabulary_size, content.digest, tokenizer.sep_token_id
     counts = dict.fromkeys(("passages_with_queries", "queries", "passages_with_continuation", "empty_continuations"), 0)
     temporary = directory / "generated.jsonl.tmp"
-    for left in directory.glob("*.partial-*"):  # of a process that was killed
-        shutil.rmtree(left)
     with ExitStack() as stack:
         queries = stack.enter_context(TokenStoreWriter(directory / "queries", size, digest))
         continuation = stack.enter_context(TokenStoreWriter(directory / "continuation", size, digest))

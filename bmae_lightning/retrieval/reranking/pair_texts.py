@@ -95,8 +95,6 @@ def tokenise_again(
         time.sleep(0.1)
     digest, kept = tokenizer_digest(tokenizer), directory / "shards"
     if not all(store.is_dir() for store in directories):
-        for left in directory.glob("*.partial-*"):  # of a process that was killed
-            shutil.rmtree(left)
         entries = (
             lambda: ((query.id, query.text) for query in source.queries()),
             lambda: ((passage.id, passage.text_of(source.title)) for passage in source.passages()),

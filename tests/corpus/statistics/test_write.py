@@ -190,7 +190,7 @@ def test_a_killed_run_continues(make_store, tmp_path, monkeypatch):
     expected = arrays(compute(made, tmp_path / "whole"))
     monkeypatch.setattr(module, "LEAST_MEMORY", 1)
     few, directory = {"memory_gb": 3000 / 2**30}, tmp_path / "killed"
-    real = token_values._write_array
+    real = token_values.write_array
     written = []
 
     def stop_before_the_third_block(path, values):
@@ -199,16 +199,14 @@ def test_a_killed_run_continues(make_store, tmp_path, monkeypatch):
         written.append(path.name)
         real(path, values)
 
-    monkeypatch.setattr(token_values, "_write_array", stop_before_the_third_block)
+    monkeypatch.setattr(token_values, "write_array", stop_before_the_third_block)
     with pytest.raises(KeyboardInterrupt):
         compute(made, directory, **few)
     assert not (directory / "statistics.json").exists()
     partial = {path.name: path.stat().st_mtime_ns for path in (directory / "partial").iterdir()}
     assert {name for name in partial if name.startswith("values.")} == set(written)
     again = []
-    monkeypatch.setattr(
-        token_values, "_write_array", lambda path, values: (again.append(path.name), real(path, values))
-    )
+    monkeypatch.setattr(token_values, "write_array", lambda path, values: (again.append(path.name), real(path, values)))
     monkeypatch.setattr(module, "_join", lambda path, parts, number, tokens: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compute(made, directory, **few)

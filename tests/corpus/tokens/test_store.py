@@ -119,7 +119,7 @@ def test_an_error_leaves_the_older_store_alone(store, tokenizer):
 
 
 def test_a_full_disk(store, tokenizer, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("numpy.save", full)

@@ -66,7 +66,6 @@ def test_a_collection_in_other_word_pieces_has_the_same_rows(collection, tmp_pat
         write_token_store(tmp_path / "q", (q.text for q in source.queries()), (q.id for q in source.queries()), own),
         write_token_store(tmp_path / "p", (p.text for p in source.passages()), (p.id for p in source.passages()), own),
     )
-    (tmp_path / "tokens" / "queries.partial-1").mkdir(parents=True)  # a killed process leaves it
     queries, passages = tokenise_again(source, tokenizer, tmp_path / "tokens", like, "x")
     assert [*queries.external_ids] == [*like[0].external_ids]
     assert [*passages.external_ids] == [*like[1].external_ids]
