@@ -89,7 +89,7 @@ def pair_reference(query, passage, max_length):
 
 
 @pytest.mark.parametrize("max_length", [5, 8, 12, 64])
-def test_f07_pairs_equal_a_reference_and_keep_both_parts(max_length):
+def test_pairs_equal_a_reference_and_keep_both_parts(max_length):
     generator = np.random.default_rng(0)
     sizes = [(4, 9), (1, 1), (30, 5), (3, 40), (0, 4), (2, 0), (30, 0), (9, 1)]
     rows = [[generator.integers(5, 99, size).astype(np.uint16) for size in pair] for pair in sizes]

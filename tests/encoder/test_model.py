@@ -110,7 +110,7 @@ def test_refuses_a_foreign_tokenizer_and_too_long_texts():
         make()(torch.ones(1, 33).long(), torch.ones(1, 33).bool())
 
 
-def test_p14_export_gives_the_same_bottleneck_without_decoder_weights(tmp_path):
+def test_export_gives_the_same_bottleneck_without_decoder_weights(tmp_path):
     encoder = make()
     decoders = {
         "enhanced": EnhancedDecoder(UniformMask(0.5)),

@@ -1,4 +1,4 @@
-"""What an epoch of fine-tuning consumes, and how its texts are cut (finetuning §12, 6 and 7)."""
+"""What an epoch of fine-tuning consumes, and how its texts are cut."""
 
 from collections import Counter
 
@@ -43,7 +43,7 @@ def batches(stores, batch_size, query_length=12, passage_length=20):
 
 
 @pytest.mark.parametrize("batch_size", [2, 4, 5])
-def test_f06_epochs_consume_every_query_once_and_every_pair_in_turn(stores, batch_size):
+def test_epochs_consume_every_query_once_and_every_pair_in_turn(stores, batch_size):
     made = batches(stores, batch_size)
     assert sum(len(batch.passage_N) for _, batch in made) == EPOCHS * QUERIES * GROUP
     visits = Counter(item for items, _ in made for item in items)
@@ -58,7 +58,7 @@ def test_f06_epochs_consume_every_query_once_and_every_pair_in_turn(stores, batc
 
 
 @pytest.mark.parametrize(("query_length", "passage_length"), [(3, 3), (8, 20), (64, 64)])
-def test_f07_no_text_exceeds_its_length_with_the_special_tokens(stores, query_length, passage_length):
+def test_no_text_exceeds_its_length_with_the_special_tokens(stores, query_length, passage_length):
     for items, batch in batches(stores, 5, query_length, passage_length):
         rows = [[number for number, _ in items], batch.passage_N.tolist()]
         for tokens, store, numbers, length in (

@@ -1,4 +1,4 @@
-"""The schedule's corner points (finetuning property 24), the groups of AdamW, steps from epochs."""
+"""The schedule's corner points, the groups of AdamW, steps from epochs."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def rates(steps, warmup):
 
 
 @pytest.mark.parametrize("warmup", [0.2, 2])
-def test_f24_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
+def test_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
     assert rates(10, warmup) == pytest.approx([0, 1, 2, 1.75, 1.5, 1.25, 1, 0.75, 0.5, 0.25, 0])
 
 

@@ -74,7 +74,7 @@ def decode(model, name, encoded, texts, noise):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_p1_gradient_reaches_encoder_layers_through_the_bottleneck_only(name):
+def test_gradient_reaches_encoder_layers_through_the_bottleneck_only(name):
     for bottleneck in (DetachedBottleneck(), ClsBottleneck()):
         model = make(bottleneck)
         model(batch()).losses[name].total.backward()
@@ -86,7 +86,7 @@ def test_p1_gradient_reaches_encoder_layers_through_the_bottleneck_only(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_p2_only_row_zero_of_the_encoder_output_matters(name):
+def test_only_row_zero_of_the_encoder_output_matters(name):
     model, texts = make(), batch()
     encoded, noise = encode(model, texts)
     noisy_BLD = torch.cat([encoded.hidden_BLD[:, :1], torch.randn_like(encoded.hidden_BLD[:, 1:])], 1)
@@ -99,7 +99,7 @@ def test_p2_only_row_zero_of_the_encoder_output_matters(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_p3_only_the_bottleneck_links_encoder_and_decoder(name):
+def test_only_the_bottleneck_links_encoder_and_decoder(name):
     model, texts = make(), batch()
     encoded, noise = encode(model, texts)
     other, _ = encode(model, replace(texts, passage_B=texts.passage_B + 100))
@@ -111,7 +111,7 @@ def test_p3_only_the_bottleneck_links_encoder_and_decoder(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_p4_the_id_in_slot_zero_of_the_decoder_is_irrelevant(name):
+def test_the_id_in_slot_zero_of_the_decoder_is_irrelevant(name):
     model, texts = make(), batch()
     encoded, noise = encode(model, texts)
     tokens = texts.streams["passage"]
@@ -126,7 +126,7 @@ def test_p4_the_id_in_slot_zero_of_the_decoder_is_irrelevant(name):
     assert torch.equal(*states)
 
 
-def test_p5_padding_changes_nothing():
+def test_padding_changes_nothing():
     model = make()
     short, padded = model(batch()), model(batch(pad=9))
     singles = [model(single(batch(pad=3), row)) for row in range(4)]
@@ -142,7 +142,7 @@ def single(texts, row):
     return texts.map(lambda tensor: tensor[row : row + 1])
 
 
-def test_p6_mean_is_over_tokens_not_over_examples():
+def test_mean_is_over_tokens_not_over_examples():
     model = make()
     together = model(batch()).losses
     alone = [model(single(batch(), row)).losses for row in range(4)]
@@ -154,7 +154,7 @@ def test_p6_mean_is_over_tokens_not_over_examples():
         assert not torch.allclose(whole, means.mean(), rtol=1e-3)
 
 
-def test_p9_weights_stay_tied_and_decoders_own_layers_only():
+def test_weights_stay_tied_and_decoders_own_layers_only():
     model = make()
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
     sum(loss.total for loss in model(batch()).losses.values()).backward()
@@ -170,7 +170,7 @@ def test_p9_weights_stay_tied_and_decoders_own_layers_only():
     assert not storages & {parameter.data_ptr() for parameter in model.decoders.parameters()}
 
 
-def test_p10_same_losses_for_the_same_passage_and_epoch():
+def test_same_losses_for_the_same_passage_and_epoch():
     model, texts = make(), batch()
     order = torch.tensor([2, 0, 3, 1])
     shuffled = texts.map(lambda tensor: tensor[order])
@@ -185,7 +185,7 @@ def test_p10_same_losses_for_the_same_passage_and_epoch():
     assert not torch.equal(encode(model, texts)[0].masked.ids_BL, encoded.masked.ids_BL)
 
 
-def test_p7_p8_labels_of_whole_model_are_original_ordinary_ids():
+def test_labels_of_whole_model_are_original_ordinary_ids():
     model, texts = make(), batch()
     texts.streams["passage"].ids_BL[0, 2:6] = 100
     encoded, noise = encode(model, texts)
@@ -198,7 +198,7 @@ def test_p7_p8_labels_of_whole_model_are_original_ordinary_ids():
         assert not VOCABULARY.special_V[original_BL[labelled_BL]].any()
 
 
-def test_p13_a_batch_without_labels():
+def test_a_batch_without_labels():
     model = make()
     output = model(batch((0, 0)))
     total = sum(mean_loss(loss, "micro_mean") for loss in output.losses.values())
@@ -209,7 +209,7 @@ def test_p13_a_batch_without_labels():
     assert all(rate == 0 for rate in output.rates.values())
 
 
-def test_p23_encoder_and_decoder_masks_are_independent():
+def test_encoder_and_decoder_masks_are_independent():
     count = 2000
     model = make()
     texts = batch((20,) * 2)
@@ -279,7 +279,7 @@ def test_names_that_torch_needs_itself(name):
         make(parts={name: EnhancedDecoder(UniformMask(0.5))})
 
 
-def test_p47_a_view_without_its_decoder_goes_unless_it_stands_alone():
+def test_a_view_without_its_decoder_goes_unless_it_stands_alone():
     views = {
         "passage": View(UniformMask(0.3), BertCorruption()),
         "wide": View(UniformMask(0.8), HideCorruption(), alone=False),

@@ -63,7 +63,7 @@ def test_unknown_names():
         View(UniformMask(0.5), HideCorruption(), "zzz")(batch(), VOCABULARY, noise(), "x")
 
 
-def test_p42_the_halves_make_up_the_text():
+def test_the_halves_make_up_the_text():
     rows = [list(range(5, 12)), [9], [], [5, 6]]
     tokens = VOCABULARY.pad([np.array(row, dtype=int) for row in rows], 32)
     tokens = Tokens(tokens.ids_BL, tokens.real_BL, {"value": tokens.ids_BL.double()})

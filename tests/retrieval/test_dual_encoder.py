@@ -1,4 +1,4 @@
-"""Shared and separate encoders (f19), and what is saved of them."""
+"""Shared and separate encoders, and what is saved of them."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def gradients(model, encoder, **options):
     return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
 
 
-def test_f19_a_shared_encoder_receives_both_sides_and_separate_ones_their_own():
+def test_a_shared_encoder_receives_both_sides_and_separate_ones_their_own():
     model = build().double()
     whole = gradients(model, model.encoder)
     query_side, passage_side = gradients(model, model.encoder, detached=1), gradients(model, model.encoder, detached=0)
@@ -85,7 +85,7 @@ def test_the_text_behind_a_title_has_a_token_type_of_its_own():
     assert (found[0] - without[0]).abs().max() > 1e-3
 
 
-def test_f19_a_shared_encoder_is_saved_once(tmp_path):
+def test_a_shared_encoder_is_saved_once(tmp_path):
     names = list(build().state_dict())
     assert not [name for name in names if name.startswith("passage_encoder")]
     assert len(list(build(shared=False).state_dict())) == 2 * len(names)

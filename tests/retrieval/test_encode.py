@@ -1,4 +1,4 @@
-"""Vectors of a store: independent of batching and padding (finetuning property 26), resumable by shard, in row order."""
+"""Vectors of a store: independent of batching and padding, resumable by shard, in row order."""
 
 import os
 from itertools import count
@@ -52,7 +52,7 @@ def one_by_one(model, store, length, passages=True):
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
-def test_f26_batches_and_padding_change_nothing(model, store, batch_tokens):
+def test_batches_and_padding_change_nothing(model, store, batch_tokens):
     done = []
     vectors = encoding.encode(model, store, np.arange(len(store)), 20, batch_tokens, "cpu", done.append)
     assert np.allclose(vectors, one_by_one(model, store, 20).dense_BD, atol=1e-6)

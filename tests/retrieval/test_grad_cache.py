@@ -1,4 +1,4 @@
-"""Chunked gradients equal those of one pass (f18), with dropout, for any chunk, and across two processes (f17)."""
+"""Chunked gradients equal those of one pass, with dropout, for any chunk, and across two processes."""
 
 import os
 import subprocess
@@ -79,7 +79,7 @@ def largest_difference(one, two):
 
 @pytest.mark.parametrize("kind", ["mean", "hybrid"])
 @pytest.mark.parametrize("chunk", [1, 2, 4, 5, 18, 100])
-def test_f18_any_chunk_has_the_gradient_of_one_pass_with_dropout(kind, chunk):
+def test_any_chunk_has_the_gradient_of_one_pass_with_dropout(kind, chunk):
     model = build(kind)
     whole = gradients(model, GradCache(), one_by_one)
     assert largest_difference(whole, gradients(model, GradCache(chunk), one_by_one)) < 1e-12
@@ -87,7 +87,7 @@ def test_f18_any_chunk_has_the_gradient_of_one_pass_with_dropout(kind, chunk):
         assert largest_difference(gradients(model, GradCache()), gradients(model, GradCache(chunk))) < 1e-12
 
 
-def test_f18_the_comparison_notices_other_dropout_and_accumulation():
+def test_the_comparison_notices_other_dropout_and_accumulation():
     model = build()
     whole = gradients(model, GradCache())
     assert largest_difference(whole, gradients(model, GradCache(), one_by_one)) > 1e-3  # other random numbers
@@ -146,7 +146,7 @@ def test_the_random_state_goes_on_as_if_nothing_had_been_replayed():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_f18_on_a_gpu():
+def test_chunks_have_the_gradient_of_one_pass_on_a_gpu():
     model = build("hybrid").cuda()
     queries, passages, _ = texts(model)
     found = []
@@ -224,7 +224,7 @@ class Step(torch.nn.Module):
         return distilled + 0.3 * scale_gradient(contrast.loss, self.scale)
 
 
-def test_f17_two_processes_have_the_gradient_of_one_in_every_form_and_with_chunks(tmp_path):
+def test_two_processes_have_the_gradient_of_one_in_every_form_and_with_chunks(tmp_path):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{TESTS}", "OMP_NUM_THREADS": "1"}
     arguments = [str(tmp_path / "meeting"), str(tmp_path / "found.pt")]
     command = [sys.executable, "-c", PROCESS, __file__]

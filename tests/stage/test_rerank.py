@@ -10,7 +10,7 @@ from bmae_lightning.stage.rerank import pairs_of, reranked
 RUN = Run({"b": [("p1", 9.0), ("p2", 8.0), ("p3", 7.0), ("p4", 6.0)], "a": [("p5", 1.0)]})
 
 
-def test_f32_new_scores_order_the_top_and_the_rest_follows(tmp_path):
+def test_new_scores_order_the_top_and_the_rest_follows(tmp_path):
     after = reranked(RUN, np.array([0.1, -5.0, 3.0, -99.0], dtype=np.float32), 3)
     assert after.passages("b") == ["p3", "p1", "p2", "p4"]
     assert after.passages("a") == ["p5"]

@@ -56,7 +56,7 @@ def test_writes_values_for_every_token_and_what_the_report_reads(prepared, tmp_p
     assert "statistics: word-1: 1,500 occurrences, 297 kept" in capsys.readouterr().out
 
 
-def test_p45_values_cut_with_the_passage_serve_both_masks(prepared, tmp_path):
+def test_values_cut_with_the_passage_serve_both_masks(prepared, tmp_path):
     CorpusStatistics(keyword="idf", threads=1).run(context("statistics", tmp_path / "s", corpus=prepared))
     store, vocabulary = Prepared(prepared).passages(), Vocabulary(Prepared(prepared).tokenizer())
     statistics = Statistics(tmp_path / "s", store)

@@ -145,7 +145,7 @@ def encoder():
 
 @pytest.mark.parametrize("absent", [{1, 3}, {0, 1, 2, 3}])
 def test_absent_texts_have_no_loss_and_do_no_harm(tmp_path, absent):
-    """methods.md §10: a stream that a passage lacks is an empty row."""
+    """A stream that a passage lacks is an empty row (docs/methods.md §10)."""
     passages = store(tmp_path / "passages", rows_of((12, 1, 9, 6)))
     generated = store(
         tmp_path / "queries", [[] if row in absent else ids for row, ids in enumerate(rows_of((8,) * 4, 1))]
@@ -181,7 +181,7 @@ def test_absent_texts_have_no_loss_and_do_no_harm(tmp_path, absent):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
-def test_p10_masks_are_the_same_for_any_batch_size_and_number_of_workers(tmp_path):
+def test_masks_are_the_same_for_any_batch_size_and_number_of_workers(tmp_path):
     """Selection of every (passage, epoch) of two epochs, whatever the other rows and the padding are."""
     count = 40
     passages = store(tmp_path / "passages", rows_of(np.random.default_rng(5).integers(1, 60, count)))
@@ -224,7 +224,7 @@ def test_batches_travel_to_workers_by_path(tmp_path):
     assert len(pickle.dumps(batches)) < 20_000
 
 
-def test_p49_streams_of_the_original_collator(tmp_path):
+def test_streams_of_the_original_collator(tmp_path):
     """The recorded texts of MASTER's code: k queries with a separator each; an empty continuation is the passage."""
     from safetensors.torch import load_file
 

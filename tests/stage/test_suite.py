@@ -103,7 +103,7 @@ def test_every_pair_leaves_run_and_measures_and_nothing_else(finished):
     assert not (output_dir / "store" / "suite" / "tokens").exists()
 
 
-def test_f31_the_rows_are_measures_of_the_runs_and_parts_count_once(finished, root):
+def test_the_rows_are_measures_of_the_runs_and_parts_count_once(finished, root):
     output_dir, tables = finished
     found, own = pairs(output_dir), {}
     for (name, model), directory in found.items():
@@ -127,7 +127,7 @@ def test_f31_the_rows_are_measures_of_the_runs_and_parts_count_once(finished, ro
     }  # fmt: skip
 
 
-def test_f31_a_result_with_the_id_of_its_query_is_removed(finished, root, tmp_path):
+def test_a_result_with_the_id_of_its_query_is_removed(finished, root, tmp_path):
     output_dir, tables = finished
     for model in ("bm25", "models/first"):
         ranking = read_run(pairs(output_dir)["Arguments", model] / "run.trec.gz")

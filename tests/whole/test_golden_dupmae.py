@@ -65,7 +65,7 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
     GOLDEN.check_gradients(model, losses, dtype)
 
 
-def test_p28_the_pool_of_the_paper_is_another_loss():
+def test_the_pool_of_the_paper_is_another_loss():
     losses = []
     for pool in ("code", "paper"):
         model, batch, _ = build(torch.float64, pool)
@@ -73,7 +73,7 @@ def test_p28_the_pool_of_the_paper_is_another_loss():
     assert abs(losses[0] - losses[1]) > 1e-3
 
 
-def test_p25_targets_are_those_of_the_original_collator():
+def test_targets_are_those_of_the_original_collator():
     """The gradient at uniform logits is sum(w) / V - w, so it shows the weights w themselves."""
     model, batch, inputs = build(torch.float64)
     decoder, noise = model.decoders["bag_of_words"], Noise(0, batch.epoch_B, batch.passage_B)

@@ -104,7 +104,7 @@ def passes(model, batch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_p48_losses_logits_bottlenecks_and_gradients(dtype):
+def test_losses_logits_bottlenecks_and_gradients(dtype):
     model, batch = build(dtype)
     expected = SET.json("expected.json")
     numbers = expected[key(dtype)]
@@ -132,7 +132,7 @@ def test_p48_losses_logits_bottlenecks_and_gradients(dtype):
     SET.check_gradients(model, {term: losses[term] for term in names}, dtype)
 
 
-def test_p42_halves_are_those_of_the_original():
+def test_halves_are_those_of_the_original():
     _, batch = build(torch.float64)
     for recorded, span in (("e2", "first_half"), ("d4_npr", "second_half")):
         half = take(batch, "passage", span, VOCABULARY)
@@ -142,7 +142,7 @@ def test_p42_halves_are_those_of_the_original():
         assert torch.equal(half.ids_BL, original(recorded)[:, :width])
 
 
-def test_p40_the_complement_is_that_of_the_original():
+def test_the_complement_is_that_of_the_original():
     _, batch = build(torch.float64)
     tokens = batch.streams["passage"]
     seen_BL, recorded_BL = SET.inputs["e3.labels"] >= 0, SET.inputs["d5_cmp.labels"] >= 0
@@ -150,7 +150,7 @@ def test_p40_the_complement_is_that_of_the_original():
     assert torch.equal(mask_BL, recorded_BL)
 
 
-def test_p50_the_first_three_decoders_read_one_bottleneck():
+def test_the_first_three_decoders_read_one_bottleneck():
     model, batch = build(torch.float64)
     calls = []
     model.encoder.masked_lm.bert.register_forward_hook(lambda *_: calls.append(1))
@@ -169,7 +169,7 @@ def test_p50_the_first_three_decoders_read_one_bottleneck():
     assert not torch.allclose(read["next"], read["complement"])
 
 
-def test_p46_shared_decoders_have_one_stack():
+def test_shared_decoders_have_one_stack():
     own, _ = build(torch.float64)
     shared, batch = build(torch.float64, **dict.fromkeys(list(DECODERS)[1:], "keywords"))
     layer = sum(parameter.numel() for parameter in own.encoder.masked_lm.bert.encoder.layer[0].parameters())

@@ -74,7 +74,7 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
     GOLDEN.check_gradients(model, losses, dtype)
 
 
-def test_p33_labels_and_what_the_generator_reads_are_those_of_the_original():
+def test_labels_and_what_the_generator_reads_are_those_of_the_original():
     model, batch = build(torch.float32)
     inputs, noise = GOLDEN.inputs, Noise(0, batch.epoch_B, batch.passage_B)
     encoded = model.encode("passage", batch, noise)

@@ -1,4 +1,4 @@
-"""The whole ladder on a small collection, its numbered properties (finetuning §12), and kills on the way."""
+"""The whole ladder on a small collection, what each rung must satisfy, and kills on the way."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def test_every_rung_is_a_row(ladder):
     assert {f"Fine-tuning ({rung})" for rung in ("retriever1", "retriever2", "reranker", "distilled")} <= titles
 
 
-def test_f01_f02_mined_negatives_are_the_best_ranks_without_positives(ladder):
+def test_mined_negatives_are_the_best_ranks_without_positives(ladder):
     _, _, stages = ladder
     prepared = Prepared(stages["prepare"])
     for rung in ("evaluate", "evaluate2"):
@@ -77,7 +77,7 @@ def test_f01_f02_mined_negatives_are_the_best_ranks_without_positives(ladder):
             assert not set(listed) & set(qrels[query])
 
 
-def test_f05_queries_with_too_few_negatives_are_filled_and_counted(ladder):
+def test_queries_with_too_few_negatives_are_filled_and_counted(ladder):
     _, _, stages = ladder
     prepared = Prepared(stages["prepare"])
     run = read_run(stages["evaluate"] / "run.train.trec").cut(3)
@@ -91,7 +91,7 @@ def test_f05_queries_with_too_few_negatives_are_filled_and_counted(ladder):
     assert not barred & set(drawn[1:])
 
 
-def test_f32_re_ranking_keeps_the_set_of_the_top_and_the_order_below(ladder):
+def test_re_ranking_keeps_the_set_of_the_top_and_the_order_below(ladder):
     _, _, stages = ladder
     before, after = (read_run(stages[stage] / "run.test.trec") for stage in ("evaluate2", "rerank"))
     assert set(before) == set(after)
@@ -105,7 +105,7 @@ def test_f32_re_ranking_keeps_the_set_of_the_top_and_the_order_below(ladder):
     assert measured[0]["R@1000"] == measured[1]["R@1000"]
 
 
-def test_f34_every_passage_that_can_be_drawn_has_a_teacher_score(ladder):
+def test_every_passage_that_can_be_drawn_has_a_teacher_score(ladder):
     _, _, stages = ladder
     prepared = Prepared(stages["prepare"])
     queries, passages = prepared.queries(), prepared.passages()

@@ -1,4 +1,4 @@
-"""MASTER in both readings and CDMAE, as their YAML files compose them: tasks, passes, masks, sharing (methods.md §5)."""
+"""MASTER in both readings and CDMAE, as their YAML files compose them: tasks, passes, masks, sharing (docs/methods.md §2.4)."""
 
 from copy import deepcopy
 from functools import cache
@@ -85,7 +85,7 @@ def labels(model, name, texts):
 
 
 @pytest.mark.parametrize(("experiment", "rate"), [("master", 0.3), ("master_released", 0.5)])
-def test_p40_p41_complement_of_the_shared_view_and_of_a_view_of_its_own(experiment, rate):
+def test_complement_of_the_shared_view_and_of_a_view_of_its_own(experiment, rate):
     model = make(f"+experiment={experiment}")
     assert model.decoders["complement"].view == ("passage" if experiment == "master" else "half_hidden")
     seen_BL, shown_BL, ids_BL = labels(model, "complement", batch())
@@ -94,7 +94,7 @@ def test_p40_p41_complement_of_the_shared_view_and_of_a_view_of_its_own(experime
     assert seen_BL[0].sum().item() == pytest.approx(rate * 38, abs=3)
 
 
-def test_p48_p50_released_has_three_passes_and_eight_losses():
+def test_released_has_three_passes_and_eight_losses():
     model = make("+experiment=master_released")
     count, losses = passes(model)
     assert count == 3
@@ -106,7 +106,7 @@ def test_p48_p50_released_has_three_passes_and_eight_losses():
     assert model.values == {"keyword_weight"}
 
 
-def test_p50_the_papers_reading_has_one_pass_and_the_neighbour():
+def test_the_papers_reading_has_one_pass_and_the_neighbour():
     model = make("+experiment=master")
     count, losses = passes(model)
     assert count == 1
@@ -114,7 +114,7 @@ def test_p50_the_papers_reading_has_one_pass_and_the_neighbour():
     assert model.streams == {"passage", "neighbour", "queries", "continuation"}
 
 
-def test_p42_the_next_half_follows_the_first():
+def test_the_next_half_follows_the_first():
     model = make("+experiment=master_released")
     texts = batch()
     noise = Noise(0, texts.epoch_B, texts.passage_B)
@@ -135,7 +135,7 @@ def test_p42_the_next_half_follows_the_first():
         (["keywords"], 1, {"encoder/passage"}),
     ],
 )
-def test_p47_a_task_goes_with_its_pass_and_its_mlm(kept, count, views):
+def test_a_task_goes_with_its_pass_and_its_mlm(kept, count, views):
     """Table 6 of MASTER: without complement there is no E3, without next no E2; the other losses stay as they are."""
     whole = make("+experiment=master_released")
     part = make("+experiment=master_released", f"decoders=[{','.join(kept)}]")
@@ -149,7 +149,7 @@ def test_p47_a_task_goes_with_its_pass_and_its_mlm(kept, count, views):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_p47_a_weight_of_zero_removes_exactly_its_terms(name):
+def test_a_weight_of_zero_removes_exactly_its_terms(name):
     whole, zero = make("+experiment=master_released"), make("+experiment=master_released", f"decoders.{name}.weight=0")
     gradients = []
     for model, left_out in ((whole, name), (zero, None)):
@@ -166,7 +166,7 @@ def test_p47_a_weight_of_zero_removes_exactly_its_terms(name):
 
 
 @pytest.mark.parametrize("experiment", ["master", "master_released"])
-def test_p46_own_layers_or_one_stack_for_all(experiment):
+def test_own_layers_or_one_stack_for_all(experiment):
     own, shared = make(f"+experiment={experiment}"), make(f"+experiment={experiment}", *SHARED)
     layer = sum(parameter.numel() for parameter in own.encoder.masked_lm.bert.encoder.layer[0].parameters())
     assert sum(parameter.numel() for parameter in own.decoders.parameters()) == 10 * layer
@@ -182,7 +182,7 @@ def test_rates_of_table_8_are_overrides():
     assert [model.decoders[name].shown.mask.rate for name in TASKS[:4]] == [0.7] * 4
 
 
-def test_p56_p57_masks_of_cdmae_and_its_projection():
+def test_masks_of_cdmae_and_its_projection():
     model = make("+experiment=cdmae")
     assert model.values == {"importance"}
     decoder = model.decoders["shallow"]

@@ -1,4 +1,4 @@
-"""Replaced language modelling and its relatives as whole models: properties 31-39, joint training, gradients."""
+"""Replaced language modelling and its relatives as whole models: masks, labels, draws, joint training, gradients."""
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def train(model, batch, steps, lr=1e-2):
 
 
 @pytest.mark.parametrize("rates", [(0.15, 0.15), (0.15, 0.3), (0.3, 0.5), (0.3, 1.0)])
-def test_p31_the_encoders_positions_are_replaced_in_the_decoder_too(rates):
+def test_the_encoders_positions_are_replaced_in_the_decoder_too(rates):
     batch = texts((40, 9, 1, 25))
     seen, shown = sides(make(rates=rates), batch)
     assert not (seen.selected_BL & ~shown.selected_BL).any()
@@ -76,7 +76,7 @@ def test_p31_the_encoders_positions_are_replaced_in_the_decoder_too(rates):
         assert torch.equal(shown.selected_BL, ~VOCABULARY.special_V[batch.streams["passage"].ids_BL])
 
 
-def test_p32_p33_texts_and_labels_of_both_sides():
+def test_texts_and_labels_of_both_sides():
     batch = texts((40, 9, 1, 25))
     batch.streams["passage"].ids_BL[0, 3:5] = VOCABULARY.unk_id
     model = make()
@@ -90,7 +90,7 @@ def test_p32_p33_texts_and_labels_of_both_sides():
 
 
 @pytest.mark.parametrize("dropout", [False, True])
-def test_p34_a_frozen_generator_is_bit_identical_after_training(dropout):
+def test_a_frozen_generator_is_bit_identical_after_training(dropout):
     generator = TinyGenerator(hidden_dropout=0.3, dropout=dropout)
     model = make(generator)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
@@ -101,7 +101,7 @@ def test_p34_a_frozen_generator_is_bit_identical_after_training(dropout):
     assert set(model.weights) == {"encoder/passage", "shallow"}
 
 
-def test_p36_encoder_and_decoder_draw_independently():
+def test_encoder_and_decoder_draw_independently():
     model = make(GivenLogits(torch.zeros(SIZE)))
     seen, shown = sides(model, texts((40,) * 1500))
     both_BL = seen.selected_BL & shown.selected_BL
@@ -111,7 +111,7 @@ def test_p36_encoder_and_decoder_draw_independently():
     assert abs(agreement - p) < 4.5 * (p * (1 - p) / count) ** 0.5
 
 
-def test_p37_the_decoder_starts_as_the_encoders_last_layers_and_diverges():
+def test_the_decoder_starts_as_the_encoders_last_layers_and_diverges():
     model = make()
     own = model.decoders["shallow"].layer
     last = model.encoder.masked_lm.bert.encoder.layer[-2:]
@@ -123,13 +123,13 @@ def test_p37_the_decoder_starts_as_the_encoders_last_layers_and_diverges():
 
 
 @pytest.mark.parametrize("rates", [(0.15, 0.3), (0.3, 0.5)])
-def test_p38_realised_shares(rates):
+def test_the_selected_share_of_words_is_near_the_rate(rates):
     output = make(rates=rates)(texts((60, 62) * 100))
     assert output.rates["encoder/passage"] == pytest.approx(rates[0], abs=0.03)
     assert output.rates["shallow"] == pytest.approx(rates[1], abs=0.03)
 
 
-def test_p39_without_replacements_both_sides_are_copy_tasks():
+def test_without_replacements_both_sides_are_copy_tasks():
     model = make(ReturnsOriginal())
     batch = texts((12, 7, 9, 10))
     seen, shown = sides(model, batch)

@@ -1,4 +1,4 @@
-"""End to end on a made-up collection with planted lexical traps (finetuning §12, 35-37): order of the rungs, seeds, over-fitting.
+"""End to end on a made-up collection with planted lexical traps: order of the rungs, seeds, over-fitting.
 
 A query names an entity and a side, `enab asc`. The passage that answers it names the entity and the side's other word,
 `enab anc`; a trap names both words of the query and answers nothing. Queries of the test split are pairs never trained on.
@@ -134,7 +134,7 @@ def retriever(directory, prepared):
     return DualEncoder(Encoder(masked_lm, vocabulary), PooledRepresentation("mean"), "cos").eval()
 
 
-def test_f36_each_rung_is_better_than_the_one_below(worlds):
+def test_each_rung_is_better_than_the_one_below(worlds):
     world = worlds[0]
     prepared = Prepared(world["prepare"])
     qrels, passages = prepared.qrels("test"), list(prepared.passages().external_ids)
@@ -149,7 +149,7 @@ def test_f36_each_rung_is_better_than_the_one_below(worlds):
     assert rungs[2] > 0.8
 
 
-def test_f36_a_student_approaches_its_teacher(worlds):
+def test_a_student_approaches_its_teacher(worlds):
     world = worlds[0]
     assert world.measured("evaluate_distilled") > 0.8
     agreement = {}
@@ -164,7 +164,7 @@ def test_f36_a_student_approaches_its_teacher(worlds):
     assert agreement["evaluate_distilled"] > agreement["evaluate2"] + 0.1, agreement
 
 
-def test_f37_another_seed_measures_the_same_within_a_tenth(worlds):
+def test_another_seed_measures_the_same_within_a_tenth(worlds):
     first, second = worlds
     assert first["retriever1"].name != second["retriever1"].name
     assert abs(first.measured("evaluate") - second.measured("evaluate")) < 0.1
@@ -172,7 +172,7 @@ def test_f37_another_seed_measures_the_same_within_a_tenth(worlds):
     assert np.abs(vectors[0] - vectors[1]).max() > 0.1
 
 
-def test_f35_thirty_two_queries_are_learned_by_heart(worlds):
+def test_thirty_two_queries_are_learned_by_heart(worlds):
     world = worlds[0]
     prepared = Prepared(world["prepare"])
     qrels = dict(list(prepared.qrels("train").items())[:32])

@@ -49,7 +49,7 @@ def tables_of(made, directory, workers, min_count=1):
 
 
 @pytest.mark.parametrize("min_count", [1, 2])
-def test_p45_keys_and_counts_are_those_of_masters_dictionary(make_store, tmp_path, min_count):
+def test_keys_and_counts_are_those_of_masters_dictionary(make_store, tmp_path, min_count):
     passages = make_store.random()
     made = make_store(passages)
     tables, total_N = tables_of(made, tmp_path / "work", Workers(1, 2**26), min_count)
@@ -66,7 +66,7 @@ def test_p45_keys_and_counts_are_those_of_masters_dictionary(make_store, tmp_pat
     assert {named(made, passages, 1)[key][0]: n for key, n in content(tables["passages"]).items()} == holding
 
 
-def test_p52_probabilities_of_each_order_sum_to_one(make_store, tmp_path):
+def test_probabilities_of_each_order_sum_to_one(make_store, tmp_path):
     tables, total_N = tables_of(make_store(make_store.random()), tmp_path / "work", Workers(1, 2**26))
     for order in (1, 2, 4):
         assert sum(content(tables[f"w{order}"]).values()) == total_N[order - 1] > 100

@@ -135,7 +135,7 @@ def test_counts_of_another_corpus(mode):
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_p51_pairs_agree_in_all_modes(boundary):
+def test_pairs_agree_in_all_modes(boundary):
     corpus = random_corpus(1)
     values = [ours(corpus, count(corpus, 2), mode, boundary) for mode in PMI_MODES]
     assert np.allclose(values[0], values[1], rtol=0, atol=1e-12)
@@ -144,7 +144,7 @@ def test_p51_pairs_agree_in_all_modes(boundary):
 
 
 @pytest.mark.parametrize("mode", PMI_MODES)
-def test_p51_independent_words_say_nothing_about_each_other(mode):
+def test_independent_words_say_nothing_about_each_other(mode):
     words = np.random.default_rng(0).choice(5, 200_000, p=[0.4, 0.3, 0.15, 0.1, 0.05])
     number, count_NU = np.zeros(len(words), dtype=np.int64), []
     for order in range(1, 5):
@@ -159,7 +159,7 @@ def test_p51_independent_words_say_nothing_about_each_other(mode):
 
 @pytest.mark.parametrize("mode", PMI_MODES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_p52_reversing_every_passage_leaves_the_importance(mode, boundary):
+def test_reversing_every_passage_leaves_the_importance(mode, boundary):
     corpus = random_corpus(2)
     reversed_corpus = [words[::-1] for words in corpus]
     value_U = ours(corpus, count(corpus, 4), mode, boundary)
@@ -170,7 +170,7 @@ def test_p52_reversing_every_passage_leaves_the_importance(mode, boundary):
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_p53_a_window_of_two_sums_the_pairs_on_both_sides(boundary):
+def test_a_window_of_two_sums_the_pairs_on_both_sides(boundary):
     corpus = random_corpus(3)
     counts = count(corpus, 2)
     value_U, start = ours(corpus, counts, "joint", boundary), 0
@@ -183,6 +183,6 @@ def test_p53_a_window_of_two_sums_the_pairs_on_both_sides(boundary):
 
 @pytest.mark.parametrize("mode", PMI_MODES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_p58_a_word_alone_and_an_empty_corpus(mode, boundary):
+def test_a_word_alone_and_an_empty_corpus(mode, boundary):
     assert ours([["a"], ["b"]], count([["a"], ["b"]], 4), mode, boundary).tolist() == [0, 0]
     assert len(average_mutual_information([np.zeros(0, dtype=np.int64)] * 4, [0] * 4, mode, boundary)) == 0

@@ -97,7 +97,7 @@ def test_times_in_row_against_a_counter(make_store):
     assert max(times_U) > 1
 
 
-def test_p45_words_are_those_that_a_mask_finds(make_store):
+def test_words_are_those_that_a_mask_finds(make_store):
     passages = make_store.random()
     made = make_store(passages)
     vocabulary = Vocabulary.from_tokens(made.names)

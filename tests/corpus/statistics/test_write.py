@@ -156,7 +156,7 @@ def arrays(statistics):
 
 @pytest.mark.parametrize("options", [StatisticsOptions("tfidf"), StatisticsOptions(unit="piece", min_count=2)])
 @pytest.mark.parametrize(("memory", "threads"), [(1500, 1), (6000, 1), (3 * LEAST, 3)])
-def test_p10_the_same_bytes_for_any_memory_and_threads(make_store, tmp_path, monkeypatch, options, memory, threads):
+def test_the_same_bytes_for_any_memory_and_threads(make_store, tmp_path, monkeypatch, options, memory, threads):
     made = make_store(make_store.random())
     expected = arrays(compute(made, tmp_path / "one", options))
     monkeypatch.setattr(module, "LEAST_MEMORY", 1)
@@ -164,7 +164,7 @@ def test_p10_the_same_bytes_for_any_memory_and_threads(make_store, tmp_path, mon
     assert arrays(statistics) == expected
 
 
-def test_p58_a_passage_has_its_importance_wherever_it_stands(make_store, tmp_path, monkeypatch):
+def test_a_passage_has_its_importance_wherever_it_stands(make_store, tmp_path, monkeypatch):
     passages = make_store.random()
     values = [
         compute(make_store(order, name), tmp_path / f"s-{name}")["importance"]
@@ -177,7 +177,7 @@ def test_p58_a_passage_has_its_importance_wherever_it_stands(make_store, tmp_pat
 
 @pytest.mark.parametrize("passages", [[], [[]], [[], ["[UNK]"], []], [["a"]], [["a", "##x"]]])
 @pytest.mark.parametrize("keyword", ["inv_cf", "tfidf"])
-def test_p58_nothing_to_divide_by(make_store, tmp_path, passages, keyword):
+def test_one_word_passages_and_an_empty_corpus_divide_by_nothing(make_store, tmp_path, passages, keyword):
     made = make_store(passages, vocabulary=["a", "##x"])
     statistics = compute(made, tmp_path / "s", StatisticsOptions(keyword))
     assert not statistics["importance"].any()

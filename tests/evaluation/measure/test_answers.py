@@ -70,7 +70,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("text", "answers", "expected"), CASES)
-def test_f30_hand_made_cases(text, answers, expected):
+def test_answers_are_matched_by_whole_words(text, answers, expected):
     assert has_answer(text, answers) is slow_match(text, answers) is expected
 
 

@@ -1,4 +1,4 @@
-"""What the measures must obey whatever the ranking (finetuning §12, 28, 29, 33)."""
+"""What the measures must obey whatever the ranking (docs/finetuning.md §12)."""
 
 import random
 
@@ -22,7 +22,7 @@ def reciprocal(place):
     return evaluate({"q": {"d7": 1}, "unanswered": {"d3": 1}}, run, ["RR@10"])
 
 
-def test_f28_reciprocal_rank_stops_at_ten_and_counts_unanswered_queries():
+def test_reciprocal_rank_stops_at_ten_and_counts_unanswered_queries():
     values = [reciprocal(place).mean["RR@10"] for place in range(1, 31)]
     assert values == pytest.approx([1 / place / 2 for place in range(1, 11)] + [0.0] * 20)
     assert values == sorted(values, reverse=True), "moving the relevant passage up never lowers it"
@@ -31,7 +31,7 @@ def test_f28_reciprocal_rank_stops_at_ten_and_counts_unanswered_queries():
     assert evaluate({"a": {"d1": 1}, "b": {"d2": 2}}, perfect, ["RR@10"]).mean["RR@10"] == 1.0
 
 
-def test_f28_moving_any_relevant_passage_up_never_lowers_it():
+def test_moving_any_relevant_passage_up_never_lowers_it():
     draw = random.Random(1)
     for _ in range(200):
         hits, judged = ranking(draw), dict.fromkeys(draw.sample(PASSAGES, 3), 1)
@@ -46,7 +46,7 @@ def test_f28_moving_any_relevant_passage_up_never_lowers_it():
         assert after >= before
 
 
-def test_f29_recall_is_at_most_the_hit_rate_and_grows_with_depth():
+def test_recall_is_at_most_the_hit_rate_and_grows_with_depth():
     draw, depths = random.Random(2), (1, 3, 5, 10, 30)
     measures = [f"{kind}@{k}" for kind in ("R", "Success") for k in depths]
     several = {f"q{i}": dict.fromkeys(draw.sample(PASSAGES, draw.randint(1, 4)), 1) for i in range(50)}
@@ -64,7 +64,7 @@ def test_f29_recall_is_at_most_the_hit_rate_and_grows_with_depth():
     assert means["R@5"] < means["Success@5"]
 
 
-def test_f33_a_written_run_measures_what_it_did_in_memory(tmp_path):
+def test_a_written_run_measures_what_it_did_in_memory(tmp_path):
     """Scores that differ in the seventh digit only: with rounded ones the order, and so the measures, would be others."""
     draw, measures = random.Random(3), ["RR@10", "nDCG@10", "R@5"]
     rankings, qrels = {}, {}

@@ -15,7 +15,7 @@ QRELS = {"1": {"d10": 1, "d9": 0, "d5": 3, "dX": 2}, "2": {"a": 1}, "3": {"z": 1
 RANKED = {"1": {"d9": 0.5, "d10": 0.5, "d5": 0.4, "u": 0.3}, "2": {"b": 0.9, "a": 0.90000000001}}
 
 
-def test_f27_the_golden_numbers_of_trec_eval():
+def test_the_golden_numbers_of_trec_eval():
     measured = evaluate(QRELS, RANKED, ["nDCG@10", "RR", "R@10", "RR(rel=2)", "R(rel=2)@10"])
     assert measured.queries == 3
     assert measured.mean["nDCG@10"] == pytest.approx(0.3595, abs=5e-5)  # trec_eval -c
@@ -41,7 +41,7 @@ def reference(judged, ranking):
     }
 
 
-def test_f27_random_runs_with_ties_and_negative_scores(tmp_path):
+def test_random_runs_with_ties_and_negative_scores(tmp_path):
     rng = random.Random(5)
     names = [f"d{i}" for i in range(40)]
     qrels = {f"q{q}": {name: rng.choice([0, 0, 1, 2]) for name in rng.sample(names, 8)} for q in range(60)}

@@ -23,7 +23,7 @@ def draw(corruption, rows=1500, length=100, low=5):
 
 
 @pytest.mark.parametrize(("mask", "random"), [(0.8, 0.1), (0.5, 0.5), (0.0, 0.3), (1.0, 0.0), (0.0, 0.0)])
-def test_p11_shares_of_mask_random_and_kept(mask, random):
+def test_shares_of_mask_random_and_kept(mask, random):
     ids_BL, text = draw(BertCorruption(mask, random))
     count, size = ids_BL.numel(), VOCABULARY.size
     masked = text.ids_BL == VOCABULARY.mask_id
@@ -49,7 +49,7 @@ def test_pieces_of_a_word_have_their_own_fate():
 
 
 @pytest.mark.parametrize("corruption", [BertCorruption(), HideCorruption()])
-def test_p7_special_ids_are_never_labelled_or_replaced(corruption):
+def test_special_ids_are_never_labelled_or_replaced(corruption):
     ids_BL, text = draw(corruption, rows=50, low=0)
     special_BL = VOCABULARY.special_V[ids_BL]
     assert special_BL.any()
@@ -59,7 +59,7 @@ def test_p7_special_ids_are_never_labelled_or_replaced(corruption):
 
 
 @pytest.mark.parametrize("corruption", [BertCorruption(), HideCorruption()])
-def test_p8_labels_are_the_original_ids(corruption):
+def test_labels_are_the_original_ids(corruption):
     ids_BL = torch.randint(5, 100, (20, 30))
     selected_BL = torch.rand(20, 30) < 0.4
     text = corruption.corrupt(ids_BL, selected_BL, VOCABULARY, noise(20), "x")

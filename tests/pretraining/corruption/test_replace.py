@@ -32,7 +32,7 @@ def corrupted(corruption, batch, every=2):
 
 
 @pytest.mark.parametrize("labels", ["all", "selected"])
-def test_p32_p33_only_selected_ordinary_tokens_change_and_labels_are_original(labels):
+def test_only_selected_ordinary_tokens_change_and_labels_are_original(labels):
     original_BL, wanted_BL, text = corrupted(bound(TinyGenerator(), labels=labels), texts())
     special_BL = VOCABULARY.special_V[original_BL]
     assert torch.equal(text.selected_BL, wanted_BL & ~special_BL)
@@ -42,7 +42,7 @@ def test_p32_p33_only_selected_ordinary_tokens_change_and_labels_are_original(la
     assert text.loss is None
 
 
-def test_p32_no_mask_token_is_left_unless_drawn():
+def test_no_mask_token_is_left_unless_drawn():
     logits_V = torch.zeros(SIZE).index_fill(0, torch.tensor([VOCABULARY.mask_id]), -torch.inf)
     _, _, text = corrupted(bound(GivenLogits(logits_V)), texts((40,) * 200))
     assert (text.ids_BL != VOCABULARY.mask_id).all()

@@ -56,7 +56,7 @@ def decode(model, encoded, texts, noise):
 
 
 @pytest.mark.parametrize("pool", ["code", "paper"])
-def test_p28_pooled_positions(pool):
+def test_which_positions_are_pooled(pool):
     model, texts = make(pool=pool), batch()
     encoded, noise = encode(model, texts)
     decoded = decode(model, encoded, texts, noise)
@@ -72,7 +72,7 @@ def test_p28_pooled_positions(pool):
 
 
 @pytest.mark.parametrize("pool", ["code", "paper"])
-def test_p28_masked_positions_matter_to_the_codes_pool_only(pool):
+def test_masked_positions_matter_to_the_codes_pool_only(pool):
     model, texts = make(pool=pool), batch()
     encoded, noise = encode(model, texts)
     hidden_BLD = encoded.hidden_BLD.clone()
@@ -84,7 +84,7 @@ def test_p28_masked_positions_matter_to_the_codes_pool_only(pool):
     assert torch.equal(before, after) == (pool == "paper")
 
 
-def test_p25_targets_come_from_the_original_text_and_keep_unknown_tokens():
+def test_targets_come_from_the_original_text_and_keep_unknown_tokens():
     model, texts = make(), batch()
     texts.streams["passage"].ids_BL[0, 3:5] = 100
     encoded, noise = encode(model, texts)
@@ -95,7 +95,7 @@ def test_p25_targets_come_from_the_original_text_and_keep_unknown_tokens():
 
 
 @pytest.mark.parametrize("pool", ["code", "paper"])
-def test_p5_p6_padding_and_the_plain_mean_over_passages(pool):
+def test_padding_and_the_plain_mean_over_passages(pool):
     model = make(pool=pool)
     loss, padded = (model(batch(pad=pad)).losses["d"] for pad in (0, 9))
     assert loss.count == padded.count == 3
@@ -105,7 +105,7 @@ def test_p5_p6_padding_and_the_plain_mean_over_passages(pool):
     torch.testing.assert_close(mean_loss(loss, "micro_mean"), means.mean(), rtol=1e-9, atol=1e-9)
 
 
-def test_p13_a_batch_without_content():
+def test_a_batch_without_content():
     model = make()
     loss = model(batch((0, 0))).losses["d"]
     assert loss.total.item() == 0
@@ -113,7 +113,7 @@ def test_p13_a_batch_without_content():
     assert all((p.grad == 0).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_p24_weight_zero_removes_the_gradient_and_leaves_the_other_losses():
+def test_weight_zero_removes_the_gradient_and_leaves_the_other_losses():
     """With weight 0 the optimised loss is that of the other decoders, exactly."""
     grown = {}
     for name, model in {

@@ -58,7 +58,7 @@ def read(model, ids_BL, visible_BLL, bottleneck_BD):
 
 
 @pytest.mark.parametrize("query", ["raw", "embedded"])
-def test_p15_no_self_visibility(monkeypatch, query):
+def test_no_self_visibility(monkeypatch, query):
     model, tokens = make(query=query), batch().streams["passage"]
     embedded_BLD = model.encoder.embed(tokens.ids_BL).detach().requires_grad_()
     monkeypatch.setattr(model.encoder, "embed", lambda ids_BL: embedded_BLD)
@@ -70,7 +70,7 @@ def test_p15_no_self_visibility(monkeypatch, query):
 
 
 @pytest.mark.parametrize("rows", ["independent", "pooled"])
-def test_p16_visibility_obeyed(rows):
+def test_a_change_is_seen_exactly_where_it_is_visible(rows):
     model, tokens = make(rows=rows), batch().streams["passage"]
     visible_BLL = visible(model, tokens)
     bottleneck_BD = torch.randn(3, 32).double()
@@ -83,7 +83,7 @@ def test_p16_visibility_obeyed(rows):
 
 
 @pytest.mark.parametrize("rows", ["independent", "pooled"])
-def test_p17_shape_of_the_visibility(rows):
+def test_shape_of_the_visibility(rows):
     tokens = batch((12, 3, 7, 0)).streams["passage"]
     visible_BLL = visible(make(rows=rows), tokens)
     assert not visible_BLL.diagonal(dim1=1, dim2=2).any()
@@ -97,7 +97,7 @@ def test_p17_shape_of_the_visibility(rows):
 
 
 @pytest.mark.parametrize("mode", ["independent", "pooled"])
-def test_p18_all_content_carries_loss(mode):
+def test_all_content_carries_loss(mode):
     model, texts = make(rows=mode), batch((12, 3, 7, 1))
     texts.streams["passage"].ids_BL[0, 4] = 100  # [UNK] inside a text
     labels_BL = content_labels(texts.streams["passage"])
@@ -107,7 +107,7 @@ def test_p18_all_content_carries_loss(mode):
     assert model(texts).losses["d"].count == 23
 
 
-def test_p19_queries_differ_only_by_position(monkeypatch):
+def test_queries_differ_only_by_position(monkeypatch):
     model, tokens = make(), batch((9, 9)).streams["passage"]
     bottleneck_BD = torch.randn(2, 32).double()
     constant_BLD = bottleneck_BD[:, None].expand(-1, 11, -1)
@@ -126,7 +126,7 @@ def test_p19_queries_differ_only_by_position(monkeypatch):
     torch.testing.assert_close(logits_BLV, logits_BLV[:, :1].expand_as(logits_BLV))
 
 
-def test_p20_all_hidden_rows_are_harmless():
+def test_all_hidden_rows_are_harmless():
     model, tokens = make(), batch((12, 0, 1)).streams["passage"]
     bottleneck_BD = torch.randn(3, 32).double().requires_grad_()
     logits_BLV = read(model, tokens.ids_BL, torch.zeros(3, 14, 14).bool(), bottleneck_BD)
@@ -147,7 +147,7 @@ def words(tokens, count):
 
 
 @pytest.mark.parametrize("length", [20, 62])
-def test_p21_hidden_share_and_shared_masks(length):
+def test_hidden_share_and_shared_masks(length):
     count, rate = 300, 0.5
     tokens, vocabulary = words(["[CLS]", *[f"w{i}" for i in range(length - 2)], "[SEP]"], count)
     for rows in ("independent", "pooled"):

@@ -59,7 +59,7 @@ def attention_reference(layer, states_LD):
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("init", ["random", "last_layers"])
-def test_p22_labels_only_at_selected_positions_at_every_depth(layers, init):
+def test_labels_only_at_selected_positions_at_every_depth(layers, init):
     model, texts = make(layers=layers, init=init), batch()
     noise = Noise(0, texts.epoch_B, texts.passage_B)
     encoded = model.encode("passage", texts, noise)
@@ -83,7 +83,7 @@ def test_p22_labels_only_at_selected_positions_at_every_depth(layers, init):
     assert loss.count == len(labels)
 
 
-def test_p22_enhanced_decoding_refuses_more_layers():
+def test_enhanced_decoding_refuses_more_layers():
     for layers in (0, 2):
         with pytest.raises(ValueError, match=f"layers must be 1 for enhanced decoding, got {layers}: .*see itself"):
             EnhancedDecoder(UniformMask(0.5), layers=layers)
@@ -98,7 +98,7 @@ def test_refuses_bad_arguments():
         make(layers=4, init="last_layers")
 
 
-def test_p46_shared_layers_have_one_owner():
+def test_shared_layers_have_one_owner():
     torch.manual_seed(0)
     parts = {
         "first": ShallowDecoder(UniformMask(0.5), BertCorruption(), layers=2),
@@ -125,7 +125,7 @@ def test_shared_layers_must_stand_before():
             make(layers_of=name)
 
 
-def test_p57_projection():
+def test_an_identity_projection_changes_nothing_and_learns_from_the_decoder_alone():
     plain, projected = make(), make(projection=True)
     torch.manual_seed(3)
     project = projected.decoders["d"].project

@@ -85,7 +85,7 @@ def test_loss_equals_the_layers_written_out(skip_from, layers, init):
     torch.testing.assert_close(loss.total, total, rtol=1e-9, atol=1e-9)
 
 
-def test_p1_late_layers_learn_through_the_bottleneck_only():
+def test_late_layers_learn_through_the_bottleneck_only():
     for bottleneck in (ClsBottleneck(), DetachedBottleneck()):
         model = make(bottleneck, skip_from=2)
         model(batch()).losses["d"].total.backward()
@@ -95,21 +95,21 @@ def test_p1_late_layers_learn_through_the_bottleneck_only():
             assert learns == (number < 2 or type(bottleneck) is ClsBottleneck)
 
 
-def test_p5_padding_changes_nothing():
+def test_padding_changes_nothing():
     model = make(skip_from=2)
     one, padded = model(batch()), model(batch(pad=9))
     torch.testing.assert_close(one.losses["d"].total, padded.losses["d"].total, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(one.rates["d"], padded.rates["d"])
 
 
-def test_p9_own_layers_only_and_no_stream_of_its_own():
+def test_own_layers_only_and_no_stream_of_its_own():
     model = make(skip_from=2, layers=3)
     per_layer = sum(1 for _ in model.encoder.masked_lm.bert.encoder.layer[0].parameters())
     assert len(list(model.decoders.parameters())) == 3 * per_layer
     assert model.streams == {"passage"}
 
 
-def test_p13_a_batch_without_labels():
+def test_a_batch_without_labels():
     model = make(skip_from=2)
     loss = mean_loss(model(batch((0, 0))).losses["d"], "micro_mean")
     assert loss.item() == 0

@@ -40,7 +40,7 @@ def ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_p49_an_empty_continuation_is_the_passage_and_k_queries_have_k_separators(tmp_path, passages, tokenizer):
+def test_an_empty_continuation_is_the_passage_and_k_queries_have_k_separators(tmp_path, passages, tokenizer):
     asked = ["red fox", "what goes over the hill", "the fox"]
     queries, continuation, counts = written(
         tmp_path, passages, tokenizer,

@@ -22,7 +22,7 @@ def many(count, length=30):
     return texts((length,) * count)
 
 
-def test_p35_draws_are_uniform_where_the_logits_are():
+def test_draws_are_uniform_where_the_logits_are():
     generator = GivenLogits(torch.zeros(SIZE)).build(None)
     _, selected_BL, ids_BL, _ = drawn(generator, many(3000))
     hits_V = torch.bincount(ids_BL[selected_BL], minlength=SIZE).double()
@@ -31,7 +31,7 @@ def test_p35_draws_are_uniform_where_the_logits_are():
     assert abs(chi - (SIZE - 1)) < 4.5 * (2 * (SIZE - 1)) ** 0.5
 
 
-def test_p35_a_sure_generator_leaves_no_chance():
+def test_a_sure_generator_leaves_no_chance():
     generator = GivenLogits(torch.zeros(SIZE).index_fill(0, torch.tensor(150), 1e4)).build(None)
     _, selected_BL, ids_BL, _ = drawn(generator, many(50))
     assert (ids_BL[selected_BL] == 150).all()
@@ -66,7 +66,7 @@ def test_a_draw_is_the_first_id_above_the_uniform_number():
         assert index == expected
 
 
-def test_p32_other_positions_keep_their_ids():
+def test_other_positions_keep_their_ids():
     original_BL, selected_BL, ids_BL, _ = drawn(TinyGenerator().build(None), many(40))
     assert torch.equal(ids_BL[~selected_BL], original_BL[~selected_BL])
     assert (ids_BL[selected_BL] != original_BL[selected_BL]).double().mean() > 0.5
@@ -83,7 +83,7 @@ def test_draws_depend_on_the_passage_only():
     assert not torch.equal(drawn(generator, texts(first=8))[2], ids_BL)
 
 
-def test_p36_two_draws_are_independent():
+def test_two_draws_are_independent():
     generator = GivenLogits(torch.zeros(SIZE)).build(None)
     batch = many(3000)
     _, selected_BL, first_BL, _ = drawn(generator, batch, salt="views.passage")
@@ -113,7 +113,7 @@ def test_nothing_selected():
     assert all((parameter.grad == 0).all() for parameter in generator.parameters())
 
 
-def test_p34_a_frozen_generator_stays_in_eval_mode():
+def test_a_frozen_generator_stays_in_eval_mode():
     generator = TinyGenerator(hidden_dropout=0.5).build(None)
     model = nn.Sequential(generator).train()
     assert not any(module.training for module in generator.modules())

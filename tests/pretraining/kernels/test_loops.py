@@ -209,7 +209,7 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_p10_policies_whatever_the_batch_size_and_path(monkeypatch, name):
+def test_policies_select_the_same_whatever_the_batch_size_and_path(monkeypatch, name):
     """One batch of 32 and four of 8 cut to their own longest text, with the loops and without."""
     tokens, known, policy = batch(5, 32), vocabulary(0.16), POLICIES[name]
     reference_BL = tokens.real_BL & (tokens.ids_BL % 3 == 0) & ~known.is_special(tokens.ids_BL)
@@ -231,7 +231,7 @@ def test_p10_policies_whatever_the_batch_size_and_path(monkeypatch, name):
 
 @pytest.mark.parametrize("rows", ["independent", "pooled"])
 @pytest.mark.parametrize("name", [*POLICIES, "complement"])
-def test_p10_visibility_whatever_the_batch_size_and_path(monkeypatch, name, rows):
+def test_visibility_is_the_same_whatever_the_batch_size_and_path(monkeypatch, name, rows):
     tokens, known = batch(6, 70, 40), vocabulary(0.16)
     reference_BL = tokens.real_BL & (tokens.ids_BL % 3 == 0) & ~known.is_special(tokens.ids_BL)
     decoder, encoder = (

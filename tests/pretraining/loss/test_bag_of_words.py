@@ -54,7 +54,7 @@ def gradients(head, hidden_BLD, loss):
 
 @pytest.mark.parametrize("normalise", ["length", "none"])
 @pytest.mark.parametrize("chunk", [1, 3, 6, 15, 33, 1024])
-def test_p24_loss_and_gradients_equal_the_dense_reference(chunk, normalise):
+def test_loss_and_gradients_equal_the_dense_reference(chunk, normalise):
     head, hidden_BLD, pooled_BL, labels_BT = example()
     loss = bag_of_words_loss(hidden_BLD, pooled_BL, labels_BT, head, normalise, chunk)
     assert loss.count == B
@@ -66,7 +66,7 @@ def test_p24_loss_and_gradients_equal_the_dense_reference(chunk, normalise):
         torch.testing.assert_close(gradient, dense, rtol=1e-10, atol=1e-12)
 
 
-def test_p25_the_target_is_a_set():
+def test_the_target_is_a_set():
     head, hidden_BLD, pooled_BL, _ = example()
 
     def loss(ids, normalise="length"):
@@ -80,7 +80,7 @@ def test_p25_the_target_is_a_set():
     assert loss([5, 7, 9]) != pytest.approx(loss([5, 7, 8]), rel=1e-3)
 
 
-def test_p26_floor():
+def test_the_loss_is_least_for_a_uniform_soft_max_over_the_set():
     labels_1T = torch.tensor([[5, 7, 5, 9]])
     logits_11V = torch.full((1, 1, V), -50.0, dtype=torch.float64)
     logits_11V[..., [5, 7, 9]] = 3.0
@@ -93,7 +93,7 @@ def test_p26_floor():
 
 
 @pytest.mark.parametrize("chunk", [3, 1024])
-def test_p27_pool(chunk):
+def test_the_pool_ignores_cls_and_padding_and_moves_only_where_it_is_reached(chunk):
     head, hidden_BLD, pooled_BL, _ = example()
     mu_BV = max_pool(hidden_BLD, pooled_BL, head, chunk)
     logits_BLV = head(hidden_BLD).masked_fill(~pooled_BL[..., None], -math.inf)
@@ -119,7 +119,7 @@ def test_p27_pool(chunk):
 
 
 @pytest.mark.parametrize("chunk", [3, 1024])
-def test_p27_of_equal_logits_one_position_takes_the_gradient(chunk):
+def test_of_equal_logits_one_position_takes_the_gradient(chunk):
     hidden_BLD = torch.zeros(1, 4, V, dtype=torch.float64, requires_grad=True)
     max_pool(hidden_BLD, torch.tensor([[False, True, True, True]]), AS_THEY_ARE, min(chunk, 4)).sum().backward()
     assert torch.equal(hidden_BLD.grad.sum(-1), torch.tensor([[0, V, 0, 0]]).double())
@@ -171,7 +171,7 @@ def test_a_frozen_head_takes_no_gradient_and_passes_it_on():
 
 
 @pytest.mark.parametrize("chunk", [3, 1024])
-def test_p13_passages_without_labels_or_pool(chunk):
+def test_passages_without_labels_or_pool(chunk):
     head, hidden_BLD, pooled_BL, labels_BT = example()
     alone = bag_of_words_loss(hidden_BLD[2:], pooled_BL[2:], labels_BT[2:], head, chunk=chunk)
     pooled_BL[0], labels_BT[1] = False, -100

@@ -45,7 +45,7 @@ def test_mean_per_label():
         assert mean_loss(loss, norm).item() == 1.5
 
 
-def test_p13_no_label_is_zero():
+def test_no_label_is_zero():
     loss = TokenLoss(torch.tensor(0.0), torch.tensor(0))
     assert mean_loss(loss, "global_mean").item() == 0
     assert mean_loss(loss, "micro_mean").item() == 0

@@ -47,7 +47,7 @@ def test_head_sees_labelled_rows_in_chunks_and_again_in_backward():
 
 
 @pytest.mark.parametrize("chunk", [1, 1024])
-def test_p13_no_label_gives_zero_with_zero_gradient(chunk):
+def test_no_label_gives_zero_with_zero_gradient(chunk):
     head, hidden_BLD, labels_BL = setup()
     loss = vocabulary_loss(hidden_BLD, torch.full_like(labels_BL, -100), head, chunk)
     assert (loss.total.item(), loss.count.item()) == (0, 0)

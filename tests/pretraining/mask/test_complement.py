@@ -30,7 +30,7 @@ def pair(draws, stream):
     return seen, decoder(batch, vocabulary, draws.noise(4), "decoders.x", reference=seen), vocabulary
 
 
-def test_p40_exactly_one_label_per_content_token(draws):
+def test_exactly_one_label_per_content_token(draws):
     seen, shown, vocabulary = pair(draws, "passage")
     labelled_BL = (seen.labels_BL != IGNORED) ^ (shown.labels_BL != IGNORED)
     assert torch.equal(labelled_BL, ~vocabulary.special_V[seen.tokens.ids_BL])

@@ -37,7 +37,7 @@ def flat(draws, importance, count):
 
 @pytest.mark.parametrize("rate", [0.15, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("sigma", [0.0, 1.0, 1e6])
-def test_p54_pieces_are_exactly_the_floor_and_words_at_most(draws, rate, sigma):
+def test_pieces_are_exactly_the_floor_and_words_at_most(draws, rate, sigma):
     tokens, vocabulary = draws.texts(LENGTHS)
     tokens = scored(tokens, vocabulary)
     inside_BL = content(tokens, vocabulary)
@@ -71,7 +71,7 @@ def greedy(order, size, room):
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.8])
-def test_p55_without_noise_the_most_important_are_taken(draws, rate):
+def test_without_noise_the_most_important_are_taken(draws, rate):
     tokens, vocabulary = draws.texts(LENGTHS, seed=3)
     tokens = scored(tokens, vocabulary)
     words = group_words(tokens, vocabulary, vocabulary.special_V)
@@ -88,7 +88,7 @@ def test_p55_without_noise_the_most_important_are_taken(draws, rate):
         assert mask_BL[b].tolist() == [w in taken for w in words.word_BL[b].tolist()]
 
 
-def test_p55_endless_noise_is_uniform(draws):
+def test_endless_noise_is_uniform(draws):
     tokens, vocabulary = flat(draws, [5.0, -3, 0, 2, 1, -1, 4, 3, -2, 6], DRAWS)
     for unit in ("word", "piece"):
         mask_BL = ImportanceMask(0.3, 1e9, unit=unit).select(tokens, vocabulary, draws.noise(DRAWS), "x")
@@ -96,7 +96,7 @@ def test_p55_endless_noise_is_uniform(draws):
         assert (share - 0.3).abs().max() < 4.5 * math.sqrt(0.3 * 0.7 / DRAWS)
 
 
-def test_p55_with_some_noise_more_important_means_more_often(draws):
+def test_with_some_noise_more_important_means_more_often(draws):
     importance = [0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8]
     tokens, vocabulary = flat(draws, importance, DRAWS)
     mask_BL = ImportanceMask(0.5).select(tokens, vocabulary, draws.noise(DRAWS), "x")
@@ -162,7 +162,7 @@ def test_a_single_piece_is_masked_and_nothing_where_there_is_nothing(draws):
             assert not policy.select(empty, vocabulary2, draws.noise(2), "x").any()
 
 
-def test_p56_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders(draws):
+def test_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders(draws):
     tokens, vocabulary = flat(draws, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5], DRAWS)
     bare = Tokens(tokens.ids_BL, tokens.real_BL)
     encoder_BL = UniformMask(0.3).select(tokens, vocabulary, draws.noise(DRAWS), "encoder")
@@ -176,7 +176,7 @@ def test_p56_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders(
         assert torch.corrcoef(pair)[0, 1].abs() < 4.5 / math.sqrt(DRAWS)
 
 
-def test_p58_same_mask_whatever_the_batch_and_rows_are_independent(draws):
+def test_same_mask_whatever_the_batch_and_rows_are_independent(draws):
     tokens, vocabulary = draws.texts((20, 9, 14))
     full = scored(tokens, vocabulary)
     for policy in (ImportanceMask(0.5), ImportanceMask(0.5, 2.0, True), ImportanceMask(0.5, unit="piece")):

@@ -84,7 +84,7 @@ def sequential(weights):
 
 
 @pytest.mark.parametrize("weights", [(1, 1, 1, 1, 1, 1), (1, 1 / 2, 1 / 3, 1 / 7, 1 / 20, 1 / 100)])
-def test_p43_is_sequential_weighted_sampling(draws, weights):
+def test_words_are_drawn_one_by_one_by_weight(draws, weights):
     ours, exact = sets_of_three(draws, weights, 200_000), sequential(weights)
     assert sum(exact.values()) == pytest.approx(1)
     assert sum(ours.values()) == pytest.approx(1)
@@ -97,7 +97,7 @@ def test_p43_is_sequential_weighted_sampling(draws, weights):
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.5, 0.9])
-def test_p44_covers_the_budget_by_whole_words(draws, rate):
+def test_covers_the_budget_by_whole_words(draws, rate):
     tokens, vocabulary = draws.texts()
     value_BL = torch.randn(tokens.ids_BL.shape, generator=torch.Generator().manual_seed(1)) * 3
     tokens = Tokens(tokens.ids_BL, tokens.real_BL, {"x": value_BL})

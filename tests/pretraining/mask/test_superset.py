@@ -45,7 +45,7 @@ def test_union_frequencies_are_those_of_the_original(draws):
 
 
 @pytest.mark.parametrize(("encoder_rate", "rate"), PAIRS)
-def test_p31_holds_the_encoders_selection(draws, encoder_rate, rate):
+def test_holds_the_encoders_selection(draws, encoder_rate, rate):
     tokens, vocabulary = draws.texts((40, 9, 1, 25))
     encoder_BL, decoder_BL = pair(draws, tokens, vocabulary, encoder_rate, rate)
     assert not (encoder_BL & ~decoder_BL).any()
@@ -58,7 +58,7 @@ def test_p31_holds_the_encoders_selection(draws, encoder_rate, rate):
 
 @pytest.mark.parametrize(("encoder_rate", "rate"), PAIRS)
 @pytest.mark.parametrize("size", [60, 140])
-def test_p38_realises_its_rate(draws, encoder_rate, rate, size):
+def test_the_union_realises_its_rate(draws, encoder_rate, rate, size):
     tokens, vocabulary = draws.texts((size,) * 300)
     _, decoder_BL = pair(draws, tokens, vocabulary, encoder_rate, rate)
     assert abs(decoder_BL.sum() / (300 * size) - rate) < 0.03

@@ -62,7 +62,7 @@ def agree(ours, theirs, draws):
 
 @pytest.mark.parametrize("fill", ["exact", "prefix"])
 @pytest.mark.parametrize("rate", [0.15, 0.5, 0.95])
-def test_p12_whole_words_within_the_budget(rate, fill):
+def test_whole_words_within_the_budget(rate, fill):
     tokens, vocabulary = texts()
     mask_BRL = UniformMask(rate, fill).select(tokens, vocabulary, noise(4), "x", rows=50)
     words = group_words(tokens, vocabulary)
@@ -77,7 +77,7 @@ def test_p12_whole_words_within_the_budget(rate, fill):
     assert mask_BRL.any()
 
 
-def test_p10_same_mask_whatever_the_batch():
+def test_same_mask_whatever_the_batch():
     tokens, vocabulary = texts((20, 9, 14))
     source = Noise(5, torch.tensor([2, 2, 3]), torch.tensor([70, 71, 72]))
     policy = UniformMask(0.5)

@@ -1,4 +1,4 @@
-"""Exact search against brute force (f25), and its rules for ties, depth and wrong input."""
+"""Exact search against brute force, and its rules for ties, depth and wrong input."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def brute_force(passages, queries, k):
 @pytest.mark.parametrize("backend", ["torch", "faiss"])
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 @pytest.mark.parametrize("k", [1, 10, 200])
-def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, backend, monkeypatch):
+def test_equals_brute_force_for_any_block_size_with_ties(block, k, backend, monkeypatch):
     monkeypatch.setattr(exact, "QUERIES_AT_ONCE", 4)
     passages, queries = integers(150, 6, 0), integers(11, 6, 1)
     seen = []

@@ -20,7 +20,7 @@ def faiss():
 
 
 @pytest.mark.parametrize("k", [1, 12, 500])
-def test_f25_flat_equals_exact_search(faiss, k):
+def test_flat_equals_exact_search(faiss, k):
     passages, queries = vectors(120, 0), vectors(9, 1)
     scores, rows = FaissIndex().search(passages, queries, k, block=50)
     expected_scores, expected_rows = ExactIndex().search(passages, queries, k, block=33)

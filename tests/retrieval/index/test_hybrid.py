@@ -1,4 +1,4 @@
-"""Exact search with a lexical part against brute force (f22, f25), ties, depth and parts that do not fit."""
+"""Exact search with a lexical part against brute force, ties, depth and parts that do not fit."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def best(scores, k):
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 @pytest.mark.parametrize("k", [1, 10, 200])
 @pytest.mark.parametrize(("dense", "device"), [(3, "cpu"), (0, "cpu"), (3, "cpu:0")])  # cpu:0: as other devices do it
-def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, dense, device, monkeypatch):
+def test_equals_brute_force_for_any_block_size_with_ties(block, k, dense, device, monkeypatch):
     monkeypatch.setattr(hybrid, "QUERIES_AT_ONCE", 4)
     monkeypatch.setattr(hybrid, "QUERIES_PER_PRODUCT", 3)
     stored, queries = made(150, 5, 11, dense)
@@ -63,7 +63,7 @@ def test_f25_equals_brute_force_for_any_block_size_with_ties(block, k, dense, de
     assert sum(seen) == 150
 
 
-def test_f22_all_entries_are_the_full_product_and_entries_kept_nowhere_do_not_count():
+def test_all_entries_are_the_full_product_and_entries_kept_nowhere_do_not_count():
     stored, queries = made(60, SIZE, 5, whole=False)
     scores, rows = HybridIndex().search(stored, queries, 60, block=9)
     full = queries.dense_BD.numpy() @ stored[0].T + queries.lexical.numpy() @ stored[2].T

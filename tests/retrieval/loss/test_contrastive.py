@@ -1,4 +1,4 @@
-"""Contrastive loss: by hand, against recorded numbers (tests/golden/README.md §6), its forms and invariances (f08-f11, f23)."""
+"""Contrastive loss: by hand, against recorded numbers (tests/golden/README.md §6), its forms and invariances."""
 
 import json
 import math
@@ -51,7 +51,7 @@ def test_recorded_numbers(case, dtype):
     assert first.item() == pytest.approx(wins.double().mean().item())
 
 
-def test_f08_two_by_two_by_hand():
+def test_two_queries_and_two_passages_by_hand():
     queries_BD = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
     passages_ND = torch.tensor([[1.0, 1.0], [3.0, 0.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
     # scores / 2: query 0: [.5, 1.5, 0, .5], positive at 0; query 1: [1, 0, 1, 0], positive at 2
@@ -69,7 +69,7 @@ def test_all_equal_passages_cost_log_n():
 
 
 def rows_by_loop(queries_BD, passages_ND, group, form):
-    """Every row of the soft-max entry by entry, the target first (finetuning §1.4)."""
+    """Every row of the soft-max entry by entry, the target first (docs/finetuning.md §1.4)."""
     positives = [passages_ND[i * group] for i in range(len(queries_BD))]
     rows = []
     for i, query in enumerate(queries_BD):
@@ -91,7 +91,7 @@ def test_forms_equal_a_loop(form):
     assert contrastive_loss(queries_BD, passages_ND, 3, 0.3, form=form).loss.item() == pytest.approx(expected.item())
 
 
-def test_f09_four_blocks():
+def test_simlms_rows_have_four_blocks():
     queries_BD, passages_ND = batch()
     logits_BC, absent_BC = contrastive_logits(queries_BD, passages_ND, 3, 0.5, form="simlm_code")
     assert logits_BC.shape == (4, 12 + 3 * 4)
@@ -110,7 +110,7 @@ def test_f09_four_blocks():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_f10_permuting_the_batch_or_the_negatives_changes_nothing(form):
+def test_permuting_the_batch_or_the_negatives_changes_nothing(form):
     queries_BD, passages_ND = batch()
 
     def loss(queries_BD, groups):
@@ -124,7 +124,7 @@ def test_f10_permuting_the_batch_or_the_negatives_changes_nothing(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_f11_scale_and_temperature(form):
+def test_scaling_vectors_leaves_cosine_and_half_the_temperature_doubles_scores(form):
     queries_BD, passages_ND = batch()
 
     def cosine(factor):
@@ -138,7 +138,7 @@ def test_f11_scale_and_temperature(form):
     assert torch.equal(other_BC.argsort(1), logits_BC.argsort(1))
 
 
-def test_f23_temperature_warm_up():
+def test_the_temperature_falls_from_one_while_it_warms_up():
     factors = [1 / temperature_at(0.02, step, 1000) for step in range(0, 2001, 10)]
     assert factors[0] == 1
     assert factors[:3] == [1, 1, 1]  # 20 of 1,000 steps are needed to reach a factor above 1

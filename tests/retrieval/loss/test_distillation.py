@@ -1,4 +1,4 @@
-"""Distillation against loops and by its invariances (f12-f16)."""
+"""Distillation against loops and by its invariances."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_kinds_equal_a_loop(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_f12_a_constant_added_to_the_teacher_of_one_query_changes_nothing(kind):
+def test_a_constant_added_to_the_teacher_of_one_query_changes_nothing(kind):
     student_Bn, teacher_Bn = drawn()
     shifted_Bn = teacher_Bn + torch.tensor([[7.0], [0.0], [-3.0]])
     loss = distillation_loss(student_Bn, teacher_Bn, kind).item()
@@ -52,7 +52,7 @@ def test_f12_a_constant_added_to_the_teacher_of_one_query_changes_nothing(kind):
     assert abs(distillation_loss(student_Bn, shifted_Bn, kind).item() - loss) > 1e-3
 
 
-def test_f13_an_equal_teacher_and_the_gradient():
+def test_an_equal_teacher_teaches_nothing_and_the_gradient_is_the_difference():
     student_Bn, teacher_Bn = drawn()
     for kind in KINDS:
         loss = distillation_loss(student_Bn, student_Bn.detach() + 5, kind)
@@ -68,7 +68,7 @@ def test_f13_an_equal_teacher_and_the_gradient():
             torch.testing.assert_close(gradient_Bn, expected_Bn / factor, rtol=0, atol=1e-12)
 
 
-def test_f14_the_direction_is_from_the_teacher():
+def test_the_direction_is_from_the_teacher():
     student_Bn, _ = drawn()
     one_hot_Bn = torch.full((B, n), -1e9, dtype=torch.float64)
     one_hot_Bn[:, 2] = 1e9
@@ -81,7 +81,7 @@ def test_f14_the_direction_is_from_the_teacher():
     assert distillation_loss(spread_Bn, sure_Bn) < 2  # KL(student || teacher) would have it the other way round
 
 
-def test_f15_elements_are_an_nth_of_queries():
+def test_the_mean_over_elements_is_an_nth_of_the_mean_over_queries():
     student_Bn, teacher_Bn = drawn()
     for kind, terms in (("kl", n), ("soft_cross_entropy", n), ("margin_mse", n - 1)):
         queries = distillation_loss(student_Bn, teacher_Bn, kind).item()
@@ -90,7 +90,7 @@ def test_f15_elements_are_an_nth_of_queries():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_f16_only_the_contrast_reaches_passages_of_other_queries(kind):
+def test_only_the_contrast_reaches_passages_of_other_queries(kind):
     torch.manual_seed(0)
     queries_BD = torch.randn(B, 5, dtype=torch.float64)
     passages_ND = torch.randn(B * n, 5, dtype=torch.float64, requires_grad=True)

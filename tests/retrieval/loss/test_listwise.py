@@ -1,4 +1,4 @@
-"""List-wise loss by hand and by its invariances (f20, f21)."""
+"""List-wise loss by hand and by its invariances."""
 
 import math
 
@@ -13,7 +13,7 @@ def drawn(B=3, n=5):
     return torch.randn(B, n, dtype=torch.float64), torch.randn(B, n, dtype=torch.float64)
 
 
-def test_f20_equal_scores_cost_log_n_and_the_positive_is_kept():
+def test_equal_scores_cost_log_n_and_the_positive_is_kept():
     assert listwise_loss(torch.full((2, 7), 3.0)).loss.item() == pytest.approx(math.log(7))
     scores_Bn, _ = drawn()
     scores_Bn[0, 0] = -100.0
@@ -27,7 +27,7 @@ def test_f20_equal_scores_cost_log_n_and_the_positive_is_kept():
         hardest(scores_Bn, 6)
 
 
-def test_f21_the_same_pass_twice_adds_nothing():
+def test_the_same_pass_twice_adds_nothing():
     scores_Bn, again_Bn = drawn()
     once, twice = listwise_loss(scores_Bn), listwise_loss(scores_Bn, again_Bn=scores_Bn.clone())
     assert twice.divergence.item() == pytest.approx(0, abs=1e-15)

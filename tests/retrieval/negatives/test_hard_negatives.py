@@ -1,4 +1,4 @@
-"""Mining and drawing of negatives; the numbers f01-f05 are those of the project's list of testable properties."""
+"""Mining and drawing of negatives: no positives, rank order, group size, purity, short lists."""
 
 import random
 
@@ -24,13 +24,13 @@ def mined(depth=20):
     return run, positives, negatives_from_run(run, positives, depth)
 
 
-def test_f01_no_positive_is_a_negative():
+def test_no_positive_is_a_negative():
     _, positives, negatives = mined()
     assert all(not positives[query] & set(listed) for query, listed in negatives.items())
     assert negatives_from_run(Run({"q": [("7", 2.0), ("8", 1.0)]}), {"q": [7, " 9 "]}, 5) == {"q": ["8"]}
 
 
-def test_f02_negatives_are_the_top_in_rank_order():
+def test_negatives_are_the_top_in_rank_order():
     run, positives, negatives = mined(depth=9)
     for query, listed in negatives.items():
         expected = []
@@ -41,7 +41,7 @@ def test_f02_negatives_are_the_top_in_rank_order():
 
 
 @pytest.mark.parametrize("n", [2, 8, 16])
-def test_f03_groups_have_n_entries_and_one_positive_in_front(n):
+def test_groups_have_n_entries_and_one_positive_in_front(n):
     _, positives, negatives = mined()
     for query, listed in negatives.items():
         for epoch in range(7):
@@ -51,7 +51,7 @@ def test_f03_groups_have_n_entries_and_one_positive_in_front(n):
             assert not positives[query] & set(drawn[1:])
 
 
-def test_f04_drawing_is_a_pure_function_and_epochs_take_new_windows():
+def test_drawing_is_a_pure_function_and_epochs_take_new_windows():
     listed = CORPUS[:20]
     windows = [sample(listed, 5, 7, epoch, "q") for epoch in range(5)]
     assert windows == [sample(list(listed), 5, 7, epoch, "q") for epoch in range(5)]
@@ -61,7 +61,7 @@ def test_f04_drawing_is_a_pure_function_and_epochs_take_new_windows():
     assert windows[0] != listed[:5]
 
 
-def test_f04_every_negative_is_equally_likely():
+def test_every_negative_is_equally_likely():
     counts = dict.fromkeys(CORPUS[:10], 0)
     for query in range(2000):
         for passage in sample(CORPUS[:10], 3, 0, 0, str(query)):
@@ -69,13 +69,13 @@ def test_f04_every_negative_is_equally_likely():
     assert all(abs(count - 600) < 5 * (2000 * 0.3 * 0.7) ** 0.5 for count in counts.values())
 
 
-def test_f04_positives_take_turns():
+def test_positives_take_turns():
     firsts = [group(["a", "b", "c"], CORPUS[:4], 2, 0, epoch, "q")[0] for epoch in range(6)]
     assert sorted(firsts[:3]) == ["a", "b", "c"]
     assert firsts[:3] == firsts[3:]
 
 
-def test_f05_short_lists_are_counted_filled_or_dropped():
+def test_short_lists_are_counted_filled_or_dropped():
     negatives = {"full": ["a", "b", "c"], "short": ["a"], "none": []}
     short = shortfall(negatives, 3)
     assert (short.queries, short.empty, short.passages) == (2, 1, 5)
@@ -89,7 +89,7 @@ def test_f05_short_lists_are_counted_filled_or_dropped():
     assert sorted(sample(["d1"], 7, 0, 0, "q", CORPUS[:8], {"d0"})) == CORPUS[1:8]  # the corpus just suffices
 
 
-def test_f05_queries_missing_from_the_run_are_kept_empty():
+def test_queries_missing_from_the_run_are_kept_empty():
     assert negatives_from_run(Run({"x": [("a", 1.0)]}), {"q": {"a"}}, 3) == {"q": []}
 
 

@@ -54,7 +54,7 @@ def test_what_cannot_be_trained_on(tmp_path):
         RankedNegatives(5, empty="keep")
 
 
-def test_f05_queries_without_negatives_are_dropped_and_counted_where_that_is_asked_for(tmp_path):
+def test_queries_without_negatives_are_dropped_and_counted_where_that_is_asked_for(tmp_path):
     groups = Groups(QRELS, *stores(tmp_path), RankedNegatives(200, empty="drop"), RUN, 3, seed=1)
     assert (groups.ids, groups.query_rows, groups.dropped, len(groups)) == (["q3"], [3], 2, 1)
     assert Groups(QRELS, *stores(tmp_path), RankedNegatives(200), RUN, 3, seed=1).dropped == 1, "q7 has no positive"

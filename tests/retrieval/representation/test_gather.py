@@ -1,4 +1,4 @@
-"""Gradients of several processes equal those of one (f17): real processes, gloo, float64, DDP's averaging."""
+"""Gradients of several processes equal those of one: real processes, gloo, float64, DDP's averaging."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def several_processes(tmp_path, way, world=2):
     return torch.load(files[2], weights_only=True)
 
 
-def test_f17_two_processes_have_the_gradient_of_one(tmp_path):
+def test_two_processes_have_the_gradient_of_one(tmp_path):
     model, queries, passages = given_batch()
     encoded = model(passages)
     contrastive_loss(model(queries), encoded, GROUP, 0.3).loss.backward()

@@ -1,4 +1,4 @@
-"""Dense and lexical part against a loop over positions (f22)."""
+"""Dense and lexical part against a loop over positions."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_queries_are_full_and_passages_keep_the_largest(encoder, tokens, separat
     assert torch.equal(queries.dense_BD, passages.dense_BD)
 
 
-def test_p29_f22_score_of_dense_and_kept_entries(encoder, tokens):
+def test_the_score_is_the_dense_product_plus_that_of_the_kept_entries(encoder, tokens):
     queries, passages = both(encoder, tokens, build(encoder, "cls", 6, 7))
     found_QN = score(queries, passages)
     for q in range(4):
@@ -79,7 +79,7 @@ def test_p29_f22_score_of_dense_and_kept_entries(encoder, tokens):
     assert (swapped_QN - swapped_QN.T).abs().max() > 1e-3  # roles matter: only passages are thinned out
 
 
-def test_p29_order_does_not_matter_and_a_thinned_query_does(encoder, tokens):
+def test_order_does_not_matter_and_a_thinned_query_does(encoder, tokens):
     queries, passages = both(encoder, tokens, build(encoder, "cls", 6, 7))
     found_QN = score(queries, passages)
     order_K = torch.randperm(7, generator=torch.Generator().manual_seed(1))
@@ -90,7 +90,7 @@ def test_p29_order_does_not_matter_and_a_thinned_query_does(encoder, tokens):
     assert (score(thinned, passages) - found_QN).abs().max() > 1e-3
 
 
-def test_p30_passages_keep_exactly_k_different_entries(encoder, tokens):
+def test_passages_keep_exactly_k_different_entries(encoder, tokens):
     for k in (1, 7, V):
         kept = both(encoder, tokens, build(encoder, "cls", 6, k))[1].lexical
         assert kept.indices_BK.shape == kept.values_BK.shape == (4, k)

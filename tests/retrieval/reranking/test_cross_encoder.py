@@ -1,4 +1,4 @@
-"""Re-rankers of three types from a directory, selection of hard passages, R-Drop in training (f20, f21)."""
+"""Re-rankers of three types from a directory, selection of hard passages, R-Drop in training."""
 
 import math
 
@@ -83,7 +83,7 @@ def test_types_and_padding_reach_the_network():
     assert (model(untyped) - model(given)).abs().max() > 1e-3
 
 
-def test_f20_equal_scores_cost_log_n_and_selection_keeps_the_positive():
+def test_equal_scores_cost_log_n_and_selection_keeps_the_positive():
     constant = bert()
     with torch.no_grad():
         constant.classifier.classifier.weight.zero_()
@@ -105,7 +105,7 @@ def test_f20_equal_scores_cost_log_n_and_selection_keeps_the_positive():
     assert group_loss(bert(0.0).train(), given, GROUP, forward_factor=2).loss.item() == pytest.approx(expected.item())
 
 
-def test_f21_r_drop_adds_nothing_without_dropout():
+def test_r_drop_adds_nothing_without_dropout():
     given = pairs()
     once, twice = (group_loss(bert(0.0).train(), given, GROUP, r_drop=r_drop) for r_drop in (False, True))
     assert twice.divergence.item() == pytest.approx(0, abs=1e-12)
