@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from torchmetrics import MeanMetric
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import append_text, write_text
 from bmae_lightning.runtime.progress import track
 
 
@@ -72,8 +73,7 @@ class StepMetrics(pl.Callback):
         values[f"{self.unit}_per_second"] = (trainer.global_step - self.since) * self.batch_size / max(elapsed, 1e-9)
         self.seconds, self.since = time.monotonic(), trainer.global_step
         if trainer.is_global_zero:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": trainer.global_step} | values) + "\n")
+            append_text(self.path, json.dumps({"step": trainer.global_step} | values) + "\n")
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
 
@@ -91,7 +91,7 @@ class StepMetrics(pl.Callback):
 def _keep_until(path: Path, step: int) -> None:
     if path.is_file():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
-        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+        write_text(path, "".join(line for line in lines if json.loads(line)["step"] <= step))
 
 
 VALIDATION = "validation/"

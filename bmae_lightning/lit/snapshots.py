@@ -1,12 +1,12 @@
 """Keeps the encoder every so many steps of pre-training, so that fine-tuning can start along the way."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
+from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.snapshots import snapshot
 
 
@@ -35,7 +35,5 @@ class Snapshots(pl.Callback):
         target = snapshot(self.directory, step).parent
         if step % self.every or target.is_dir():
             return
-        partial = target.with_name(f"{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        self.save(snapshot(partial, None))
-        partial.replace(target)
+        with replacing(target) as partial:
+            self.save(snapshot(partial, None))

@@ -3,7 +3,6 @@
 What is measured is the stage's business (stage.validation); it is no part of any loss, and training does not notice.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_model, save_model
 from bmae_lightning.lit.metrics import VALIDATION
 from bmae_lightning.lit.resume import step_of
 from bmae_lightning.pretraining.diagnostics import undisturbed
+from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.process import print_once, process_rank
 
 
@@ -94,10 +94,8 @@ class Looks(pl.Callback):
     def _keep(self, model: torch.nn.Module) -> None:
         """Write the weights (atomic) and remove those that no checkpoint can lead back to."""
         path = self._path(self.best_step)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        save_model(model, str(temporary))
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_model(model, str(temporary))
         checkpoints = [step_of(found) for found in self.directory.glob("step-*.ckpt")]
         kept = self._kept()
         needed = max((step for step in kept if step <= min(checkpoints, default=0)), default=0)

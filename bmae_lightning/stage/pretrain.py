@@ -27,9 +27,9 @@ from bmae_lightning.pretraining.loss.normalise import NORMS
 from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
@@ -113,7 +113,8 @@ class Pretrain(TrainingStage):
             if process_rank() == 0:
                 model.eval().cpu()
                 self._save_encoder(model, prepared, context.directory / "encoder")
-                save_file(model.decoders.state_dict(), context.directory / "decoders.safetensors")
+                with replacing(context.directory / "decoders.safetensors") as made:
+                    save_file(model.decoders.state_dict(), made)
                 self._write_samples(context, prepared, model, collate, loggers)
                 self.write_results(context)
 
@@ -139,9 +140,10 @@ class Pretrain(TrainingStage):
         return model
 
     def _save_encoder(self, model: BottleneckMAE, prepared: Prepared, directory: Path) -> None:
-        model.encoder.masked_lm.save_pretrained(directory)
-        prepared.tokenizer().save_pretrained(directory)
-        RetrieverSpec(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(directory)
+        with replacing(directory) as made:
+            model.encoder.masked_lm.save_pretrained(made)
+            prepared.tokenizer().save_pretrained(made)
+            RetrieverConfig(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(made)
 
     def _write_samples(
         self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list

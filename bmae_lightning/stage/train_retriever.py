@@ -22,7 +22,7 @@ from bmae_lightning.retrieval.loss.loss import RetrieverLoss, check_temperature
 from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -119,8 +119,8 @@ class Finetune(TrainsOnGroups):
         vocabulary = Vocabulary(prepared.tokenizer())
         torch.manual_seed(self.seed)
         stores = prepared.queries(), prepared.passages()
-        spec = self._spec(stores[1].tokenizer_digest)
-        model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
+        config = self._config(stores[1].tokenizer_digest)
+        model = start_retriever(context, self.encoder, vocabulary, self.representation, config)
         mined = self.mined(context)
         split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}
@@ -138,19 +138,19 @@ class Finetune(TrainsOnGroups):
             self.temperature_warmup, self.grad_cache,
         )  # fmt: skip
         looks = self._looks(context, prepared, split, looked_at, mined, steps)
-        rounds = Rounds(self.refresh, context.directory, context.title, prepared, spec)
+        rounds = Rounds(self.refresh, context.directory, context.title, prepared, config)
         if not self._fit(context, module, collate, rounds, looks):
             return
         if looks:
             looks.finish(model, context.title)
         if process_rank() == 0:
-            save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
+            save_dual_encoder(model.cpu(), config, prepared.tokenizer_directory, context.directory / "retriever")
             self.write_results(context, **({"kept_step": looks.best_step} if looks and looks.keep_best else {}))
 
-    def _spec(self, tokenizer: str) -> RetrieverSpec:
+    def _config(self, tokenizer: str) -> RetrieverConfig:
         names = ("similarity", "query_length", "passage_length", "shared", "segments")
         options = {name: getattr(self, name) for name in names}
-        return RetrieverSpec(tokenizer=tokenizer, **options, **self.representation.record())
+        return RetrieverConfig(tokenizer=tokenizer, **options, **self.representation.record())
 
     def _teacher(self, context: Context, stores: tuple[TokenStore, TokenStore], groups: Groups) -> TeacherScores | None:
         """The teacher's scores for the losses; `groups` loses the positives and negatives that the teacher rules out."""

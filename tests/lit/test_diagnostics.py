@@ -1,4 +1,4 @@
-"""Diagnostics beside training: the losses do not notice, a resumed run repeats no line (two devices: test_end_to_end)."""
+"""Diagnostics change no loss, and a resumed run repeats no line (two devices: tests/whole/test_end_to_end.py)."""
 
 import functools
 from pathlib import Path

@@ -1,5 +1,6 @@
 """When the encoder is kept: every so many steps, whole or not at all."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -44,7 +45,7 @@ def test_every_third_step_of_the_first_process(kept, tmp_path):
 
 def test_half_a_snapshot_is_none(kept, tmp_path):
     snapshots, _ = kept
-    half = tmp_path / "step-3.partial" / "encoder"
+    half = tmp_path / f".step-3.{os.getpid()}.tmp" / "encoder"
     half.mkdir(parents=True)
     (half / "rubbish").touch()
     snapshots.keep(3)

@@ -1,4 +1,4 @@
-"""Iterative mining: new rankings by the model as it is, one schedule, and the same end after a kill or with two processes."""
+"""Iterative mining: rankings by the current model, one schedule, the same end after a kill or with two processes."""
 
 import functools
 import os
@@ -13,9 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support import forked
+from support.stages import prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
@@ -25,16 +24,15 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
-from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage import train_retriever, training, validation
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
 
 STEPS, DEPTH = 10, 9
 GROUPS = ["encoder=tiny", "logger=none", "representation=mean", "pooling=mean", "negatives@retriever2.negatives=random"]
 OPTIONS = [
-    f"steps={STEPS}", "batch_size=8", "train_group_size=4", "lr=1e-2", "encoder.dropout=0.1", "checkpoint.every_steps=2",
+    f"steps={STEPS}", "batch_size=8", "train_group_size=4", "lr=1e-2", "encoder.dropout=0.1",
+    "checkpoint.every_steps=2",
     "refresh.every_steps=4", f"refresh.depth={DEPTH}", "refresh.shard=16", "refresh.query_shard=12",
 ]  # fmt: skip
 """Segments end at steps 4, 8 and 10; a round takes 4 shards of passages and 4 of queries."""
@@ -42,11 +40,7 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory, collection):
-    directory = tmp_path_factory.mktemp("refresh")
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(300)).run(
-        Context("prepare", "", directory, {}, "g", directory)
-    )
-    return directory
+    return prepare(tmp_path_factory.mktemp("refresh"), collection)
 
 
 @functools.cache

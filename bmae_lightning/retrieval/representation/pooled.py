@@ -36,7 +36,7 @@ class PooledRepresentation(nn.Module):
         return encoder.width if self.dense is None else self.dense
 
     def record(self) -> dict[str, str | int | None]:
-        """What must be known to read the vectors: fields of `RetrieverSpec`."""
+        """What must be known to read the vectors: fields of `RetrieverConfig`."""
         return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
