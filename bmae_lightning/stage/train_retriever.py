@@ -53,11 +53,11 @@ class Finetune(TrainsOnGroups):
     """
 
     representation: PooledRepresentation
-    losses: dict[str, RetrieverLoss]
     similarity: str
     temperature: float
     query_length: int
     passage_length: int
+    losses: dict[str, RetrieverLoss] = field(default_factory=dict)
     temperature_warmup: float = 0.0
     shared: bool = True
     segments: bool = False

@@ -21,6 +21,7 @@ from bmae_lightning.retrieval.loss.loss import (
     targets,
 )
 from bmae_lightning.retrieval.representation.vectors import Vectors, dot
+from bmae_lightning.runtime.checks import choice
 
 FORMS = ("plain", "simlm_code", "eq3_literal")
 
@@ -48,7 +49,7 @@ class Contrastive(RetrieverLoss):
         mask_hard_negatives: bool = False, grad_scale: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__(weight)
-        check_form(form)
+        choice(FORMS, form=form)
         self.form, self.needs_positives = form, mask_known_positives
         self.mask_hard_negatives, self.grad_scale = mask_hard_negatives, grad_scale
 
@@ -88,7 +89,7 @@ def contrastive_logits(
     eq3_literal: 2N: query → passages, own positive → passages but itself, so that every negative passage stands
         against the query and against the positive; queries are no negatives.
     """
-    check_form(form)
+    choice(FORMS, form=form)
     check_temperature(temperature)
     if group < 1 or len(passages) % group or (offset + len(queries)) * group > len(passages):
         raise ValueError(
@@ -151,9 +152,3 @@ def contrastive_loss(
 def scale_gradient(loss: Tensor, scale: float) -> Tensor:
     """The same value with `scale` times the gradient: 1 / W imitates codes that forget the number of devices W."""
     return loss if scale == 1 else scale * loss + (1 - scale) * loss.detach()
-
-
-def check_form(form: str) -> None:
-    """Raise ValueError for an unknown form."""
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
