@@ -16,10 +16,10 @@ WINGS = [
 """In order: a file imports only from its own wing and from wings before it."""
 
 GROUPS_WITHOUT_A_MODULE = {
-    "experiment", "recipe", "until", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule",
+    "experiment", "recipe", "scale", "stages", "trainer", "logger", "optim", "schedule",
 }  # fmt: skip
-"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `until` ends them early, `stages` is
-`stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
+"""Groups that are no module: `recipe` sets options of stages, `stages` is `stage`, `logger` is `tracking`, `optim` and
+`schedule` are lit.optimisation."""
 
 
 def imported(source: str) -> set[str]:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from support import forked
 from support.stages import prepare
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
@@ -48,7 +49,7 @@ def composed():
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         content = OmegaConf.to_container(compose("config", overrides=GROUPS), resolve=True)["retriever2"]
-    return {key: value for key, value in content.items() if key != "inputs"}
+    return read_entry(content).options
 
 
 def node(*options):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from support import command as tools
 from support.stages import context, prepare
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
@@ -43,8 +44,7 @@ def composed(*overrides):
 
 def node(stage, overrides=(), options=()):
     """A stage with options of its own."""
-    content = OmegaConf.to_container(composed(*overrides), resolve=True)[stage]
-    del content["inputs"]
+    content = read_entry(OmegaConf.to_container(composed(*overrides), resolve=True)[stage]).options
     return OmegaConf.to_container(OmegaConf.merge(content, OmegaConf.from_dotlist(list(options))))
 
 

@@ -11,7 +11,7 @@ from support import quick_hydra
 from support.paths import CONF
 
 from bmae_lightning.command.experiment import take_corpus_options
-from bmae_lightning.command.pipeline import plan
+from bmae_lightning.command.plan import plan
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
@@ -45,7 +45,7 @@ def test_recipes_experiments_and_scales_compose(pair, experiment, tmp_path):
         assert (config[stage]["steps"] is None) != (config[stage]["epochs"] is None), stage
     nodes = plan(config, experiment, {})
     arms = {experiment, "none"}
-    for stage in ("retriever1", "evaluate", *(set(FINETUNING) & set(config["stage"]))):
+    for stage in ("retriever1", "evaluate", *FINETUNING[: config["rungs"]]):
         assert {f"{stage}@{arm}" for arm in arms} <= set(nodes)
     for node in nodes.values():
         if node.stage in ("retriever1", "retriever2", "reranker", "distilled", "score"):
@@ -74,8 +74,9 @@ def keys(path, package=""):
 
 
 def climbed(config):
-    """The selected stages without those that run only where they are given something to compare or read."""
-    return [stage for stage in config["stage"] if "if_any" not in config[stage]]
+    """The planned stages of the arm with pre-training and of all arms, in order, and how deep each of them mines."""
+    nodes = plan(config | {"baseline": False}, config["name"], {}).values()
+    return {node.stage: node.config.get("train_depth") for node in nodes}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -87,8 +88,8 @@ def test_recipes_and_experiments_set_nothing_in_common(recipe):
 
 def test_without_a_recipe_there_is_retriever_1_only():
     config = composed("+experiment=retromae")
-    assert climbed(config)[-3:] == ["retriever1", "evaluate", "report"]
-    assert config["evaluate"]["train_depth"] == 0
+    assert list(climbed(config)) == ["prepare", "pretrain", "bm25", "retriever1", "evaluate", "report"]
+    assert climbed(config)["evaluate"] == 0
     assert composed("+experiment=retromae", "recipe=retriever1") == config
 
 
@@ -105,7 +106,7 @@ def test_without_a_recipe_there_is_retriever_1_only():
 def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experiment, recipe, batch):
     """`recipe=` on the command line wins, and the numbers of the scale follow the recipe either way."""
     usual = composed(f"+experiment={experiment}", "scale=paper")
-    assert climbed(usual)[-3:] == ["distilled", "evaluate_distilled", "report"]
+    assert list(climbed(usual))[-3:] == ["distilled", "evaluate_distilled", "report"]
     assert (usual["retriever1"]["batch_size"], usual["retriever1"]["train_group_size"]) == batch
     assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
     assert usual["distilled"]["losses"] == composed(f"recipe={recipe}")["distilled"]["losses"]
@@ -117,16 +118,15 @@ def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experi
 def test_a_ladder_can_be_left_early():
     """The rungs of the recipe, with its numbers, and no mining that nobody reads."""
     whole = composed("+experiment=simlm", "scale=paper")
-    for last, stages, mining in [
-        ("retriever1", ["retriever1", "evaluate", "report"], (0, 200)),
-        ("retriever2", ["retriever2", "evaluate2", "report"], (200, 0)),
-        ("reranker", ["reranker", "rerank", "report"], (200, 200)),
-    ]:
-        config = composed("+experiment=simlm", "scale=paper", f"+until={last}")
-        assert climbed(config) == [*whole["stage"][: whole["stage"].index(stages[1]) + 1], "report"]
-        assert climbed(config)[-3:] == stages
-        assert tuple(config[stage]["train_depth"] for stage in ("evaluate", "evaluate2")) == mining
+    stages = list(climbed(whole))
+    for rungs, (last, mining) in enumerate([("evaluate", 0), ("evaluate2", 0), ("rerank", 200)], 1):
+        config = composed("+experiment=simlm", "scale=paper", f"rungs={rungs}")
+        depths = climbed(config)
+        assert list(depths) == [*stages[: stages.index(last) + 1], "report"]
+        assert depths["evaluate"] == (0 if rungs == 1 else 200)
+        assert depths.get("evaluate2", mining) == mining
         assert all(config[stage] == whole[stage] for stage in ("retriever1", "retriever2", "reranker", "rerank"))
+    assert climbed(whole)["evaluate_distilled"] == 0
 
 
 @pytest.mark.parametrize(

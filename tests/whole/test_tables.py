@@ -121,7 +121,7 @@ def launch(command_here):
         jobs = []
 
         class Pipeline:
-            def __init__(self, nodes, selected, group, *_):
+            def __init__(self, nodes, group, *_):
                 jobs.append(Job(nodes, group))
 
             def run(self):
