@@ -12,8 +12,7 @@ from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.report.case import excerpt
 from bmae_lightning.report.table import print_text, printable
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index, search
 from bmae_lightning.retrieval.vector_files import open_vectors
 from bmae_lightning.runtime.errors import BadInput
@@ -35,7 +34,7 @@ class Lookup:
     """
 
     def __init__(
-        self, query: str | list | None, arm: str | None, indexes: list[str], index: ExactIndex | FaissIndex, depth: int,
+        self, query: str | list | None, arm: str | None, indexes: list[str], index: Index, depth: int,
         batch_tokens: int, device: str,
     ) -> None:  # fmt: skip
         asked = [query] if isinstance(query, str) else query or []
@@ -58,7 +57,7 @@ class Lookup:
         prepared, device = Prepared(corpus), device_of(self.device)
         model, config = load_dual_encoder(retriever / "retriever")
         model.to(device)
-        check_index(self.index, model)
+        check_index(self.index, model.representation.lexical)
         passages = prepared.passages()
         with tempfile.TemporaryDirectory() as temporary:
             asked = write_token_store(Path(temporary) / "queries", self.queries, None, prepared.tokenizer())

@@ -19,9 +19,9 @@ from bmae_lightning.report.suite_table import csv_text, text
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json, write_text
 from bmae_lightning.runtime.process import print_once
@@ -37,7 +37,7 @@ class Suite(Stage):
     Args:
         collections: names of `sets`, names of directories below `path`, directories, or collections.
         path: directory that holds collections by name.
-        models: `bm25`, hub names, directories, or options by name (`external.options.ModelOptions`).
+        models: `bm25`, hub names, directories, or options by name (`retrieval.model_options.ModelOptions`).
         also: more of these, those that the report of the arms shows too.
         sets, parts: as `DataSets` takes them.
         split: the judged split.
@@ -48,7 +48,7 @@ class Suite(Stage):
         index: exact or faiss.
         measures: in the words of ir_measures; one table each.
         depth: ranks kept.
-        batch_tokens, shard: as `ranker.Settings`.
+        batch_tokens, shard: as `rankers.Encoding`.
         processes: the trainer whose devices share the encoding.
         logger: tracking.
     """
@@ -56,11 +56,10 @@ class Suite(Stage):
     def __init__(
         self, collections: list | str, models: list, also: list, path: str | None, sets: dict, parts: dict, split: str,
         titles: str, identical_ids: str, query_length: int | None, passage_length: int | None, bm25: Bm25,
-        index: ExactIndex | FaissIndex, measures: list[str], depth: int, batch_tokens: int, shard: int,
+        index: Index, measures: list[str], depth: int, batch_tokens: int, shard: int,
         processes: partial, logger: Tracking,
     ) -> None:  # fmt: skip
-        if identical_ids not in IDENTICAL_IDS:
-            raise ValueError(f"identical_ids must be one of {', '.join(IDENTICAL_IDS)}, got {identical_ids!r}")
+        choice(IDENTICAL_IDS, identical_ids=identical_ids)
         for name, value in {"depth": depth, "shard": shard}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -196,8 +196,8 @@ def test_a_representation_from_elsewhere_is_read_back(tmp_path, monkeypatch):
 def test_a_record_calls_nothing_but_a_representation(tmp_path):
     config = save(build(), tmp_path / "retriever")
     called = tmp_path / "called"
-    node = {"_target_": "pathlib.Path.touch", "self": str(called)}
+    node = {"_target_": "os.mkdir", "path": str(called)}
     dataclasses.replace(config, representation=node).save(tmp_path / "retriever")
-    with pytest.raises(BadInput, match="pathlib.Path.touch is no PooledRepresentation"):
+    with pytest.raises(BadInput, match="os.mkdir is no PooledRepresentation"):
         load_dual_encoder(tmp_path / "retriever")
     assert not called.exists()

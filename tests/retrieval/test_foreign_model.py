@@ -26,7 +26,7 @@ from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.stage.rank import Texts
+from bmae_lightning.stage.texts import Texts
 
 
 def found(directory, **options):

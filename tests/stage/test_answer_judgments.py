@@ -17,9 +17,8 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.bm25 import Bm25Ranking
-from bmae_lightning.stage.mined_negatives import read_mined, training_groups
+from bmae_lightning.stage.mined_negatives import check_ranking, read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.train_retriever import check_ranking
 
 TEXTS = {id: text for id, text, _ in passages()}
 MEASURES = ["answer_R@1", "answer_R@2", "answer_R@10"]
@@ -30,7 +29,9 @@ def ranked(tmp_path_factory):
     """(prepared directory, directory of the BM25 ranking)"""
     root = tmp_path_factory.mktemp("nq")
     prepare(root / "prepare", DprCorpus(str(write_dpr(root / "files"))))
-    stage = Bm25Ranking(Bm25(), 10, 10, ["test", "dev"], MEASURES, NoTracking())
+    stage = Bm25Ranking(
+        ranker=Bm25(), train_depth=10, depth=10, splits=["test", "dev"], measures=MEASURES, logger=NoTracking()
+    )
     stage.run(context(root / "bm25", corpus=root / "prepare"))
     return root / "prepare", root / "bm25"
 

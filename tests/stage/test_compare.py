@@ -15,7 +15,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.compare import External
+from bmae_lightning.stage.compare import Compare
 from bmae_lightning.stage.report import make_report
 
 
@@ -27,7 +27,10 @@ def bert(tmp_path_factory):
 def external(**model):
     model = {"label": None, **model}
     trainer = partial(Trainer, accelerator="cpu", devices=1)
-    return External(["test"], ExactIndex(), ["RR@10", "R@100"], 30, 256, 16, trainer, NoTracking(), model)
+    return Compare(
+        splits=["test"], index=ExactIndex(), measures=["RR@10", "R@100"], depth=30, batch_tokens=256, shard=16,
+        trainer=trainer, logger=NoTracking(), model=model,
+    )  # fmt: skip
 
 
 def run(stage, prepared, directory, label="theirs"):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,11 +59,11 @@ def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
 
 def test_an_index_for_dense_vectors_is_refused():
     mixed, dense = HybridRepresentation("cls", 8, 12), PooledRepresentation()
-    check_index(ExactIndex("auto"), SimpleNamespace(representation=mixed))
+    check_index(ExactIndex("auto"), mixed.lexical)
     for index in (FaissIndex("Flat"), ExactIndex("faiss")):
         with pytest.raises(BadInput, match="faiss searches dense vectors only.*index=exact"):
-            check_index(index, SimpleNamespace(representation=mixed))
-        check_index(index, SimpleNamespace(representation=dense))
+            check_index(index, mixed.lexical)
+        check_index(index, dense.lexical)
 
 
 def test_a_query_of_which_nothing_is_left(cli, tmp_path, collection):

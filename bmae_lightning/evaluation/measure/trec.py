@@ -113,8 +113,11 @@ class Run(Mapping):
         offsets_Q = np.concatenate([[0], np.cumsum(np.minimum(np.diff(self._offsets), depth))])
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
-    def without_own(self) -> Run:
-        """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
+    def without_identical(self) -> Run:
+        """Without passages that have the id of their query.
+
+        BEIR's rule: in ArguAna and Quora the query is itself a passage of the corpus, and finding it counts for nothing.
+        """
         keep_T = np.ones(len(self._codes), dtype=bool)
         for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
             if query in (passages := self.passages(query)):
