@@ -18,7 +18,7 @@ def judge(runs: list[str], qrels: str, measures: list[str], per_query: str | Non
 
     Args:
         runs: TREC files.
-        qrels: TREC or BEIR file.
+        qrels: judgments in the columns of TREC, BEIR or MS MARCO (pairs).
         measures: in the words of ir_measures.
         per_query: a file for the values per query, one JSON object a line.
 
