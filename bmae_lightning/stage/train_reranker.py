@@ -9,7 +9,7 @@ import torch
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
-from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.checkpoint import find_checkpoint, read_config
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.tokenizer import load_tokenizer
@@ -23,7 +23,6 @@ from bmae_lightning.retrieval.reranking.cross_encoder import (
     cross_encoder_of,
     load_cross_encoder,
     positions,
-    read_config,
     save_cross_encoder,
 )
 from bmae_lightning.retrieval.reranking.pair_texts import (

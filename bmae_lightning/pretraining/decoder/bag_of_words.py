@@ -27,6 +27,7 @@ class Pooled(Decoded):
     pooled_BL: Tensor | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BagOfWordsDecoder(Decoder):
     """Recovers the set of content tokens, without order, from the view's own states.
 
@@ -35,24 +36,18 @@ class BagOfWordsDecoder(Decoder):
     of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not tokens.
     """
 
+    weight: float = 0.1
+    pool: str = "code"
+    normalise: str = "length"
+
     reads_bottleneck = False
 
-    def __init__(
-        self,
-        view: str = "passage",
-        stream: str = "passage",
-        span: str = "whole",
-        weight: float = 0.1,
-        pool: str = "code",
-        normalise: str = "length",
-    ):
-        super().__init__(view, stream, span, weight)
-        if pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        if normalise not in NORMALISE:
-            raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {normalise!r}")
-        self.pool = pool
-        self.normalise = normalise
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pool not in POOLS:
+            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {self.pool!r}")
+        if self.normalise not in NORMALISE:
+            raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {self.normalise!r}")
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         pass

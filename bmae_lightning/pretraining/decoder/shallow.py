@@ -5,6 +5,7 @@ Shapes: B passages, L positions, D width.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, View, nearest
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ShallowDecoder(Decoder):
     """Recovers the labelled positions of a corrupted text from the bottleneck and the text's other tokens.
 
@@ -27,29 +29,24 @@ class ShallowDecoder(Decoder):
     decoder's.  projection: a linear map of its own on the bottleneck (CDMAE §3.1).
     """
 
-    def __init__(
-        self,
-        mask: MaskPolicy,
-        corruption: Corruption,
-        view: str = "passage",
-        stream: str = "passage",
-        span: str = "whole",
-        layers: int = 1,
-        init: str = "random",
-        weight: float = 1.0,
-        layers_of: str | None = None,
-        projection: bool = False,
-    ):
-        super().__init__(view, stream, span, weight)
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
-        self.shown = View(mask, corruption, stream, span)
-        self.layers = layers
-        self.init = init
-        self.layers_of = layers_of
-        self.projection = projection
+    mask: MaskPolicy = field(kw_only=False)
+    corruption: Corruption = field(kw_only=False)
+    layers: int = 1
+    init: str = "random"
+    layers_of: str | None = None
+    projection: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers < 1:
+            raise ValueError(f"layers must be at least 1, got {self.layers}")
+        if self.init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
+
+    @property
+    def shown(self) -> View:
+        """The view of the text that the layers read."""
+        return View(self.mask, self.corruption, self.stream, self.span)
 
     def fit(self, depth: int) -> None:
         check_copies(self.init, self.layers, depth)

@@ -6,6 +6,7 @@ Shapes: B passages, L positions, D width.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -15,6 +16,7 @@ from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded
 from bmae_lightning.pretraining.noise import Noise
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SkipDecoder(Decoder):
     """Recovers the view's masked tokens from its bottleneck and early states; the text is the view's own.
 
@@ -22,24 +24,20 @@ class SkipDecoder(Decoder):
     the encoder's depth (Condenser: 6 of 12).  weight: of the loss.  init: 'random' or 'last_layers'.
     """
 
-    def __init__(
-        self,
-        view: str = "passage",
-        layers: int = 2,
-        skip_from: int | None = 6,
-        weight: float = 1.0,
-        init: str = "random",
-    ):
-        super().__init__(view, None, None, weight)
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
-        if skip_from is not None and skip_from < 0:
-            raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {skip_from}")
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
-        self.layers = layers
-        self.skip_from = skip_from
-        self.init = init
+    layers: int = 2
+    stream: None = field(init=False, default=None)
+    span: None = field(init=False, default=None)
+    skip_from: int | None = 6
+    init: str = "random"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers < 1:
+            raise ValueError(f"layers must be at least 1, got {self.layers}")
+        if self.skip_from is not None and self.skip_from < 0:
+            raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {self.skip_from}")
+        if self.init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
 
     def fit(self, depth: int) -> None:
         check_copies(self.init, self.layers, depth)
