@@ -16,7 +16,7 @@ from bmae_lightning.report.scores import glue_scores
 from bmae_lightning.report.significance import paired_tests
 from bmae_lightning.report.table import print_report
 from bmae_lightning.report.tracking.loggers import Tracking
-from bmae_lightning.runtime.configuration import nearest
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.example_queries import find_cases
@@ -53,7 +53,7 @@ class MakeReport(Stage):
     def __init__(
         self, title: str, measures: list[str], split: str, logger: Tracking,
         paper_results: dict[str, Any] | None = None, paper_source: str | None = None,
-        significance: list[str] | None = None, cases: int = 0,
+        significance: list[str] | None = None, cases: int = 0, shown_as: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         if cases < 0:
             raise ValueError(f"cases must be at least 0 (none), got {cases}")

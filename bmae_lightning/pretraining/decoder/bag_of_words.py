@@ -16,6 +16,7 @@ from bmae_lightning.pretraining.loss.bag_of_words import NORMALISE, bag_of_words
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, take
+from bmae_lightning.runtime.checks import choice
 
 POOLS = ("code", "paper")
 
@@ -44,10 +45,8 @@ class BagOfWordsDecoder(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {self.pool!r}")
-        if self.normalise not in NORMALISE:
-            raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {self.normalise!r}")
+        choice(POOLS, pool=self.pool)
+        choice(NORMALISE, normalise=self.normalise)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         pass

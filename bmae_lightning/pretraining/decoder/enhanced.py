@@ -20,6 +20,7 @@ from bmae_lightning.pretraining.loss.vocabulary import IGNORED
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import take
+from bmae_lightning.runtime.checks import choice
 
 QUERIES = ("raw", "embedded")
 ROWS = ("independent", "pooled")
@@ -49,10 +50,8 @@ class EnhancedDecoder(Decoder):
                 f"layers must be 1 for enhanced decoding, got {self.layers}: a second layer would let each token see "
                 "itself through the others; use a shallow decoder for more layers"
             )
-        if self.query not in QUERIES:
-            raise ValueError(f"query must be one of {', '.join(QUERIES)}, got {self.query!r}")
-        if self.rows not in ROWS:
-            raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {self.rows!r}")
+        choice(QUERIES, query=self.query)
+        choice(ROWS, rows=self.rows)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         self.layer: nn.ModuleList = encoder.new_layers(1)

@@ -16,7 +16,8 @@ from bmae_lightning.pretraining.corruption.corruption import Corruption
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.view import MaskedText, View, nearest
+from bmae_lightning.pretraining.view import MaskedText, View
+from bmae_lightning.runtime.checks import at_least, choice, nearest
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -38,10 +39,8 @@ class ShallowDecoder(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1:
-            raise ValueError(f"layers must be at least 1, got {self.layers}")
-        if self.init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
+        at_least(1, layers=self.layers)
+        choice(INITS, init=self.init)
 
     @property
     def shown(self) -> View:
@@ -61,7 +60,7 @@ class ShallowDecoder(Decoder):
             self.stack = (built[self.layers_of].layer,)  # in a tuple, so that only one decoder owns the parameters
         else:
             raise ValueError(
-                f"layers_of={self.layers_of!r} is no earlier shallow decoder with layers of its own; "
+                f"layers_of={self.layers_of!r} is no earlier shallow decoder with layers of its own"
                 f"{nearest(self.layers_of, owners)}"
             )
         self.project = encoder.new_linear(encoder.width, encoder.width) if self.projection else nn.Identity()

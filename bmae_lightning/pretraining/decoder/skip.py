@@ -14,6 +14,7 @@ from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import at_least, choice
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -32,12 +33,10 @@ class SkipDecoder(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1:
-            raise ValueError(f"layers must be at least 1, got {self.layers}")
+        at_least(1, layers=self.layers)
         if self.skip_from is not None and self.skip_from < 0:
             raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {self.skip_from}")
-        if self.init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
+        choice(INITS, init=self.init)
 
     def fit(self, depth: int) -> None:
         check_copies(self.init, self.layers, depth)
