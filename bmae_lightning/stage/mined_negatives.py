@@ -14,7 +14,7 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels, read_run, run_of_lists
-from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives
+from bmae_lightning.retrieval.negatives.positives import POSITIVES, choose_positives
 from bmae_lightning.retrieval.negatives.source import (
     Groups,
     Negatives,
@@ -22,6 +22,7 @@ from bmae_lightning.retrieval.negatives.source import (
     check_ids,
     relevant_of,
 )
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context, require_splits
@@ -120,7 +121,7 @@ class TrainsOnGroups(TrainingStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positives(self.positives)
+        choice(POSITIVES, positives=self.positives)
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)

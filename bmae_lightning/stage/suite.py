@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bmae_lightning.evaluation.measure.ranking import check_measures
 from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.content import BASELINE, Report
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.suite import SuiteMean, SuiteRow, SuiteTable, as_json
@@ -75,7 +75,7 @@ class Suite(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        check_devices(self.processes, self.name)
+        make_trainer(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
