@@ -158,7 +158,7 @@ def test_groups_mirror_modules():
     for directory in sorted(CONF.iterdir()):
         if not directory.is_dir() or directory.name in GROUPS_WITHOUT_A_MODULE:
             continue
-        module = {"decoders": "decoder"}.get(directory.name, directory.name)
+        module = {"decoders": "decoder", "losses": "loss"}.get(directory.name, directory.name)
         for path in directory.glob("*.yaml"):
             targets = re.findall(r"^\s*_target_: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert not targets or any(module in target.split(".")[1:-1] for target in targets), path

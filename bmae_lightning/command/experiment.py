@@ -19,8 +19,8 @@ from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.former import renamed_option
 from bmae_lightning.runtime.process import print_once, process_rank
 
-INSTANCES = ("view", "decoders")
-"""Groups that are lists of named instances; each entry needs a `_target_`."""
+INSTANCES = ("view", "decoders", "losses")
+"""Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
 CORPUS_OPTIONS = ("check", "expected", "evaluated")
@@ -37,7 +37,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         key = min(missing)
         raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
     for group in INSTANCES:
-        _drop_unselected(cfg, hydra_cfg, group)
+        for place in [group, *(f"{name}.{group}" for name, node in cfg.items() if isinstance(node, DictConfig))]:
+            if OmegaConf.select(cfg, place) is not None:
+                _drop_unselected(cfg, hydra_cfg, group, place)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
     if judges_files(config):
@@ -116,8 +118,10 @@ def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
             raise BadInput(f"{item}: there is no group {key!r}{hint}")
 
 
-def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None:
+def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: str) -> None:
     """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
+
+    place: dotted key of the list, `decoders` or `retriever1.losses`.
 
     Raises:
         BadInput: settings for something that the group does not offer, or that the command itself names.
@@ -125,15 +129,17 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None
     sources = [Path(source.path) for source in hydra_cfg.runtime.config_sources if source.schema == "file"]
     offered = {path.stem for source in sources for path in (source / group).glob("*.yaml")}
     typed = {override.lstrip("+").split("=")[0] for override in hydra_cfg.overrides.task}
-    left = [name for name, node in cfg[group].items() if not isinstance(node, DictConfig) or "_target_" not in node]
+    found = OmegaConf.select(cfg, place)
+    left = [name for name, node in found.items() if not isinstance(node, DictConfig) or "_target_" not in node]
     for name in left:
         if name not in offered:
-            known = {other for other in cfg[group] if other not in left} | offered
-            raise BadInput(f"{group}.{name} is no known instance{nearest(name, known)}")
-        if any(key.startswith(f"{group}.{name}.") for key in typed):
-            raise BadInput(f"{group}.{name} is set but not selected: add {name} to {group}=[…]")
+            known = {other for other in found if other not in left} | offered
+            raise BadInput(f"{place}.{name} is no known instance{nearest(name, known)}")
+        if any(key.startswith(f"{place}.{name}.") for key in typed):
+            override = group if place == group else f"{group}@{place}"
+            raise BadInput(f"{place}.{name} is set but not selected: add {name} to {override}=[…]")
         with open_dict(cfg):
-            del cfg[group][name]
+            del found[name]
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:

@@ -109,7 +109,7 @@ def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experi
     assert list(climbed(usual))[-3:] == ["distilled", "evaluate_distilled", "report"]
     assert (usual["retriever1"]["batch_size"], usual["retriever1"]["train_group_size"]) == batch
     assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
-    assert usual["distilled"]["distillation"] == composed(f"recipe={recipe}")["distilled"]["distillation"]
+    assert usual["distilled"]["losses"] == composed(f"recipe={recipe}")["distilled"]["losses"]
     first = composed(f"+experiment={experiment}", "scale=paper", "recipe=retriever1")["retriever1"]
     plain = composed("scale=paper", "recipe=retriever1")["retriever1"]
     assert first | {"encoder": None} == plain | {"encoder": None}
@@ -135,7 +135,7 @@ def test_a_ladder_can_be_left_early():
         (
             "simlm",
             "retriever2",
-            {"batch_size": 64, "train_group_size": 16, "lr": 2e-5, "temperature": 0.02, "form": "simlm_code"},
+            {"batch_size": 64, "train_group_size": 16, "lr": 2e-5, "temperature": 0.02},
         ),
         (
             "simlm",
@@ -149,7 +149,7 @@ def test_a_ladder_can_be_left_early():
                 "lr": 3e-5,
             },
         ),
-        ("simlm", "distilled", {"train_group_size": 24, "epochs": 6, "similarity": "cos", "form": "simlm_code"}),
+        ("simlm", "distilled", {"train_group_size": 24, "epochs": 6, "similarity": "cos"}),
         ("simlm_nq", "distilled", {"epochs": 15, "steps": None, "temperature_warmup": 1000, "passage_length": 192}),
         ("retromae_dpr", "retriever1", {"batch_size": 128, "epochs": 4, "warmup": 0, "passage_length": 140}),
         ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "train_group_size": 16}),
@@ -183,17 +183,20 @@ def test_numbers_of_the_papers(recipe, stage, wanted):
 
 
 def test_who_starts_from_whom_and_what_is_distilled_how():
-    for recipe, second, third, kind, alpha in [
-        ("ladder", None, None, "kl", 0.2),
-        ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0),
-        ("retromae_distilled", None, "retriever2", "kl", 1e-4),
-        ("master", None, None, "soft_cross_entropy", 0.2),
+    for recipe, second, third, kind, alpha, form in [
+        ("ladder", None, None, "kl", 0.2, "plain"),
+        ("simlm", None, None, "kl", 0.2, "simlm_code"),
+        ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0, "plain"),
+        ("retromae_distilled", None, "retriever2", "kl", 1e-4, "plain"),
+        ("master", None, None, "soft_cross_entropy", 0.2, "plain"),
     ]:
         config = composed(f"recipe={recipe}")
         assert config["retriever2"]["inputs"]["retriever"] == second
         assert config["distilled"]["inputs"]["retriever"] == third
-        assert config["distilled"]["distillation"]["kind"] == kind
-        assert config["distilled"]["distillation"]["alpha"] == alpha
+        losses = config["distilled"]["losses"]
+        assert (losses["distillation"]["kind"], losses["contrastive"]["weight"]) == (kind, alpha)
+        stages = ("retriever1", "retriever2", "distilled")
+        assert [config[stage]["losses"]["contrastive"]["form"] for stage in stages] == 3 * [form]
         assert config["score"]["depth"] == config["distilled"]["negatives"]["depth"]
     assert composed("recipe=dupmae")["representation"]["pooling"] == "mean"
     assert composed("recipe=dupmae", "encoder=tiny")["representation"]["pooling"] == "cls"
