@@ -1,4 +1,4 @@
-"""Peak memory and time of one contrastive training step of the small encoder (4 layers x 256), with and without GradCache.
+"""Peak memory and time of one contrastive step of the small encoder (4 layers x 256), with and without GradCache.
 
     python benchmarks/grad_cache.py [--queries 256] [--group 8] [--chunk 32] [--variants cached,plain] [--limit GIB]
 

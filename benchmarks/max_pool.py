@@ -1,9 +1,11 @@
 """Time of max-pooled vocabulary logits, forward and backward: ours beside autograd's maximum over logits in chunks.
 
-    python benchmarks/max_pool.py [--passages 64] [--length 64] [--width 384] [--vocabulary 30522] [--kept 384] [--repeats 5]
+    python benchmarks/max_pool.py [--passages 64] [--length 64] [--width 384] [--vocabulary 30522] [--kept 384]
+                                  [--repeats 5]
 
-Two losses: `bag of words` sends a gradient into every entry (pre-training), `top K` into K per passage (DupMAE's lexical
-vectors in fine-tuning). Both variants keep no logits; autograd computes them again in backward and multiplies them densely.
+Two losses: `bag of words` sends a gradient into every entry (pre-training), `top K` into K per passage (DupMAE's
+lexical vectors in fine-tuning). Both variants keep no logits; autograd computes them again in backward and
+multiplies them densely.
 """
 
 import argparse
@@ -54,7 +56,8 @@ def main() -> None:
         f"top {given.kept}": lambda mu_BV: mu_BV.topk(given.kept, 1).values.square().sum(),
     }
     print(
-        f"{given.passages} x {given.length} states of {given.width}, {given.vocabulary:,} entries; medians of {given.repeats}"
+        f"{given.passages} x {given.length} states of {given.width}, {given.vocabulary:,} entries; "
+        f"medians of {given.repeats}"
     )
     for name, loss_of in losses.items():
         seconds: dict[str, list[tuple[float, float]]] = {"autograd": [], "ours": []}

@@ -1,11 +1,12 @@
-"""A million made-up passages from text to ranking: time and peak memory of every step, and what they say of 8.8 million.
+"""A million made-up passages from text to ranking: time and peak memory of every step, extrapolated to 8.8 million.
 
     python benchmarks/million.py [--sizes 100000,1000000] [--directory DIR] [--threads 2]
 
 Steps: prepare (check, tokenise), encode (2 layers x 64, random weights: a tiny encoder, so its speed is no model's),
-search (1,000 queries, exact, 1,000 ranks, run file, measures). Every step is a process of its own; its memory and that of
-its children is read from /proc. `anonymous` is what they hold themselves; `resident` counts pages of mapped files as well,
-which the system takes back when it needs them. One JSON object a line; the last extrapolates from the two largest sizes.
+search (1,000 queries, exact, 1,000 ranks, run file, measures). Every step is a process of its own; its memory and that
+of its children is read from /proc. `anonymous` is what they hold themselves; `resident` counts pages of mapped files
+as well, which the system takes back when it needs them. Prints one JSON object a line; the last one extrapolates from
+the two largest sizes.
 """
 
 import argparse
@@ -25,8 +26,10 @@ EVERY = 0.2
 
 
 def write_collection(directory: Path, passages: int) -> None:
-    """Passages of about 56 words, few of them common, drawn from the whole words of the MiniLM vocabulary; queries are six
-    words from a passage that is judged relevant."""
+    """Write passages of about 56 words, few of them common, drawn from the whole words of the MiniLM vocabulary.
+
+    A query is six words of a passage that is judged relevant for it.
+    """
     import numpy as np
 
     words = np.array([word for word in tokenizer().get_vocab() if word.isascii() and word.isalpha() and len(word) > 1])
@@ -153,7 +156,8 @@ def measure(step: str, directory: Path, passages: int, threads: int) -> dict[str
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return {
-        "step": step, "passages": passages, "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(cpu, 1),
+        "step": step, "passages": passages, "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(cpu, 1),
         "peak_resident_gb": round(resident / 1e9, 3), "peak_anonymous_gb": round(anonymous / 1e9, 3),
     }  # fmt: skip
 

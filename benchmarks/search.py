@@ -1,7 +1,7 @@
 """Exact search side by side with faiss's own flat index: time, identical rows, and memory above the vectors.
 
-Speed is in wall time and, for a machine that does other things too, in CPU time. Which of several passages with the score
-of the last rank are found is left open by faiss, so rows are compared above that score.
+Speed is in wall time and, for a machine that does other things too, in CPU time. Faiss leaves open which of several
+passages with the score of the last rank it finds, so rows are compared above that score.
 
 python benchmarks/search.py [--passages 200000] [--width 384] [--queries 1000] [--k 200] [--repeats 3]
 """
@@ -74,7 +74,8 @@ def main() -> None:
             seconds[name].append((time.perf_counter() - started[0], time.process_time() - started[1]))
             found[name] = scores, by_score_then_row(scores, rows)
     print(
-        f"{chosen.passages:,} x {chosen.width}, {chosen.queries:,} queries, k={chosen.k}, {torch.get_num_threads()} threads"
+        f"{chosen.passages:,} x {chosen.width}, {chosen.queries:,} queries, k={chosen.k}, "
+        f"{torch.get_num_threads()} threads"
     )
     for name, times in seconds.items():
         pairs = list(zip(seconds["IndexFlatIP"], times, strict=True))

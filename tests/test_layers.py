@@ -18,7 +18,8 @@ WINGS = [
 GROUPS_WITHOUT_A_MODULE = {
     "experiment", "recipe", "until", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule",
 }  # fmt: skip
-"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `until` ends them early, `stages` is `stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
+"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `until` ends them early, `stages` is
+`stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
 
 
 def imported(source: str) -> set[str]:
@@ -98,7 +99,10 @@ def test_no_circle_inside_a_wing():
         "from bmae_lightning.stage import pretrain",
     ],
 )
-@pytest.mark.parametrize("source", ["{}", "def late():\n    {}", "class Late:\n    def method(self):\n        if self:\n            {}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "source",
+    ["{}", "def late():\n    {}", "class Late:\n    def method(self):\n        if self:\n            {}"],
+)
 def test_the_test_finds_an_import_the_wrong_way_round(source, line):
     assert backwards("encoder.model", source.format(line)) == ["stage.pretrain"]
     assert backwards("command.pipeline", source.format(line)) == []

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from bmae_lightning.encoder.batch import Pairs, pad_pairs
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.glue.classifier import Classifier, classifier_loss, cut_longer, single
 from bmae_lightning.lit.data import Item
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.module import TrainedModule
 
 
 class Labelled(NamedTuple):
@@ -53,31 +52,13 @@ class LabelledTexts:
         return Labelled(pad_pairs(*map(list, zip(*cut, strict=True)), **special, max_length=self.length), labels)
 
 
-class ClassifierModule(pl.LightningModule):
-    """Trains a `Classifier`; optim, schedule, lr, weight_decay, warmup, steps: as in pre-training."""
-
-    def __init__(
-        self, model: Classifier, optim: AdamW, schedule: LinearSchedule, lr: float, weight_decay: float, warmup: float,
-        steps: int,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.model, self.optim, self.schedule = model, optim, schedule
-        self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
-        self.parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+class ClassifierModule(TrainedModule):
+    """Trains a `Classifier` on labelled texts."""
 
     def training_step(self, batch: Labelled, index: int) -> torch.Tensor:
         loss = classifier_loss(self.model(batch.pairs), batch.label_P)
-        self.parts = {"loss/labels": (loss.detach(), torch.tensor(float(len(batch.label_P)), device=self.device))}
+        self.parts = {"loss/labels": (loss.detach(), self.count(len(batch.label_P)))}
         return loss
-
-    def total(self, means: dict[str, float]) -> float:
-        """The optimised loss."""
-        return means["loss/labels"]
-
-    def configure_optimizers(self) -> dict:
-        optimiser = self.optim.make(self, self.lr, self.weight_decay)
-        schedule = self.schedule.make(optimiser, self.steps, self.warmup)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def predict(model: Classifier, texts: LabelledTexts, batch_size: int, device: str) -> np.ndarray:

@@ -3,44 +3,30 @@
 from functools import partial
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.module import LOSS, TrainedModule
+from bmae_lightning.lit.optimisation import Optimisation
 from bmae_lightning.pretraining.generate.trained import IGNORED, Examples
 
 
-class TeacherModule(pl.LightningModule):
+class TeacherModule(TrainedModule):
     """Trains a sequence-to-sequence or causal model of transformers.
 
     Args:
         model: takes input_ids, attention_mask and labels, returns a loss.
+        optimisation: optimiser, schedule and their settings.
         role: what it writes, the name of its loss.
-        optim, schedule, lr, weight_decay, warmup, steps: as in pre-training.
     """
 
-    def __init__(
-        self, model: torch.nn.Module, role: str, optim: AdamW, schedule: LinearSchedule, lr: float,
-        weight_decay: float, warmup: float, steps: int,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.model, self.role, self.optim, self.schedule = model, role, optim, schedule
-        self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
-        self.parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    def __init__(self, model: torch.nn.Module, optimisation: Optimisation, role: str) -> None:
+        super().__init__(model, optimisation)
+        self.role = role
 
     def training_step(self, batch: Examples, index: int) -> torch.Tensor:
         loss = self.model(input_ids=batch.input_BL, attention_mask=batch.real_BL, labels=batch.label_BT).loss
-        self.parts = {f"loss/{self.role}": (loss.detach(), (batch.label_BT != IGNORED).sum().float())}
+        self.parts = {LOSS + self.role: (loss.detach(), (batch.label_BT != IGNORED).sum().float())}
         return loss
-
-    def total(self, means: dict[str, float]) -> float:
-        """The optimised loss from the means of its parts."""
-        return means[f"loss/{self.role}"]
-
-    def configure_optimizers(self) -> dict:
-        optimiser = self.optim.make(self, self.lr, self.weight_decay)
-        schedule = self.schedule.make(optimiser, self.steps, self.warmup)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def on_one_device(trainer: partial) -> partial:

@@ -6,15 +6,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.lit.data import TrainingData
-from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.generate import generate
 from bmae_lightning.lit.metrics import read_metrics
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.optimisation import Optimisation
 from bmae_lightning.lit.share import check_devices
 from bmae_lightning.lit.teacher import TeacherModule, on_one_device
 from bmae_lightning.pretraining.generate.file import TextFile
@@ -24,53 +23,47 @@ from bmae_lightning.pretraining.generate.shards import TextShards
 from bmae_lightning.pretraining.generate.streams import write_streams
 from bmae_lightning.pretraining.generate.trained import TrainedTeacher
 from bmae_lightning.pretraining.generate.writer import Writer
-from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.report.tracking.loggers import log_table
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
-from bmae_lightning.runtime.stage import Context, Stage, require_splits
+from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.training import FittingStage
 
 Teacher = PretrainedTeacher | TrainedTeacher
 
 
-class Generate(Stage):
+@dataclass(kw_only=True)
+class Generate(FittingStage):
     """Writes queries/ and continuation/ (token stores), generated.jsonl, examples.json, and teachers/ if it trained any.
 
-    The arguments are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one
-    of which may be left out, or `texts`.
+    The fields are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one of
+    which may be left out, or `texts`. The optimiser, its schedule and the checkpoints are those of teachers trained here;
+    `batch_size` counts passages written about at a time, on each device.
     """
 
-    def __init__(
-        self,
-        trainer: partial,
-        optim: AdamW,
-        schedule: LinearSchedule,
-        logger: Tracking,
-        seed: int,
-        batch_size: int,
-        shard: int,
-        checkpoint: dict[str, Any],
-        queries: Teacher | None = None,
-        continuation: Teacher | None = None,
-        texts: TextFile | None = None,
-        log_every: int = 1,
-        samples: int = 2,
-    ) -> None:
-        given = {"queries": queries, "continuation": continuation}
-        self.teachers: dict[str, Teacher] = {role: teacher for role, teacher in given.items() if teacher is not None}
-        if bool(self.teachers) == (texts is not None):
+    shard: int
+    queries: Teacher | None = None
+    continuation: Teacher | None = None
+    texts: TextFile | None = None
+    samples: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, shard=self.shard)
+        at_least(0, samples=self.samples)
+        if bool(self.teachers) == (self.texts is not None):
             raise ValueError("give teachers (queries, continuation) or a file (texts): generate=trained|hf|file")
-        if continuation is not None and continuation.sampling.count != 1:
-            raise ValueError(
-                f"continuation.sampling.count={continuation.sampling.count}: a passage has one continuation"
-            )
-        for name, value in {"batch_size": batch_size, "shard": shard}.items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        self.texts, self.trainer, self.optim, self.schedule, self.logger = texts, trainer, optim, schedule, logger
-        self.seed, self.batch_size, self.shard, self.checkpoint = seed, batch_size, shard, checkpoint
-        self.log_every, self.samples = log_every, samples
+        if self.continuation is not None and (count := self.continuation.sampling.count) != 1:
+            raise ValueError(f"continuation.sampling.count={count}: a passage has one continuation")
+
+    @property
+    def teachers(self) -> dict[str, Teacher]:
+        """Who writes what, `queries` and `continuation`."""
+        given = {"queries": self.queries, "continuation": self.continuation}
+        return {role: teacher for role, teacher in given.items() if teacher is not None}
 
     def preflight(self, splits: list[str]) -> None:
         check_devices(self.trainer, "generate")
@@ -122,13 +115,13 @@ class Generate(Stage):
         qrels = prepared.qrels(teacher.split) if teacher.needs_pairs else {}
         collate, items = teacher.examples(prepared.passages(), prepared.queries(), qrels, tokenizer.sep_token_id)
         model = teacher.model(tokenizer, self.seed)
-        module = TeacherModule(
-            model, role, self.optim, self.schedule, teacher.lr, teacher.weight_decay, teacher.warmup, teacher.steps
+        optimisation = Optimisation(
+            self.optim, self.schedule, teacher.lr, teacher.weight_decay, teacher.warmup, teacher.steps
         )
         data = TrainingData(collate, items, teacher.batch_size, teacher.steps, self.seed, workers=0)
-        fit(
-            on_one_device(self.trainer), module, data, loggers, directory, f"{context.title}: teacher of {role}",
-            self.log_every, self.checkpoint, "texts",
+        self.fit(
+            TeacherModule(model, optimisation, role), data, loggers, directory, f"{context.title}: teacher of {role}",
+            "texts", trainer=on_one_device(self.trainer),
         )  # fmt: skip
         partial_directory = directory / "model.partial"
         shutil.rmtree(partial_directory, ignore_errors=True)
@@ -155,9 +148,8 @@ class Generate(Stage):
         write_json(directory / "examples.json", examples)
         for logger in loggers:
             logger.log_metrics({name: value for name, value in results.items() if not isinstance(value, dict)}, step=0)
-            if examples and hasattr(logger, "log_table"):
-                rows = [[e["passage"], "\n".join(e["queries"]), e["continuation"] or ""] for e in examples]
-                logger.log_table(key="generated", columns=["passage", "queries", "continuation"], data=rows)
+        rows = [[e["passage"], "\n".join(e["queries"]), e["continuation"] or ""] for e in examples]
+        log_table(loggers, "generated", ["passage", "queries", "continuation"], rows)
         write_json(directory / "metrics.json", results)
 
     def _examples(self, prepared: Prepared, directory: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ A run is one task at one learning rate; finished runs are skipped, an interrupte
 """
 
 import shutil
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,78 +19,60 @@ from bmae_lightning.evaluation.glue.classifier import Classifier
 from bmae_lightning.evaluation.glue.data import Example, Examples, Task, find_tasks, open_glue
 from bmae_lightning.evaluation.glue.measures import glue_scores, mean_score
 from bmae_lightning.lit.classifier import ClassifierModule, LabelledTexts, predict
-from bmae_lightning.lit.data import TrainingData, item_order
-from bmae_lightning.lit.fit import check_trainer, fit
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
-from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.lit.data import item_order
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
-from bmae_lightning.runtime.stage import Context, Stage
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.initial_weights import start_encoder
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.training import TrainingStage
 
 RESULT = "result.json"
 
 
-class Glue(Stage):
+@dataclass(kw_only=True)
+class Glue(TrainingStage):
     """Writes runs/TASK-RATE/result.json and, over the best rate of every task, metrics.json; no model is kept.
 
-    The arguments are the options of `conf/stages/glue.yaml`.
+    The fields are the options of `conf/stages/glue.yaml`; a run has one rate of `lr`.
     """
 
-    def __init__(
-        self,
-        encoder: PretrainedEncoder | ScratchEncoder,
-        optim: AdamW,
-        schedule: LinearSchedule,
-        trainer: partial,
-        logger: Tracking,
-        seed: int,
-        path: str | None,
-        tasks: list[str],
-        lr: list[float],
-        length: int,
-        batch_size: int,
-        epochs: float,
-        warmup: float,
-        weight_decay: float,
-        checkpoint: dict[str, Any],
-        train_examples: int | None = None,
-        dev_examples: int | None = None,
-        workers: int = 0,
-        log_every: int = 1,
-    ) -> None:
-        self.tasks, self.source = find_tasks(tasks), open_glue(path)
-        if not lr:
+    encoder: PretrainedEncoder | ScratchEncoder
+    path: str | None
+    tasks: list[str]
+    lr: list[float]
+    length: int
+    train_examples: int | None = None
+    dev_examples: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.found, self.source = find_tasks(self.tasks), open_glue(self.path)
+        self.limits = {"train": self.train_examples, "dev": self.dev_examples}
+        if not self.lr:
             raise ValueError("lr is empty: name the learning rates to choose from, as [5e-5,2e-5]")
-        if length < 5:
-            raise ValueError(f"length must leave room for [CLS], two [SEP] and two word pieces (5), got {length}")
-        for name, value in {"train_examples": train_examples, "dev_examples": dev_examples}.items():
-            if value is not None and value < 2:
-                raise ValueError(f"{name} must be at least 2, or null for all, got {value}")
-        number_of_steps(None, epochs, 1, 1)
-        self.encoder, self.optim, self.schedule = encoder, optim, schedule
-        self.trainer, self.logger, self.seed, self.rates, self.length = trainer, logger, seed, lr, length
-        self.batch_size, self.epochs, self.warmup, self.weight_decay = batch_size, epochs, warmup, weight_decay
-        self.checkpoint, self.limits = checkpoint, {"train": train_examples, "dev": dev_examples}
-        self.workers, self.log_every = workers, log_every
+        if self.length < 5:
+            raise ValueError(f"length must leave room for [CLS], two [SEP] and two word pieces (5), got {self.length}")
+        for split, limit in self.limits.items():
+            if limit is not None and limit < 2:
+                raise ValueError(f"{split}_examples must be at least 2, or null for all, got {limit}")
 
     def preflight(self, splits: list[str]) -> None:
-        check_trainer(self.trainer, self.batch_size, self.name)
+        super().preflight(splits)
         if self.length > (positions := self.encoder.dimensions()[1]):
             raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
-        for task in self.tasks:
+        for task in self.found:
             for split in self.limits:
                 self.source.read(task, split)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         with self.logger.of(context) as loggers:
-            for task in self.tasks:
+            for task in self.found:
                 self._task(context, prepared, task)
             if process_rank() == 0:
-                results = {task.name: self._best(context, task) for task in self.tasks}
+                results = {task.name: self._best(context, task) for task in self.found}
                 mean = mean_score([result["scores"] for result in results.values()])
                 write_json(context.directory / "metrics.json", {"tasks": results, "mean": mean})
                 values = {f"{name}/{m}": v for name, result in results.items() for m, v in result["scores"].items()}
@@ -99,11 +81,9 @@ class Glue(Stage):
 
     def _task(self, context: Context, prepared: Prepared, task: Task) -> None:
         """Train and measure at every rate that has not been."""
-        missing = [rate for rate in self.rates if not (_directory(context, task, rate) / RESULT).is_file()]
-        if len(missing) < len(self.rates):
-            print_once(
-                f"{context.title}: {task.name}: {len(self.rates) - len(missing)} of {len(self.rates)} rates are done"
-            )
+        missing = [rate for rate in self.lr if not (_directory(context, task, rate) / RESULT).is_file()]
+        if len(missing) < len(self.lr):
+            print_once(f"{context.title}: {task.name}: {len(self.lr) - len(missing)} of {len(self.lr)} rates are done")
         if not missing:
             return
         vocabulary = Vocabulary(prepared.tokenizer())
@@ -124,13 +104,12 @@ class Glue(Stage):
         encoder = start_encoder(context, self.encoder, vocabulary, prepared.passages().tokenizer_digest)
         model = Classifier(encoder, 1 if task.grades else 2)
         train, dev = texts["train"], texts["dev"]
-        steps = number_of_steps(None, self.epochs, len(train), self.batch_size)
-        data = TrainingData(train, len(train), self.batch_size, steps, self.seed, self.workers)
-        module = ClassifierModule(model, self.optim, self.schedule, rate, self.weight_decay, self.warmup, steps)
+        steps = self.steps_over(len(train))
+        module = ClassifierModule(model, self.optimisation(steps, rate))
         directory = _directory(context, task, rate)
         directory.mkdir(parents=True, exist_ok=True)
         label = f"{context.title}: {task.name} at {rate:g}"
-        trainer = fit(self.trainer, module, data, [], directory, label, self.log_every, self.checkpoint, "examples")
+        trainer = self.fit(module, self.data(train, len(train), steps), [], directory, label, "examples")
         if process_rank() == 0:
             device = str(trainer.strategy.root_device)
             scores = glue_scores(task, predict(model, dev, 4 * self.batch_size, device), dev.labels)
@@ -140,7 +119,7 @@ class Glue(Stage):
 
     def _best(self, context: Context, task: Task) -> dict[str, Any]:
         """The result of the rate with the highest mean of the task's measures, and the scores at every rate."""
-        results = [read_json(_directory(context, task, rate) / RESULT) for rate in self.rates]
+        results = [read_json(_directory(context, task, rate) / RESULT) for rate in self.lr]
         best = max(results, key=lambda result: mean_score([result["scores"]]))
         return best | {"by_lr": {f"{result['lr']:g}": result["scores"] for result in results}}
 

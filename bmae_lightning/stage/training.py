@@ -14,6 +14,7 @@ from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.module import TrainedModule
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation, number_of_steps
 from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
 
@@ -29,7 +30,6 @@ class FittingStage(Stage):
         seed: of all that is random.
         batch_size: items per step over all devices and accumulated batches.
         checkpoint: `every_steps` and `every_minutes` between two checkpoints to continue from.
-        workers: data-loading processes per device.
         log_every: steps between two lines of metrics.
 
     Raises:
@@ -43,14 +43,10 @@ class FittingStage(Stage):
     seed: int
     batch_size: int
     checkpoint: dict[str, Any]
-    workers: int = 0
     log_every: int = 1
 
     def __post_init__(self) -> None:
-        least = {"batch_size": 1, "workers": 0, "log_every": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        at_least(1, batch_size=self.batch_size, log_every=self.log_every)
         if not {"every_steps", "every_minutes"} <= self.checkpoint.keys():
             raise ValueError(f"checkpoint must have every_steps and every_minutes, got {self.checkpoint}")
 
@@ -74,6 +70,7 @@ class TrainingStage(FittingStage):
         warmup: steps of warm-up; below 1 a share of all steps.
         weight_decay: of matrices.
         steps, epochs: one of them.
+        workers: data-loading processes per device.
 
     Raises:
         ValueError: both or neither of `steps` and `epochs`, or a number that is too small.
@@ -84,9 +81,11 @@ class TrainingStage(FittingStage):
     weight_decay: float
     steps: int | None = None
     epochs: float | None = None
+    workers: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_least(0, workers=self.workers)
         number_of_steps(self.steps, self.epochs, 1, 1)
 
     def preflight(self, splits: list[str]) -> None:
@@ -96,9 +95,10 @@ class TrainingStage(FittingStage):
         """Optimiser steps for a training set of so many items."""
         return number_of_steps(self.steps, self.epochs, items, self.batch_size)
 
-    def optimisation(self, steps: int) -> Optimisation:
-        """What a `TrainedModule` is trained with whose schedule has so many steps."""
-        return Optimisation(self.optim, self.schedule, self.lr, self.weight_decay, self.warmup, steps)
+    def optimisation(self, steps: int, lr: float | None = None) -> Optimisation:
+        """What a `TrainedModule` is trained with whose schedule has so many steps; `lr` stands in for the stage's."""
+        rate = self.lr if lr is None else lr
+        return Optimisation(self.optim, self.schedule, rate, self.weight_decay, self.warmup, steps)
 
     def data(self, collate: Callable[[Sequence[Item]], Any], items: int, steps: int) -> TrainingData:
         """The batches of so many steps; `collate` makes one from (row, epoch) pairs of `items` rows."""

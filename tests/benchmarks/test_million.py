@@ -1,4 +1,4 @@
-"""The benchmark of a million passages does its steps, here in one process and with a few hundred; no time is asserted."""
+"""The benchmark of a million passages, here in one process and with a few hundred; no time is asserted."""
 
 import importlib.util
 import os

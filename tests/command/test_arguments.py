@@ -16,7 +16,8 @@ from bmae_lightning.runtime.errors import BadInput
         (["report", "+experiment=retromae"], ["+experiment=retromae", "stage=[report]"]),
         (["prepare", "a=1", "pretrain"], ["a=1", "stage=[prepare,pretrain]"]),
         (["a=1,2", "-m", "bm25"], ["-m", "a=1,2", "stage=[bm25]"]),
-        (["-cd", "experiments", "~decoders.queries", "bm25"], ["-cd", "experiments", "~decoders.queries", "stage=[bm25]"]),
+        (["-cd", "experiments", "~decoders.queries", "bm25"],
+         ["-cd", "experiments", "~decoders.queries", "stage=[bm25]"]),
         (["--cfg", "job", "--resolve", "evaluate"], ["--cfg", "job", "--resolve", "stage=[evaluate]"]),
         (["evaluate", "run=a", "qrels=b"], [*NO_DIRECTORY, "run=a", "qrels=b", "stage=[evaluate]"]),
         (["query=[a,b]", "search"], [*NO_DIRECTORY, "query=[a,b]", "stage=[search]"]),
@@ -50,7 +51,8 @@ def test_every_stage_can_be_a_word():
 @pytest.mark.parametrize(
     "text",
     [
-        "how do I sort, a list?", "what's (a=b) {c} [d]", "price ${x}", "\\${y} \\\\${z}", "1984", "null", "", " ", "été 日本 “q”",
+        "how do I sort, a list?", "what's (a=b) {c} [d]", "price ${x}", "\\${y} \\\\${z}", "1984", "null", "", " ",
+        "été 日本 “q”",
         "c:\\x\\", "back\\'quote\\\\'", "'single", "[MASK] token", "a\tb #1 ~!", "a=1", "'a' or 'b'",
     ],
 )  # fmt: skip

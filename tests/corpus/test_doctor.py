@@ -51,7 +51,8 @@ def test_counts_against_the_published(folder):
 
 
 def test_odd_texts(folder):
-    texts = [*TEXTS, "an \xc3\xa9tude", "it\xe2\u20ac\u2122s", "an \xe9tude \u2013 na\xefve caf\xe9, it\u2019s", "bell \x07", "lost \ufffd", TEXTS[0], ""]  # fmt: skip
+    texts = [*TEXTS, "an \xc3\xa9tude", "it\xe2\u20ac\u2122s", "an \xe9tude \u2013 na\xefve caf\xe9, it\u2019s",
+             "bell \x07", "lost \ufffd", TEXTS[0], ""]  # fmt: skip
     (folder / "collection.tsv").write_text("".join(f"{i}\t{text}\n" for i, text in enumerate(texts)), encoding="utf-8")
     with (folder / "2019qrels-pass.txt").open("a") as file:
         file.write("47923 Q0 77 1\n19335 Q0 3 0\n1 Q0 3 0\n")

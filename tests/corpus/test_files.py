@@ -87,7 +87,8 @@ def test_prepares_and_is_read_again(node, folder, tmp_path):
 
 def test_one_error_lists_all_files(node, folder):
     every = ["collection.tsv or para.txt", "queries.train.tsv", "qrels.train.tsv", "queries.dev.small.tsv", "dl20 = ",
-             "msmarco-test2019-queries.tsv", "2019qrels-pass.txt", "para.title.txt", "microsoft.github.io/msmarco"]  # fmt: skip
+             "msmarco-test2019-queries.tsv", "2019qrels-pass.txt", "para.title.txt",
+             "microsoft.github.io/msmarco"]  # fmt: skip
 
     def told(path) -> str:
         with pytest.raises(BadInput) as error:
@@ -113,18 +114,25 @@ def test_one_error_lists_all_files(node, folder):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("collection.tsv", b"0\tone\n1\tone\ttwo\n2\n", r"collection\.tsv:2: has 3 tab-separated columns, id<tab>text has 2"
+        ("collection.tsv", b"0\tone\n1\tone\ttwo\n2\n",
+         r"collection\.tsv:2: has 3 tab-separated columns, id<tab>text has 2"
          r".*corpus\.columns=.*\(1 more such line"),
-        ("collection.tsv", b"0\tone\n1\tcaf\xc3\xa9\n2\tcaf\xe9\n", r"collection\.tsv:3: byte 6 of the line \(0xe9\) is not UTF-8"),
+        ("collection.tsv", b"0\tone\n1\tcaf\xc3\xa9\n2\tcaf\xe9\n",
+         r"collection\.tsv:3: byte 6 of the line \(0xe9\) is not UTF-8"),
         ("collection.tsv", b"0\tone\n1\ttwo\n0\tthree\n", r"collection\.tsv:3: id '0' was used before"),
-        ("collection.tsv", b"0\tone\n1\t \n", r"collection\.tsv:2: passage '1' has no text.*corpus\.tolerate=\[empty\]"),
+        ("collection.tsv", b"0\tone\n1\t \n",
+         r"collection\.tsv:2: passage '1' has no text.*corpus\.tolerate=\[empty\]"),
         ("collection.tsv", b"a b\tone\n", r"collection\.tsv:1: the id 'a b' is empty or holds white space"),
         ("queries.train.tsv", b"1048585\tone\n121352\n", r"queries\.train\.tsv:2: has 1 tab-separated columns"),
-        ("qrels.train.tsv", b"1048585\t0\t3\t1\t0.5\n", r"qrels\.train\.tsv:1: has 5 columns; a line of this file is query 0"),
-        ("qrels.train.tsv", b"1048585\t0\t3\t1\n121352\t0\t0\n", r"qrels\.train\.tsv:2: has 3 columns; .* query 0 passage grade"),
+        ("qrels.train.tsv", b"1048585\t0\t3\t1\t0.5\n",
+         r"qrels\.train\.tsv:1: has 5 columns; a line of this file is query 0"),
+        ("qrels.train.tsv", b"1048585\t0\t3\t1\n121352\t0\t0\n",
+         r"qrels\.train\.tsv:2: has 3 columns; .* query 0 passage grade"),
         ("qrels.train.tsv", b"1048585\t0\t12\t1\n", r"qrels\.train\.tsv:1: '12' is not an id of collection\.tsv"),
-        ("qrels.train.tsv", b"1048585\t0\t3\t1\n19335\t0\t1\t1\n", r"qrels\.train\.tsv:2: '19335' is not an id of queries\.train\.tsv"),
-        ("2019qrels-pass.txt", b"7 Q0 1 3\n8 Q0 2 0\n", r"2019qrels-pass\.txt: none of the 2 queries judged there is in "
+        ("qrels.train.tsv", b"1048585\t0\t3\t1\n19335\t0\t1\t1\n",
+         r"qrels\.train\.tsv:2: '19335' is not an id of queries\.train\.tsv"),
+        ("2019qrels-pass.txt", b"7 Q0 1 3\n8 Q0 2 0\n",
+         r"2019qrels-pass\.txt: none of the 2 queries judged there is in "
          r".*msmarco-test2019-queries\.tsv\.gz, which holds unjudged queries only"),
         ("2019qrels-pass.txt", b"19335 Q0 1 high\n", r"2019qrels-pass\.txt:1: the score 'high' is not an integer"),
         ("queries.dev.small.tsv", b"2\tone\n300674\ttwo\n1048585\tother words\n", None),

@@ -93,9 +93,11 @@ def toy(library):
 
     docs, queries = Docs(), Queries()
     for name, parts in {
-        "toy": (docs, queries), "toy/test": (docs, queries, Qrels(("q1", "d1"))), "toy/train": (docs, queries, Qrels(("q2", "d2"))),
+        "toy": (docs, queries), "toy/test": (docs, queries, Qrels(("q1", "d1"))),
+        "toy/train": (docs, queries, Qrels(("q2", "d2"))),
         "toy/v2": (Docs(), queries, Qrels(("q2", "d2"))), "toy/v2/deep": (Docs(), queries, Qrels()),
-        "whole": (docs, queries, Qrels(("q3", "d1"), ("q3", "nowhere"))), "no_docs": (queries,), "unjudged": (docs, queries),
+        "whole": (docs, queries, Qrels(("q3", "d1"), ("q3", "nowhere"))), "no_docs": (queries,),
+        "unjudged": (docs, queries),
     }.items():  # fmt: skip
         library.registry.register(name, library.Dataset(*parts))
 

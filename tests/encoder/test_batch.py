@@ -76,7 +76,10 @@ def test_moves_every_tensor():
 
 
 def test_import_is_light():
-    code = "import sys, bmae_lightning.encoder.batch; assert not {'transformers', 'pytorch_lightning', 'hydra'} & set(sys.modules)"
+    code = (
+        "import sys, bmae_lightning.encoder.batch; "
+        "assert not {'transformers', 'pytorch_lightning', 'hydra'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -102,9 +102,11 @@ LAYOUTS = {
     "with head": {"prefix": "bert.", "head": True},
     "with head and pooler": {"prefix": "bert.", "head": True, "pooler": True},
     "bert. without head": {"prefix": "bert.", "head": False},
-    "old pickle with head": {"prefix": "bert.", "head": True, "pooler": True, "weights": "pytorch_model.bin", "position_ids": True},
+    "old pickle with head": {"prefix": "bert.", "head": True, "pooler": True, "weights": "pytorch_model.bin",
+                             "position_ids": True},
     "LayerNorm.gamma": {"prefix": "bert.", "head": True, "weights": "pytorch_model.bin", "gamma": True},
-    "old pickle, plain": {"prefix": "", "head": False, "pooler": True, "weights": "pytorch_model.bin", "architecture": "BertModel",
+    "old pickle, plain": {"prefix": "", "head": False, "pooler": True, "weights": "pytorch_model.bin",
+                          "architecture": "BertModel",
                               "position_ids": True},
 }  # fmt: skip
 

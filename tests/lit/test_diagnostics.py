@@ -1,4 +1,4 @@
-"""Diagnostics beside training: the losses do not notice, a resumed run repeats no line (two devices: test_end_to_end)."""
+"""Diagnostics change no loss, and a resumed run repeats no line (two devices: tests/whole/test_end_to_end.py)."""
 
 import functools
 from pathlib import Path
@@ -17,7 +17,7 @@ from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.diagnostics import Diagnostics
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.metrics import read_metrics
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.pretrain import PretrainModule
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
@@ -64,7 +64,8 @@ def train(directory, every, log_every=1, more=(), loggers=(), **trainer):
     }
     views = {"passage": View(UniformMask(0.3), BertCorruption())}
     model = BottleneckMAE(Encoder(BertForMaskedLM(config), VOCABULARY), ClsBottleneck(), views, parts)
-    module = PretrainModule(model, AdamW((0.9, 0.999), 1e-8), LinearSchedule(), 1e-2, 0.01, 0.1, STEPS, "global_mean")
+    optimisation = Optimisation(AdamW((0.9, 0.999), 1e-8), LinearSchedule(), 1e-2, 0.01, 0.1, STEPS)
+    module = PretrainModule(model, optimisation, "global_mean")
     data = TrainingData(collate, 40, 8, STEPS, 1, 0)
     callbacks = [*([Diagnostics(every, STEPS)] if every else []), *more]
     options = functools.partial(pl.Trainer, **({"accelerator": "cpu", "devices": 1} | trainer))

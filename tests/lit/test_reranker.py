@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
 from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
 from bmae_lightning.retrieval.reranking.pair_texts import PairLayout, PairTexts
@@ -25,9 +25,8 @@ class Fixed(torch.nn.Module):
 
 
 def module(factor=1, r_drop=False):
-    return RerankerModule(
-        Fixed(), 4, 2.0, factor, r_drop, AdamW([0.9, 0.999]), LinearSchedule(), 1e-3, 0.0, 0.1, 10
-    )  # fmt: skip
+    optimisation = Optimisation(AdamW([0.9, 0.999]), LinearSchedule(), 1e-3, 0.0, 0.1, 10)
+    return RerankerModule(Fixed(), optimisation, 4, 2.0, factor, r_drop)
 
 
 def pairs(values):

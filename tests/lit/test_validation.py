@@ -1,4 +1,4 @@
-"""Looks beside training: it does not notice, stops when patience runs out, and continues as if it had not been killed."""
+"""Validation changes no training, stops it when patience runs out, and a killed run continues as if it were not."""
 
 import copy
 import functools

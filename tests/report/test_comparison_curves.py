@@ -31,7 +31,8 @@ def test_shares_of_the_training_queries():
         *(
             job(
                 [f"+experiment={name}", f"train_share={share}"],
-                {"bm25": ("b", 0.2), "evaluate@none": (f"n{share}", share / 2), f"evaluate@{name}": (f"{name}{share}", share)},
+                {"bm25": ("b", 0.2), "evaluate@none": (f"n{share}", share / 2),
+                 f"evaluate@{name}": (f"{name}{share}", share)},
                 train_share=share, pretrain_step=None,
             )
             for name in ("retromae", "dupmae")

@@ -30,7 +30,8 @@ def test_text():
     assert lines[5].split() == ["no", "pre-training", "0.591", "0.900", "/", "0.850", "0.733"]
     assert lines[7].split() == ["paper", "0.607", "0.898", "-"]
     assert lines[8] == (
-        "Measured on dev, after fine-tuning at the best of 2 learning rates on the same examples. Paper: MASTER Table 7; "
+        "Measured on dev, after fine-tuning at the best of 2 learning rates on the same examples. "
+        "Paper: MASTER Table 7; "
         "it does not say which measure a column is."
     )
     assert max(map(len, lines[:8])) <= 80

@@ -1,4 +1,4 @@
-"""The table of a benchmark: means with their number, the best of a row, wide names, text, CSV and HTML of one content."""
+"""The table of a benchmark: means with their number, the best of a row, wide names; text, CSV and HTML agree."""
 
 import csv
 import io

@@ -122,7 +122,7 @@ def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense):
 
 
 def test_a_kill_at_any_write_of_a_hybrid_encoding_changes_nothing(store, tmp_path, monkeypatch):
-    """Three shards that become three files: stopped before every flush to disk, renaming and removal, one after the other."""
+    """Three shards that become three files: stopped before every flush, renaming and removal, one after the other."""
     model = build(HybridRepresentation("cls", 6, 9))
 
     def encode(name):

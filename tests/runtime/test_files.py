@@ -55,7 +55,8 @@ def writes(source: str) -> list[str]:
     "call",
     [
         "path.open('w')", "open(path, 'wb')", "open(path, mode='a')", "gzip.open(path, 'wt', encoding='utf-8')",
-        "path.open('r+b')", "path.write_text('x')", "path.write_bytes(b'x')", "np.save(path, array)", "os.replace(a, b)",
+        "path.open('r+b')", "path.write_text('x')", "path.write_bytes(b'x')", "np.save(path, array)",
+        "os.replace(a, b)",
         "os.fsync(file.fileno())", "json.dump(x, file)", "torch.save(x, path)", "values.tofile(path)",
     ],
 )  # fmt: skip

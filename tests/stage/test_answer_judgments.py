@@ -1,4 +1,4 @@
-"""Natural Questions through the stages: answer recall, mining without answers, positives with one, own hard negatives."""
+"""Natural Questions through the stages: answer recall, mining by answers, positives with one, own hard negatives."""
 
 from pathlib import Path
 from types import SimpleNamespace

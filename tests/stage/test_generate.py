@@ -263,7 +263,7 @@ def test_two_devices_write_what_one_writes(tmp_path, prepared, trained):
         ("trained", {"queries": {"sampling": {"top_p": 2.0}}}, "generate.queries.sampling: top_p=2.0"),
         ("trained", {"queries": {"steps": "many"}}, "generate.queries.steps must be of type int"),
         ("trained", {"queries": {"layer": 1}}, "did you mean 'layers'?"),
-        ("trained", {"shard": 0}, "shard=0"),
+        ("trained", {"shard": 0}, "generate: shard must be at least 1, got 0"),
         ("file", {"texts": {"path": "x.jsonl.gz"}}, "path=x.jsonl.gz"),
     ],
 )

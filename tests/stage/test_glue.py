@@ -1,4 +1,4 @@
-"""The GLUE check of a pre-trained encoder: both arms, the best rate, continuing where it was interrupted, mistakes in one line."""
+"""GLUE with a pre-trained encoder: both arms, the best rate, an interrupted run continues, mistakes in one line."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Iterative mining: new rankings by the model as it is, one schedule, and the same end after a kill or with two processes."""
+"""Iterative mining: rankings by the current model, one schedule, the same end after a kill or with two processes."""
 
 import functools
 import os
@@ -35,7 +35,8 @@ from bmae_lightning.stage.refresh import Refresh, Rounds
 STEPS, DEPTH = 10, 9
 GROUPS = ["encoder=tiny", "logger=none", "representation=mean", "pooling=mean", "negatives@retriever2.negatives=random"]
 OPTIONS = [
-    f"steps={STEPS}", "batch_size=8", "train_group_size=4", "lr=1e-2", "encoder.dropout=0.1", "checkpoint.every_steps=2",
+    f"steps={STEPS}", "batch_size=8", "train_group_size=4", "lr=1e-2", "encoder.dropout=0.1",
+    "checkpoint.every_steps=2",
     "refresh.every_steps=4", f"refresh.depth={DEPTH}", "refresh.shard=16", "refresh.query_shard=12",
 ]  # fmt: skip
 """Segments end at steps 4, 8 and 10; a round takes 4 shards of passages and 4 of queries."""

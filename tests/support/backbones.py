@@ -20,7 +20,8 @@ from transformers import (
 )
 
 SIZES = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "initializer_range": 0.5,
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+    "initializer_range": 0.5,
 }  # fmt: skip
 MARKS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
 

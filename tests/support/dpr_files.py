@@ -8,7 +8,8 @@ from pathlib import Path
 ARTICLES = {
     "Aaron": [
         'Aaron ( or ; "Ahärôn") is a prophet, high priest, and the brother of Moses in the Abrahamic religions.',
-        "Unlike Moses, who grew up in the Egyptian royal court, Aaron and his sister Miriam remained with their kinsmen.",
+        "Unlike Moses, who grew up in the Egyptian royal court, Aaron and his sister Miriam "
+        "remained with their kinsmen.",
         "According to the Book of Exodus, Aaron first functioned as Moses' assistant at 1,234 places.",
     ],
     "Nobel Prize in Physics": [

@@ -1,4 +1,4 @@
-"""Work in a forked process, one that may be killed at a chosen call; unlike a new process it need not import anything."""
+"""Work in a forked process that may be killed at a chosen call; unlike a new process it need not import anything."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""GLUE's folders with files in their true formats: columns, headers, quotes and a broken line as in the published ones."""
+"""GLUE's folders with files in their true formats: columns, headers, quotes and a broken line as published."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Composing many jobs in one process: Hydra parses every YAML file and every interpolation again for each, here once."""
+"""Composing many jobs in one process: Hydra parses every YAML file and interpolation once, not again for each."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""Two optimiser steps of composed stages that train, on a small prepared collection; Lightning's Trainer is left out."""
+"""Two optimiser steps of composed stages that train, on a small prepared collection, without Lightning's Trainer."""
 
 import json
 import math
@@ -30,12 +30,14 @@ def write_generated(file: Path, collection: Path) -> Path:
 
 
 def make_inputs(directory: Path, collection: Path) -> dict[str, Path]:
-    """Every stage that some pre-training or fine-tuning needs before it, run once on the collection: name -> directory."""
+    """Every stage that a pre-training or fine-tuning needs before it, run once on the collection: name -> directory."""
     generated = write_generated(directory / "generated.jsonl", collection)
     tools.command(
         "+experiment=master", "corruption@view.passage.corruption=replace", "corpus=beir", f"corpus.path={collection}",
-        "generate=file", f"generate.texts.path={generated}", "encoder=tiny", "pretrain.steps=1", "pretrain.batch_size=8",
-        "masked_lm.steps=1", "stage=[prepare,statistics,generate,masked_lm,pretrain,bm25]", "logger=none", "baseline=false",
+        "generate=file", f"generate.texts.path={generated}", "encoder=tiny", "pretrain.steps=1",
+        "pretrain.batch_size=8",
+        "masked_lm.steps=1", "stage=[prepare,statistics,generate,masked_lm,pretrain,bm25]", "logger=none",
+        "baseline=false",
         cwd=directory,
     )  # fmt: skip
     return {path.name.rpartition("-")[0]: path for path in (directory / "outputs" / "store").iterdir()}
@@ -106,7 +108,7 @@ def check_gradients(model, torch) -> None:
 
 
 def fine_tune(trainer, module, data, loggers, directory: Path, *_) -> None:
-    """In the place of `lit.fit.fit`: takes the steps of a retriever or a re-ranker and asserts that all of it learns."""
+    """Stands in for `lit.fit.fit`: takes the steps of a retriever or re-ranker and asserts that all of it learns."""
     import torch
 
     module.train()

@@ -28,7 +28,8 @@ def one_by_one(model, store, length, passages):
 
 def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
     arguments = [
-        "+experiment=dupmae", "recipe=retriever1", *tools.TINY[1:], f"corpus.path={collection}", "representation=hybrid", "representation.dense=8", "representation.lexical=12",
+        "+experiment=dupmae", "recipe=retriever1", *tools.TINY[1:], f"corpus.path={collection}",
+        "representation=hybrid", "representation.dense=8", "representation.lexical=12",
         "retriever1.similarity=dot", "pretrain.steps=3", "retriever1.steps=2", "logger=none", "baseline=false",
     ]  # fmt: skip
     output = tools.command(*arguments, cwd=tmp_path)

@@ -136,7 +136,8 @@ def test_a_broken_job_does_not_stop_a_sweep(cli_here):
 def test_shallow_decoders_and_other_choices_run(cli_here, tmp_path):
     output = cli_here(
         "decoders=[shallow,enhanced]", "decoders.shallow.layers=2", "decoders.shallow.init=last_layers",
-        "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean", "corruption@view.passage.corruption=hide",
+        "decoders.enhanced.rows=pooled", "bottleneck=mean", "representation=mean",
+        "corruption@view.passage.corruption=hide",
         "negatives=random", "index=faiss", "logger=csv", "trainer.accumulate_grad_batches=2", "baseline=false",
         "pretrain.crop=window", "pretrain.length=16", "pretrain.decay_steps=12", "pretrain.lr=0.011",
     )  # fmt: skip
@@ -151,7 +152,8 @@ def test_title_and_text_are_told_apart_from_the_store_to_the_re_ranker(here, tmp
     lines = (json.dumps(passage | {"title": " ".join(passage["text"].split()[:3]) + " :"}) for passage in passages)
     (titled / "corpus.jsonl").write_text("\n".join(lines) + "\n")
     here(
-        "+experiment=simlm", *tools.TINY[1:], "encoder.layers=3", "masked_lm.steps=2", "masked_lm.encoder.width=32", "logger=none",
+        "+experiment=simlm", *tools.TINY[1:], "encoder.layers=3", "masked_lm.steps=2", "masked_lm.encoder.width=32",
+        "logger=none",
         f"corpus.path={titled}", "corpus.title=pair", "+until=reranker", "baseline=false", "reranker.steps=2",
         "evaluate.train_depth=20", "retriever2.steps=2",
     )  # fmt: skip
@@ -209,7 +211,8 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection):
     """One comparison table, one group; what the experiments share (statistics, generated texts, BM25) is made once."""
     output = tools.command(
-        "-m", f"+experiment={','.join(EXPERIMENTS)}", "recipe=retriever1", *tools.TINY[1:], f"corpus.path={collection}", "pretrain.steps=3",
+        "-m", f"+experiment={','.join(EXPERIMENTS)}", "recipe=retriever1", *tools.TINY[1:],
+        f"corpus.path={collection}", "pretrain.steps=3",
         "retriever1.steps=2", "masked_lm.steps=3", "generate.queries.steps=3", "generate.continuation.steps=3",
         "baseline=false", "logger=none", cwd=tmp_path,
     )  # fmt: skip

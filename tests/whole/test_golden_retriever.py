@@ -1,4 +1,4 @@
-"""Fine-tuning losses, scores and gradients against the published retriever and re-ranker codes (tests/golden/README.md §6)."""
+"""Fine-tuning losses, scores and gradients equal those of the released codes (tests/golden/README.md §6)."""
 
 import json
 

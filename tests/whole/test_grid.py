@@ -29,7 +29,7 @@ def inputs(tmp_path_factory, collection):
 
 
 def point(mask: str, corruption: str, decoders: list[str]) -> list[str]:
-    """The overrides of one point: the decoder's mask, the encoder's too unless it relates to the encoder's; all corruptions."""
+    """The overrides of one point: the decoder's mask, the encoder's too unless it relates to it; all corruptions."""
     masked = decoders[0]
     overrides = [f"decoders=[{','.join(decoders)}]", f"mask@decoders.{masked}.mask={mask}"]
     overrides.append(f"corruption@view.passage.corruption={corruption}")
@@ -55,9 +55,11 @@ def test_every_point_takes_two_steps(mask, corruption, decoders, inputs, tmp_pat
     ("overrides", "reason"),
     [
         (["mask@view.passage.mask=superset"], "view.passage.mask relates to an encoder's selection"),
-        (["mask@view.passage.mask=complement", "~view.passage.mask.rate"], "view.passage.mask relates to an encoder's selection"),
+        (["mask@view.passage.mask=complement", "~view.passage.mask.rate"],
+         "view.passage.mask relates to an encoder's selection"),
         (["mask@view.passage.mask=complement"], "unknown option 'pretrain.view.passage.mask.rate'"),
-        (["mask@decoders.enhanced.mask=superset", "decoders.enhanced.mask.rate=0.2"], "rate 0.2 is below encoder_rate 0.3"),
+        (["mask@decoders.enhanced.mask=superset", "decoders.enhanced.mask.rate=0.2"],
+         "rate 0.2 is below encoder_rate 0.3"),
     ],
     ids=["superset of nothing", "complement of nothing", "a complement has no rate", "a superset that is smaller"],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""MASTER in both readings and CDMAE, as their YAML files compose them: tasks, passes, masks, sharing (docs/methods.md §2.4)."""
+"""MASTER in both readings and CDMAE as composed: tasks, passes, masks, sharing (docs/methods.md §2.4, §2.5)."""
 
 from copy import deepcopy
 from functools import cache

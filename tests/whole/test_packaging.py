@@ -22,7 +22,8 @@ def test_the_wheel_holds_every_module_and_yaml(tmp_path):
         assert f"bmae_lightning/{path.relative_to(ROOT)}" in names
     done = subprocess.run(
         [sys.executable, "-m", "bmae_lightning", "--cfg", "job", "+experiment=retromae"],
-        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "installed"), "PATH": ""}, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "installed"), "PATH": ""}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "name: retromae" in done.stdout

@@ -91,12 +91,15 @@ import sys
 sys.modules["pytorch_lightning"] = None
 import numpy as np
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
-words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"w{{i}}" for i in range(50)] + [f"##p{{i}}" for i in range(20)]
+words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+words += [f"w{{i}}" for i in range(50)] + [f"##p{{i}}" for i in range(20)]
 with open({str(tmp_path / "vocab.txt")!r}, "w") as file:
     file.write("\\n".join(words))
 CHECKPOINT = {str(tmp_path / "checkpoint")!r}
 BertTokenizerFast(vocab={str(tmp_path / "vocab.txt")!r}).save_pretrained(CHECKPOINT)
-config = BertConfig(vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+config = BertConfig(
+    vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+)
 BertForMaskedLM(config).save_pretrained(CHECKPOINT)
 draw = np.random.default_rng(0)
 BATCHES = [[draw.integers(5, len(words), 20) for _ in range(4)] for _ in range(3)]
@@ -124,7 +127,10 @@ def test_what_the_readme_points_to_exists():
 
 def test_help_and_configuration_answer_without_torch(tmp_path):
     for arguments in (["--help"], ["--cfg", "job", "+experiment=retromae"]):
-        code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom bmae_lightning.__main__ import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+        code = (
+            f"import sys; sys.argv[1:] = {arguments!r}\nfrom bmae_lightning.__main__ import main\ntry:\n    main()\n"
+            "finally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+        )
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=tmp_path,

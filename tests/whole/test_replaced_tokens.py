@@ -176,7 +176,8 @@ def test_losses_do_not_depend_on_the_batch():
 
 def test_no_network_is_kept_where_no_corruption_asks():
     view, decoder = View(UniformMask(0.3), BertCorruption()), ShallowDecoder(UniformMask(0.5), BertCorruption())
-    model = BottleneckMAE(encoder(), ClsBottleneck(), {"p": view}, {"d": ShallowDecoder(UniformMask(0.5), BertCorruption(), view="p")},
+    model = BottleneckMAE(encoder(), ClsBottleneck(), {"p": view},
+                          {"d": ShallowDecoder(UniformMask(0.5), BertCorruption(), view="p")},
                           generator=TinyGenerator().build(None))  # fmt: skip
     assert model.generator is None
     replace = View(UniformMask(0.3), ReplaceCorruption())

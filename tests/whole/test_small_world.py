@@ -1,7 +1,8 @@
 """End to end on a made-up collection with planted lexical traps: order of the rungs, seeds, over-fitting.
 
 A query names an entity and a side, `enab asc`. The passage that answers it names the entity and the side's other word,
-`enab anc`; a trap names both words of the query and answers nothing. Queries of the test split are pairs never trained on.
+`enab anc`; a trap names both words of the query and answers nothing. Queries of the test split are pairs that were not
+trained on.
 """
 
 import json
@@ -39,9 +40,12 @@ LADDER = [
     "+experiment=retromae", "recipe=ladder", "corpus=beir", "encoder=tiny", "encoder.layers=1", "encoder.dropout=0.0",
     "bottleneck=mean", "representation=mean", "logger=none", "baseline=false", "evaluate.train_depth=12",
     "pretrain.steps=30", "pretrain.batch_size=16", "pretrain.lr=3e-3", "pretrain.diagnostics.every=0",
-    "negatives=random", "retriever1.train_group_size=1", "retriever1.steps=100", "retriever1.batch_size=16", "retriever1.lr=5e-3",
-    "retriever2.train_group_size=4", "retriever2.steps=60", "evaluate2.train_depth=12", "reranker.steps=1", "distilled.negatives.depth=11",
-    "distilled.train_group_size=12", "distilled.steps=50", "distilled.distillation.alpha=0", "retriever1.checkpoint={every_steps:1000,every_minutes:15}",
+    "negatives=random", "retriever1.train_group_size=1", "retriever1.steps=100", "retriever1.batch_size=16",
+    "retriever1.lr=5e-3",
+    "retriever2.train_group_size=4", "retriever2.steps=60", "evaluate2.train_depth=12", "reranker.steps=1",
+    "distilled.negatives.depth=11",
+    "distilled.train_group_size=12", "distilled.steps=50", "distilled.distillation.alpha=0",
+    "retriever1.checkpoint={every_steps:1000,every_minutes:15}",
 ]  # fmt: skip
 
 

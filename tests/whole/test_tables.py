@@ -1,4 +1,4 @@
-"""The tables of the papers in experiments/: what they cover, that they start, that every row trains, that a sweep is one thing."""
+"""The tables of the papers in experiments/: they cover the papers, start, every row trains, a sweep is one thing."""
 
 import dataclasses
 import itertools
@@ -61,7 +61,7 @@ def swept(table: str) -> tuple[str, list[str]]:
 
 @dataclasses.dataclass
 class Job:
-    """What a job of Hydra was about to run: its planned nodes, its W&B group, the arm's name and the node of its pre-training."""
+    """What a job of Hydra was about to run: planned nodes, W&B group, the arm's name, the node of its pre-training."""
 
     nodes: dict
     group: str
@@ -198,7 +198,8 @@ def test_every_such_table_has_its_yaml_and_rows():
 
 
 STAGES = {
-    "Retriever_1": "evaluate", "BM25": "evaluate", "Retriever_2": "evaluate2", "hard": "evaluate2", "+ mined": "evaluate2",
+    "Retriever_1": "evaluate", "BM25": "evaluate", "Retriever_2": "evaluate2", "hard": "evaluate2",
+    "+ mined": "evaluate2",
     "Retriever_distil": "evaluate_distilled", "reranker_distilled": "evaluate_distilled",
     "+ distillation": "evaluate_distilled", "Cross-encoder": "rerank",
 }  # fmt: skip
@@ -206,7 +207,7 @@ STAGES = {
 
 
 def as_printed(table: dict) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Row -> data set -> `measure` or `stage/measure` -> value, of a table as ../shared/paper_results.yaml writes it down."""
+    """Row -> data set -> `measure` or `stage/measure` -> value, of a table as paper_results.yaml has it."""
     found: dict = {}
     for row, cells in table["rows"].items():
         row, _, part = row.partition(" | ")
@@ -220,7 +221,7 @@ def as_printed(table: dict) -> dict[str, dict[str, dict[str, float | None]]]:
 
 
 @pytest.mark.skipif(
-    not PAPER_RESULTS.is_file(), reason="../shared/paper_results.yaml, the papers' numbers, is not here"
+    not PAPER_RESULTS.is_file(), reason="paper_results.yaml, the papers' numbers, is not beside this checkout"
 )
 def test_numbers_are_those_of_the_papers():
     """Every row and every value of a covered table is in coverage.yaml, or the row is named among those elsewhere."""

@@ -38,8 +38,11 @@ class Tracking(ABC):
             self.close()
 
 
-if TYPE_CHECKING:
-    from pytorch_lightning.loggers import Logger
+def log_table(loggers: "list[Logger]", key: str, columns: list[str], rows: list[list]) -> None:
+    """Hand a table on to those loggers that show tables (W&B); none without rows."""
+    for logger in loggers:
+        if rows and hasattr(logger, "log_table"):
+            logger.log_table(key=key, columns=columns, data=rows)
 
 
 class CsvTracking(Tracking):

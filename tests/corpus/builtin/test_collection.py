@@ -63,7 +63,8 @@ def test_writes_a_sound_beir_directory(package, tmp_path):
 def test_another_process_writes_the_same_bytes(package, tmp_path):
     BuiltinCorpus(["somebodys_library"]).write(tmp_path / "one")
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from bmae_lightning.corpus.builtin.collection import BuiltinCorpus; "
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from bmae_lightning.corpus.builtin.collection import BuiltinCorpus; "
         "BuiltinCorpus(['somebodys_library']).write(sys.argv[2]); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path, tmp_path / "two"], check=True)

@@ -1,4 +1,4 @@
-"""Values of every token against a slow reference over strings; the same for any memory and threads; resumed; refused."""
+"""Values of every token equal a slow reference over strings, for any memory and threads; resumed, refused."""
 
 import dataclasses
 import json

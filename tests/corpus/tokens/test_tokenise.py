@@ -1,4 +1,4 @@
-"""Shards of a token store: the same bytes whatever their size, kept when a process dies, used for the same texts only."""
+"""Shards of a token store: the same bytes for any size, kept when a process dies, used for the same texts only."""
 
 import os
 import signal

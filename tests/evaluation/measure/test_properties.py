@@ -15,7 +15,7 @@ def ranking(draw):
 
 
 def reciprocal(place):
-    """RR@10 of one query whose relevant passage has the given place (from 1), beside a judged query without an answer."""
+    """RR@10 of a query whose relevant passage has the given place (from 1), beside a judged query without answer."""
     order = [passage for passage in PASSAGES if passage != "d7"]
     order.insert(place - 1, "d7")
     run = Run({"q": [(passage, -float(rank)) for rank, passage in enumerate(order)]})
@@ -65,7 +65,7 @@ def test_recall_is_at_most_the_hit_rate_and_grows_with_depth():
 
 
 def test_a_written_run_measures_what_it_did_in_memory(tmp_path):
-    """Scores that differ in the seventh digit only: with rounded ones the order, and so the measures, would be others."""
+    """Scores that differ in the seventh digit only: rounded ones would have another order and other measures."""
     draw, measures = random.Random(3), ["RR@10", "nDCG@10", "R@5"]
     rankings, qrels = {}, {}
     for query in map(str, range(40)):

@@ -92,14 +92,14 @@ def test_ids_of_another_split_and_empty_sides():
 
 
 def trec_evals_own(measure, judged, values):
-    """`measure` in the words of ir_measures from what trec_eval computed for one query, {} where it was not answered."""
+    """`measure`, named as in ir_measures, from what trec_eval computed for one query; {} where it was not answered."""
     if measure == "RR@10":  # trec_eval has no cut-off: a first hit below rank 10 is none
         return values.get("recip_rank", 0.0) if values.get("recip_rank", 0.0) >= 0.1 else 0.0
     return values.get({"nDCG@10": "ndcg_cut_10", "R@5": "recall_5", "P@5": "P_5", "AP": "map"}[measure], 0.0)
 
 
 def test_a_thousand_runs_equal_trec_evals_and_ir_measures_own_reading_of_the_files(tmp_path):
-    """Ties, negative scores, scores that only float32 ties, unanswered and unjudged queries, graded and negative grades.
+    """Ties, negative scores, scores tied in float32 only, unanswered and unjudged queries, graded and negative grades.
 
     Ours goes through `read_run` and `evaluate`; the reference parses the same files by pytrec_eval, orders ties itself.
     """

@@ -1,4 +1,4 @@
-"""Generated texts as token stores: separators, the empty continuation, the absent one, and the JSON lines beside them."""
+"""Generated texts as token stores: separators, empty and absent continuations, and the JSON lines beside them."""
 
 import json
 

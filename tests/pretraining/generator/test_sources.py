@@ -1,4 +1,4 @@
-"""Where generators come from: checkpoints of several types, the corpus, random weights; vocabularies that do not fit."""
+"""Sources of generators: checkpoints of several types, the corpus, random weights; vocabularies that do not fit."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""When the loops serve, how rows are shared among threads, and that forks, missing numba or a missing cache do no harm."""
+"""When the loops serve, how rows are shared among threads; forks, missing numba or a missing cache do no harm."""
 
 import multiprocessing
 import os
@@ -149,5 +149,8 @@ def test_numba_that_does_not_work_is_named(monkeypatch):
 
 
 def test_the_core_is_imported_without_numba():
-    code = "import sys, bmae_lightning.pretraining.bmae, bmae_lightning.pretraining.mask.keyword; assert 'numba' not in sys.modules"
+    code = (
+        "import sys, bmae_lightning.pretraining.bmae, bmae_lightning.pretraining.mask.keyword; "
+        "assert 'numba' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

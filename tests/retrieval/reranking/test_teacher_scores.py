@@ -1,4 +1,4 @@
-"""Teacher scores in Parquet: what is written is read by rows of the stores, and what is missing or wrong is one clear line."""
+"""Teacher scores in Parquet: what is written is read by rows of the stores; what is missing or wrong is one line."""
 
 import numpy as np
 import pyarrow as pa
