@@ -9,7 +9,7 @@ from bmae_lightning.command.look import judge_files, judges_files, look_up, look
 from bmae_lightning.command.pipeline import PLANNING_KEYS, Pipeline, plan
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
-from bmae_lightning.report.comparison import AXES
+from bmae_lightning.report.along import AXES
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.configuration import build, config_directory, nearest
 from bmae_lightning.runtime.errors import BadInput

@@ -11,6 +11,7 @@ from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.table import PAPER, SUMMARY, Table, first_line, is_number, printable
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--"}
+LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 LATEX |= {sign: "\\" + sign for sign in "&%$#_{}"}
 
 
@@ -28,7 +29,9 @@ def markdown(table: Table) -> str:
         return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
 
     emphasis, published = table.emphasis(), table.marked(PAPER)
-    heads = [clean(" ".join(filter(None, map(printable, (c.group + "\n" + c.name).split("\n"))))) for c in table.columns]
+    heads = [
+        clean(" ".join(filter(None, map(printable, (c.group + "\n" + c.name).split("\n"))))) for c in table.columns
+    ]
     lines = [heads, ["---:" if column.format else "---" for column in table.columns]]
     for row in range(len(table.rows)):
         cells = list(map(clean, table.cells(row)))

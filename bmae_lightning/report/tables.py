@@ -8,7 +8,16 @@ from pathlib import Path
 
 from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
 from bmae_lightning.report.content import Arm, Report
-from bmae_lightning.runtime.table import PAPER, Column, Table, first_line, print_table, print_text, printable
+from bmae_lightning.runtime.table import (
+    BEST_OF_ROW,
+    PAPER,
+    Column,
+    Table,
+    first_line,
+    print_table,
+    print_text,
+    printable,
+)
 
 LEVEL = 0.05
 CLEAR = f"both adjusted p below {LEVEL}"
@@ -103,13 +112,24 @@ def _joined(tables: Sequence[Table]) -> Table:
         marks += [(len(lines) + r, c, m) for r, c, m in marked]
         lines += block
     notes = dict.fromkeys(note for table in tables for note in table.notes)
-    return replace(tables[0], rows=lines, marks=marks, notes=tuple(notes)).with_best()
+    of_rows = any(meaning == BEST_OF_ROW for *_, meaning in marks)
+    return replace(tables[0], rows=lines, marks=marks, notes=tuple(notes)).with_best(of_rows)
 
 
 def of_arm(table: Table, name: str) -> Table:
     """The table of a stage that ran for one arm, with the arm's name in front of the names of its rows."""
+    head = table.columns[0] if table.columns[0].name else Column("arm")
     rows = [(": ".join(filter(None, [name, row[0]])), *row[1:]) for row in table.rows]
-    return replace(table, rows=rows)
+    return replace(table, columns=(head, *table.columns[1:]), rows=rows)
+
+
+def renamed(table: Table, names: Mapping[str, str], more: str) -> Table:
+    """The table with other names of its arms, and `more` behind its title."""
+    rows = []
+    for name, *values in table.rows:
+        arm, colon, rest = name.partition(": ")
+        rows.append((names.get(name) or names.get(arm, arm) + colon + rest, *values))
+    return replace(table, title=f"{table.title} {more}".strip(), rows=rows)
 
 
 def with_published(table: Table, row: str, values: Mapping[str, float], source: str) -> Table:
@@ -125,7 +145,9 @@ def with_published(table: Table, row: str, values: Mapping[str, float], source: 
         return table
     marks = [(r + (r > at), c, m) for r, c, m in table.marks] + [(at + 1, 0, PAPER)]
     rows = [*table.rows[: at + 1], line, *table.rows[at + 1 :]]
-    note = f"Paper: {source}" + ("." if len(set(heads)) == len(heads) else "; it does not say which measure a column is.")
+    note = f"Paper: {source}" + (
+        "." if len(set(heads)) == len(heads) else "; it does not say which measure a column is."
+    )
     return replace(table, rows=rows, marks=marks, notes=(*table.notes, note))
 
 
