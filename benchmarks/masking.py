@@ -350,7 +350,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
     chosen = parser.parse_args()
     started = time.perf_counter()
-    compiled = native.loops("words", torch.empty(0)) is not None
+    compiled = native.loops(torch.empty(0)) is not None
     print(
         f"batch {chosen.batch}, length {chosen.length}, {torch.get_num_threads()} threads on {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}, loops {'compiled' if compiled else 'absent: no numba'}"

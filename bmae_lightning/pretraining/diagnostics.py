@@ -20,7 +20,7 @@ from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.decoder.decoder import Decoder, Encoded
 from bmae_lightning.pretraining.loss.normalise import mean_loss
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
-from bmae_lightning.pretraining.mask.policy import group_words
+from bmae_lightning.pretraining.mask.words import group_words
 from bmae_lightning.pretraining.noise import Noise, widest_float
 from bmae_lightning.pretraining.view import take
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 
 
 def _signed(value: int) -> int:
@@ -87,47 +85,38 @@ class Noise:
         return Noise(self.seed, self.epoch_B[index_G], self.passage_B[index_G])
 
     def keys(self, salt: str) -> Tensor:
-        """64 random bits for every passage, from which its numbers under a salt are made: int64 [B]."""
-        if native.loops("texts", self.passage_B):
-            return torch.from_numpy(self.key_bits(salt).view(np.int64))
-        return mix(mix(self.epoch_B * STRIDE + self._start(salt)) + self.passage_B * STRIDE)
-
-    def key_bits(self, salt: str) -> np.ndarray:
-        """The same for compiled loops: uint64 [B]."""
-        key_B = np.empty(len(self.passage_B), np.uint64)
-        loops, epoch_B, passage_B = self._arrays
-        loops.passage_keys(self._start(salt), epoch_B, passage_B, key_B)
-        return key_B
-
-    @cached_property
-    def _arrays(self) -> tuple:
-        return native.loops("texts", self.passage_B), native.array(self.epoch_B), native.array(self.passage_B)
-
-    def _start(self, salt: str) -> int:
-        digest = hashlib.blake2b(f"{self.seed}\0{salt}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little", signed=True)
-
-    def uniform(self, salt: str, length: int, rows: int | None = None) -> Tensor:
-        """Numbers in the open interval (0, 1): [B, L], or [B, R, L] when rows = R is given; row 0 is the rowless draw.
+        """64 random bits for every passage, from which its numbers under a salt are made: int64 [B].
 
         salt names the use, for instance 'decoders.enhanced/mask'; other salts give independent numbers.
         """
-        device = self.passage_B.device
-        if loops := native.loops("texts", self.passage_B):
-            value_BRL = torch.empty((len(self.passage_B), rows or 1, length), dtype=torch.float64)
-            native.spread(loops.uniform, len(value_BRL), value_BRL.numel(), self.key_bits(salt), value_BRL.numpy())
-            return value_BRL[:, 0] if rows is None else value_BRL
-        key_B = self.keys(salt)
-        row_R = torch.arange(1, (rows or 1) + 1, device=device)
-        position_L = torch.arange(1, length + 1, device=device)
-        key_BR = mix(key_B[:, None] + row_R * STRIDE)
-        bits_BRL = mix(key_BR[:, :, None] + position_L * STRIDE)
-        dtype = widest_float(device)
-        kept = 52 if dtype == torch.float64 else 23
-        value_BRL = (_shift(bits_BRL, 64 - kept).to(dtype) + 0.5) * 2.0**-kept
+        digest = hashlib.blake2b(f"{self.seed}\0{salt}".encode(), digest_size=8).digest()
+        return passage_keys(self.epoch_B, self.passage_B, int.from_bytes(digest, "little", signed=True))
+
+    def uniform(self, salt: str, length: int, rows: int | None = None) -> Tensor:
+        """Numbers in the open interval (0, 1): [B, L], or [B, R, L] when rows = R is given; row 0 is the rowless draw."""
+        value_BRL = uniform(self.keys(salt), rows or 1, length)
         return value_BRL[:, 0] if rows is None else value_BRL
 
     def below(self, salt: str, length: int, bound: int | Tensor) -> Tensor:
         """Integers [B, L] uniform in 0..bound-1; bound is one number or a tensor [B]."""
         limit = bound[:, None] if isinstance(bound, Tensor) else bound
         return (self.uniform(salt, length) * limit).long()
+
+
+@compiled_twin
+def passage_keys(epoch_B: Tensor, passage_B: Tensor, start: int) -> Tensor:
+    """A key for every passage, int64 [B]; start: 64 bits of seed and salt."""
+    return mix(mix(epoch_B * STRIDE + start) + passage_B * STRIDE)
+
+
+@compiled_twin
+def uniform(key_B: Tensor, rows: int, length: int) -> Tensor:
+    """The numbers in (0, 1) that the keys stand for, [B, R, L]: 52 of 64 bits and a half (23 bits in float32)."""
+    device = key_B.device
+    row_R = torch.arange(1, rows + 1, device=device)
+    position_L = torch.arange(1, length + 1, device=device)
+    key_BR = mix(key_B[:, None] + row_R * STRIDE)
+    bits_BRL = mix(key_BR[:, :, None] + position_L * STRIDE)
+    dtype = widest_float(device)
+    kept = 52 if dtype == torch.float64 else 23
+    return (_shift(bits_BRL, 64 - kept).to(dtype) + 0.5) * 2.0**-kept

@@ -1,14 +1,12 @@
 """A view: which text a network is shown (stream, span), which positions are selected (mask), what becomes of them.
 
 The encoder reads views; masked decoders build their input with one. It is the data side of all five methods.
-Shapes: B passages, L positions.
+Shapes: B passages, L positions, H positions of a half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +14,11 @@ from torch import Tensor, nn
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.corruption.corruption import Corruption
-from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
-from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import choice, nearest
 
 SPANS = ("whole", "first_half", "second_half")
 
@@ -75,7 +74,8 @@ class View(nn.Module):
         """Mask and corrupt this view's text; reference is the encoder's masked text, which some masks relate to."""
         tokens = take(batch, self.stream, self.span, vocabulary)
         reference_BL = reference.selection_in(self.stream, self.span) if reference is not None else None
-        selected_BL = self.mask.select(tokens, vocabulary, noise, f"{salt}/mask", reference_BL=reference_BL)
+        request = MaskRequest(tokens, vocabulary, noise, f"{salt}/mask", reference_BL=reference_BL)
+        selected_BL = self.mask.select(request)[:, 0]
         text = self.corruption.corrupt(tokens.ids_BL, selected_BL, vocabulary, noise, f"{salt}/corruption")
         types_BL = tokens.segments(vocabulary.sep_id) if self.segments else None
         return MaskedText(
@@ -86,41 +86,30 @@ class View(nn.Module):
 def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> Tokens:
     """The uncorrupted text of a stream and span; ValueError for a stream that the batch does not hold."""
     if stream not in batch.streams:
-        raise ValueError(f"the batch has no stream {stream!r}; {nearest(stream, batch.streams)}")
+        raise ValueError(f"the batch has no stream {stream!r}{nearest(stream, batch.streams)}")
     tokens = batch.streams[stream]
     return tokens if span == "whole" else half(tokens, span, vocabulary)
 
 
 def half(tokens: Tokens, span: str, vocabulary: Vocabulary) -> Tokens:
     """The first n // 2 of n content tokens, or the others, between [CLS] and [SEP] of their own (MASTER)."""
-    if loops := native.loops("texts", tokens.ids_BL):
-        shape = (len(tokens.ids_BL), (tokens.ids_BL.shape[1] - 1) // 2 + 2)
-        source_BL, ids_BL = torch.empty(shape, dtype=torch.int64), torch.empty(shape, dtype=torch.int64)
-        real_BL = torch.empty(shape, dtype=torch.bool)
-        loops.halve(
-            native.array(tokens.ids_BL), native.array(tokens.real_BL, torch.bool), span == "second_half",
-            vocabulary.pad_id, source_BL.numpy(), ids_BL.numpy(), real_BL.numpy(),
-        )  # fmt: skip
-        return Tokens(ids_BL, real_BL, {name: value.gather(1, source_BL) for name, value in tokens.values.items()})
-    content_B1 = (tokens.real_BL.sum(1) - 2).clamp(min=0)[:, None]
+    source_BH, ids_BH, real_BH = halve(tokens.ids_BL, tokens.real_BL, span == "second_half", vocabulary.pad_id)
+    return Tokens(ids_BH, real_BH, {name: value.gather(1, source_BH) for name, value in tokens.values.items()})
+
+
+@compiled_twin
+def halve(ids_BL: Tensor, real_BL: Tensor, second: bool, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each position of the half comes from, its ids, and where they are real, all [B, H]."""
+    content_B1 = (real_BL.sum(1) - 2).clamp(min=0)[:, None]
     first_B1 = content_B1 // 2
-    start_B1, size_B1 = (first_B1, content_B1 - first_B1) if span == "second_half" else (first_B1 * 0, first_B1)
-    longest = (tokens.ids_BL.shape[1] - 1) // 2 + 2
-    position_L = torch.arange(longest, device=tokens.ids_BL.device)
-    source_BL = torch.where(position_L <= size_B1, start_B1 + position_L, content_B1 + 1)
-    source_BL = source_BL.masked_fill(position_L == 0, 0)
-    real_BL = position_L < size_B1 + 2
-    ids_BL = tokens.ids_BL.gather(1, source_BL).masked_fill(~real_BL, vocabulary.pad_id)
-    return Tokens(ids_BL, real_BL, {name: value.gather(1, source_BL) for name, value in tokens.values.items()})
+    start_B1, size_B1 = (first_B1, content_B1 - first_B1) if second else (first_B1 * 0, first_B1)
+    position_H = torch.arange((ids_BL.shape[1] - 1) // 2 + 2, device=ids_BL.device)
+    source_BH = torch.where(position_H <= size_B1, start_B1 + position_H, content_B1 + 1)
+    source_BH = source_BH.masked_fill(position_H == 0, 0)
+    real_BH = position_H < size_B1 + 2
+    return source_BH, ids_BL.gather(1, source_BH).masked_fill(~real_BH, pad_id), real_BH
 
 
 def check_span(span: str) -> str:
-    if span not in SPANS:
-        raise ValueError(f"span must be one of {', '.join(SPANS)}, got {span!r}")
+    choice(SPANS, span=span)
     return span
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: the most similar known one, or all of them."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"

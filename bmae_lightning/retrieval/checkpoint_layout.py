@@ -17,7 +17,7 @@ from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.export import PASSAGE, QUERY, SIMILARITY_NAMES
 from bmae_lightning.retrieval.model_options import ModelOptions
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -39,7 +39,7 @@ class Layout:
 
     Attributes:
         directory: of the model.
-        spec: how texts become vectors; lengths are always given.
+        config: how texts become vectors; lengths are always given.
         encoders: checkpoints of the encoder, or of that of queries and that of passages; none where `library`.
         dense: file of the linear map behind the pooling, for each encoder, None for none.
         recorded: a retriever as this package saves it, which `load_dual_encoder` reads.
@@ -47,7 +47,7 @@ class Layout:
     """
 
     directory: Path
-    spec: RetrieverSpec
+    config: RetrieverConfig
     encoders: tuple[Path, ...] = ()
     dense: tuple[Path | None, ...] = ()
     recorded: bool = False
@@ -62,32 +62,32 @@ def read_layout(directory: Path, options: ModelOptions, key: str) -> Layout:
     Raises:
         BadInput: no layout that is known, or one that contradicts the options.
     """
-    spec = RetrieverSpec.load(directory)
+    config = RetrieverConfig.load(directory)
     if (directory / "modules.json").is_file():
         layout = _modules(directory, options, key)
-    elif spec is not None and (directory / QUERY / "modules.json").is_file():
-        layout = _pair(directory, spec, options, key)
-    elif spec is not None and spec.similarity is not None:
-        layout = Layout(directory, spec, (directory,), recorded=True)
+    elif config is not None and (directory / QUERY / "modules.json").is_file():
+        layout = _pair(directory, config, options, key)
+    elif config is not None and config.similarity is not None:
+        layout = Layout(directory, config, (directory,), recorded=True)
     else:
-        layout = _checkpoint(directory, spec, options, key)
-    return replace(layout, spec=_with_options(layout, options, key))
+        layout = _checkpoint(directory, config, options, key)
+    return replace(layout, config=_with_options(layout, options, key))
 
 
-def _checkpoint(directory: Path, spec: RetrieverSpec | None, options: ModelOptions, key: str) -> Layout:
+def _checkpoint(directory: Path, config: RetrieverConfig | None, options: ModelOptions, key: str) -> Layout:
     """A BERT-type checkpoint that was not saved as a retriever: [CLS] and inner product unless something else is said."""
     limit = load_config(str(directory), key).max_position_embeddings
     tokenizer = load_tokenizer(directory)
     Vocabulary(tokenizer)
-    pooling = spec.pooling if spec is not None else options.pooling or "cls"
-    spec = RetrieverSpec(pooling, tokenizer_digest(tokenizer), options.similarity or "dot", limit, limit)
-    return Layout(directory, spec, (directory,), (None,))
+    pooling = config.pooling if config is not None else options.pooling or "cls"
+    config = RetrieverConfig(pooling, tokenizer_digest(tokenizer), options.similarity or "dot", limit, limit)
+    return Layout(directory, config, (directory,), (None,))
 
 
-def _pair(directory: Path, spec: RetrieverSpec, options: ModelOptions, key: str) -> Layout:
+def _pair(directory: Path, config: RetrieverConfig, options: ModelOptions, key: str) -> Layout:
     """Our export of separate encoders: two directories of sentence-transformers."""
     queries, passages = (_modules(directory / part, options, key) for part in (QUERY, PASSAGE))
-    return Layout(directory, spec, queries.encoders + passages.encoders, queries.dense + passages.dense)
+    return Layout(directory, config, queries.encoders + passages.encoders, queries.dense + passages.dense)
 
 
 def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
@@ -111,17 +111,17 @@ def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
                 f"{key}: {directory} is more than a BERT-type encoder with pooling ({', '.join(modules)}), which needs "
                 "the library sentence-transformers: pip install 'bmae_lightning[external]'"
             )
-        return Layout(directory, RetrieverSpec("library", "", similarity, **prefixes), library=True)
+        return Layout(directory, RetrieverConfig("library", "", similarity, **prefixes), library=True)
     encoder = modules["Transformer"]
     tokenizer = load_tokenizer(encoder)
     longest = min(load_config(str(encoder), key).max_position_embeddings, tokenizer.model_max_length)
     longest = lengths.get("max_seq_length") or longest
-    own = RetrieverSpec.load(directory)  # of our export
-    spec = RetrieverSpec(
+    own = RetrieverConfig.load(directory)  # of our export
+    config = RetrieverConfig(
         head.pooling, tokenizer_digest(tokenizer), similarity, lengths.get("query_length") or longest,
         lengths.get("document_length") or longest, dense=head.width, segments=own is not None and own.segments, **prefixes,
     )  # fmt: skip
-    return Layout(directory, spec, (encoder,), (head.dense,))
+    return Layout(directory, config, (encoder,), (head.dense,))
 
 
 class _Head(NamedTuple):
@@ -187,11 +187,11 @@ def _read(path: Path, key: str, default: Any = None) -> Any:
         ) from error
 
 
-def _with_options(layout: Layout, options: ModelOptions, key: str) -> RetrieverSpec:
+def _with_options(layout: Layout, options: ModelOptions, key: str) -> RetrieverConfig:
     """The record, with lengths and prefixes of the options; what a model was trained for cannot be changed."""
-    spec = layout.spec
+    config = layout.config
     for name in ("pooling", "similarity", *(["segments"] if layout.recorded else [])):
-        wanted, found = getattr(options, name), getattr(spec, name)
+        wanted, found = getattr(options, name), getattr(config, name)
         if wanted is not None and wanted != found:
             raise BadInput(f"{key}: {layout.directory} makes vectors by {name}={found}, not {wanted}; leave {name} out")
     changes = {
@@ -202,7 +202,7 @@ def _with_options(layout: Layout, options: ModelOptions, key: str) -> RetrieverS
     if not layout.library:
         limit = load_config(str(layout.encoders[0]), key).max_position_embeddings
         for name in ("query_length", "passage_length"):
-            length = changes.get(name) or getattr(spec, name)
+            length = changes.get(name) or getattr(config, name)
             if not 3 <= length <= limit:
                 raise BadInput(f"{key}: {name}={length} must be from 3 to the {limit} positions of {layout.directory}")
-    return replace(spec, **changes)
+    return replace(config, **changes)

@@ -16,8 +16,10 @@ from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import replacing
 
 SIMILARITIES = ("dot", "cos")
 PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
@@ -73,22 +75,23 @@ class DualEncoder(nn.Module):
 
 def check_similarity(similarity: str, representation: PooledRepresentation) -> None:
     """Raise ValueError for a similarity that does not exist or that the representation does not have."""
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    choice(SIMILARITIES, similarity=similarity)
     if similarity == "cos" and representation.lexical:
         raise ValueError("similarity: cos is for dense representations; one with a lexical part is scored by dot")
 
 
-def representation_of(spec: RetrieverSpec) -> PooledRepresentation:
+def representation_of(config: RetrieverConfig) -> PooledRepresentation:
     """The representation that a record describes, without its parameters."""
-    if spec.lexical:
-        return HybridRepresentation(spec.pooling, spec.dense or 0, spec.lexical, spec.activation, spec.separator)
-    if spec.dense is not None:
-        return ProjectedRepresentation(spec.pooling, spec.dense)
-    return PooledRepresentation(spec.pooling)
+    if config.lexical:
+        return HybridRepresentation(
+            config.pooling, config.dense or 0, config.lexical, config.activation, config.separator
+        )
+    if config.dense is not None:
+        return ProjectedRepresentation(config.pooling, config.dense)
+    return PooledRepresentation(config.pooling)
 
 
-def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverSpec]:
+def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverConfig]:
     """A fine-tuned retriever in evaluation mode and its record.
 
     dropout: hidden and attention dropout for training it further; None keeps the checkpoint's.
@@ -96,13 +99,13 @@ def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[Du
     Raises:
         BadInput: `directory` holds no retriever of ours, or not all of it.
     """
-    spec = RetrieverSpec.load(directory)
-    if spec is None or spec.similarity is None:
+    config = RetrieverConfig.load(directory)
+    if config is None or config.similarity is None:
         raise BadInput(f"{directory}: no retriever (retriever_spec.json with a similarity is missing)")
     vocabulary = Vocabulary(load_tokenizer(directory))
     masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, dropout, str(directory))
-    encoder, representation = Encoder(masked_lm, vocabulary), representation_of(spec)
-    model = DualEncoder(encoder, representation, spec.similarity, spec.shared, spec.segments)
+    encoder, representation = Encoder(masked_lm, vocabulary), representation_of(config)
+    model = DualEncoder(encoder, representation, config.similarity, config.shared, config.segments)
     if model.passage_encoder is not None:
         path = directory / PASSAGE
         masked_lm, _ = load_masked_lm(str(path), vocabulary.size, dropout, str(path))
@@ -116,21 +119,22 @@ def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[Du
                 f"{path}: cannot be read as the parameters that retriever_spec.json speaks of "
                 f"({str(error).splitlines()[0]}); fine-tune again"
             ) from error
-    return model.eval(), spec
+    return model.eval(), config
 
 
-def save_dual_encoder(model: DualEncoder, spec: RetrieverSpec, tokenizer_directory: Path, directory: Path) -> None:
+def save_dual_encoder(model: DualEncoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path) -> None:
     """Write a Hugging Face checkpoint (safetensors) with tokenizer and record.
 
     A passage encoder of its own is a checkpoint in `passage/`, parameters of the representation are in
     `representation.safetensors`.
     """
     tokenizer = load_tokenizer(tokenizer_directory)
-    model.encoder.masked_lm.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    if model.passage_encoder is not None:
-        model.passage_encoder.masked_lm.save_pretrained(directory / PASSAGE)
-        tokenizer.save_pretrained(directory / PASSAGE)
-    if state := model.representation.state_dict():
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, directory / REPRESENTATION)
-    spec.save(directory)
+    with replacing(directory) as made:
+        model.encoder.masked_lm.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        if model.passage_encoder is not None:
+            model.passage_encoder.masked_lm.save_pretrained(made / PASSAGE)
+            tokenizer.save_pretrained(made / PASSAGE)
+        if state := model.representation.state_dict():
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, made / REPRESENTATION)
+        config.save(made)

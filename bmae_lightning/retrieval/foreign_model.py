@@ -47,7 +47,7 @@ class Retriever:
         directory, total = self.layout.directory, hashlib.sha256()
         for path in sorted(path for path in directory.rglob("*") if path.suffix in CONTENT and path.is_file()):
             total.update(f"{path.relative_to(directory)} {file_digest(path)}\n".encode())
-        total.update(repr(sorted(asdict(self.layout.spec).items())).encode())
+        total.update(repr(sorted(asdict(self.layout.config).items())).encode())
         return total.hexdigest()
 
     def record(self) -> dict[str, Any]:
@@ -55,8 +55,8 @@ class Retriever:
         names = (
             "pooling", "similarity", "query_length", "passage_length", "query_prefix", "passage_prefix", "segments",
         )  # fmt: skip
-        spec = self.layout.spec
-        return {"directory": str(self.layout.directory)} | {name: getattr(spec, name) for name in names}
+        config = self.layout.config
+        return {"directory": str(self.layout.directory)} | {name: getattr(config, name) for name in names}
 
     def dual_encoder(self) -> DualEncoder:
         """The model in evaluation mode; not for layouts that need the library.
@@ -68,8 +68,8 @@ class Retriever:
         if layout.recorded:
             return load_dual_encoder(layout.directory)[0]
         first, *others = (self._encoder(directory) for directory in layout.encoders)
-        spec = layout.spec
-        model = DualEncoder(first, representation_of(spec), spec.similarity, segments=spec.segments)
+        config = layout.config
+        model = DualEncoder(first, representation_of(config), config.similarity, segments=config.segments)
         model.passage_encoder = others[0] if others else None
         if layout.dense[0] is not None:
             try:
@@ -110,7 +110,7 @@ class LibraryModel:
         from sentence_transformers import SentenceTransformer
 
         directory = str(retriever.layout.directory)
-        self.spec = retriever.layout.spec
+        self.config = retriever.layout.config
         try:
             self.model = SentenceTransformer(directory, device=device, local_files_only=True)
         except Exception as error:  # what a model of other people raises cannot be told beforehand
@@ -122,7 +122,7 @@ class LibraryModel:
 
     def queries(self, texts: list[str], advance: Callable[[int], None]) -> np.ndarray:
         """Vectors [Q, D] float32."""
-        return self._encode(self.model.encode_query, texts, self.spec.query_length, self.spec.query_prefix, advance)
+        return self._encode(self.model.encode_query, texts, self.config.query_length, self.config.query_prefix, advance)
 
     def passages(self, texts: Iterable[str], directory: Path, shard: int, advance: Callable[[int], None]) -> list[Path]:
         """Encode passages into files of `directory`, one .npy [M, D] for so many; those already there are kept."""
@@ -133,8 +133,10 @@ class LibraryModel:
             if paths[-1].is_file():
                 advance(len(some))
                 continue
-            spec = self.spec
-            vectors = self._encode(self.model.encode_document, some, spec.passage_length, spec.passage_prefix, advance)
+            config = self.config
+            vectors = self._encode(
+                self.model.encode_document, some, config.passage_length, config.passage_prefix, advance
+            )
             write_array(paths[-1], vectors)
         return paths
 
@@ -148,7 +150,7 @@ class LibraryModel:
         for start in range(0, len(texts), AT_ONCE):
             part = encode(
                 texts[start : start + AT_ONCE], prompt=prefix, batch_size=batch, convert_to_numpy=True,
-                normalize_embeddings=self.spec.similarity == "cos", show_progress_bar=False,
+                normalize_embeddings=self.config.similarity == "cos", show_progress_bar=False,
             )  # fmt: skip
             parts.append(np.asarray(part, dtype=np.float32))
             advance(len(part))

@@ -6,7 +6,7 @@ Every figure is read from the manifests and results of the stages that made it; 
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.files import read_json
 
 LEFT_OUT = ("trainer", "logger", "checkpoint", "workers", "log_every", "diagnostics", "paper")
@@ -14,7 +14,7 @@ LEFT_OUT = ("trainer", "logger", "checkpoint", "workers", "log_every", "diagnost
 
 
 def model_card(
-    arm: str, spec: RetrieverSpec, parts: list[str], width: int, corpus: dict[str, Any],
+    arm: str, config: RetrieverConfig, parts: list[str], width: int, corpus: dict[str, Any],
     lineage: list[tuple[str, dict[str, Any]]], results: dict[str, Any], base_model: str | None,
 ) -> str:  # fmt: skip
     """The text.
@@ -34,8 +34,8 @@ def model_card(
     title = "without further pre-training" if arm == "none" else f"pre-trained by {arm}"
     sections = [
         "\n".join([*head, "---", "", f"# Retriever {title}"]),
-        _what(spec, parts, width, corpus["title"]),
-        "## Use\n\n" + _use(spec, parts),
+        _what(config, parts, width, corpus["title"]),
+        "## Use\n\n" + _use(config, parts),
         _data(corpus),
         "## Training" + "".join(f"\n\n### {name}\n\n{_options(options)}" for name, options in lineage),
         _measures(results),
@@ -74,24 +74,24 @@ def base_model_of(lineage: list[tuple[str, dict[str, Any]]]) -> str | None:
     return name if name and name.count("/") == 1 and name[0] not in "./~" and not Path(name).exists() else None
 
 
-def _what(spec: RetrieverSpec, parts: list[str], width: int, title: str) -> str:
-    state = {"cls": "the [CLS] state", "mean": "the mean of all states, [CLS] and [SEP] included"}[spec.pooling]
-    dense = f"{state} of the last layer" + (", mapped linearly" if spec.dense else "") + f", {width} dimensions"
+def _what(config: RetrieverConfig, parts: list[str], width: int, title: str) -> str:
+    state = {"cls": "the [CLS] state", "mean": "the mean of all states, [CLS] and [SEP] included"}[config.pooling]
+    dense = f"{state} of the last layer" + (", mapped linearly" if config.dense else "") + f", {width} dimensions"
     lexical = (
-        f"the maximum of the vocabulary logits over all positions but [CLS] ([SEP] {spec.separator}d; activation "
-        f"{spec.activation}); passages keep the {spec.lexical} largest entries, queries all"
+        f"the maximum of the vocabulary logits over all positions but [CLS] ([SEP] {config.separator}d; activation "
+        f"{config.activation}); passages keep the {config.lexical} largest entries, queries all"
     )
-    vector = f"{dense}; {lexical}" if spec.lexical and width else lexical if spec.lexical else dense
-    score = {"dot": "inner product", "cos": "cosine (vectors have length 1)"}[spec.similarity]
+    vector = f"{dense}; {lexical}" if config.lexical and width else lexical if config.lexical else dense
+    score = {"dot": "inner product", "cos": "cosine (vectors have length 1)"}[config.similarity]
     lines = [
         f"- Vector: {vector}.",
-        f"- Score: {score}" + (", of both parts together." if spec.lexical else "."),
-        f"- Lengths in word pieces, [CLS] and [SEP] included: queries {spec.query_length}, passages "
-        f"{spec.passage_length}; longer texts are cut.",
-        f"- Prefixes: queries {spec.query_prefix!r}, passages {spec.passage_prefix!r}.",
-        f"- {_titles(spec, parts, title)}",
+        f"- Score: {score}" + (", of both parts together." if config.lexical else "."),
+        f"- Lengths in word pieces, [CLS] and [SEP] included: queries {config.query_length}, passages "
+        f"{config.passage_length}; longer texts are cut.",
+        f"- Prefixes: queries {config.query_prefix!r}, passages {config.passage_prefix!r}.",
+        f"- {_titles(config, parts, title)}",
         "- One encoder for queries and passages."
-        if spec.shared
+        if config.shared
         else "- Two encoders: queries in `query/`, passages in `passage/`."
         if parts
         else "- Two encoders: that of queries here, that of passages in `passage/`.",
@@ -104,13 +104,13 @@ def _what(spec: RetrieverSpec, parts: list[str], width: int, title: str) -> str:
     return "\n".join(lines)
 
 
-def _titles(spec: RetrieverSpec, parts: list[str], title: str) -> str:
+def _titles(config: RetrieverConfig, parts: list[str], title: str) -> str:
     """How a passage with a title is to be given to the tokenizer."""
     if title == "drop":
         return "Titles of passages are left out."
     if title == "prepend":
         return "Passages with a title are written as title, blank, text."
-    if spec.segments:
+    if config.segments:
         library = "`encode_document` of sentence-transformers takes them as they are, " if parts else ""
         return (
             f"Passages with a title are pairs, `(title, text)`, with token type 1 for the text: {library}a tokenizer as "
@@ -119,9 +119,9 @@ def _titles(spec: RetrieverSpec, parts: list[str], title: str) -> str:
     return "Passages with a title are written as `title [SEP] text`."
 
 
-def _use(spec: RetrieverSpec, parts: list[str]) -> str:
+def _use(config: RetrieverConfig, parts: list[str]) -> str:
     if not parts:
-        return f"```python\n{_mixed_code(spec)}```"
+        return f"```python\n{_mixed_code(config)}```"
     if parts == ["."]:
         load = 'queries = passages = SentenceTransformer("DIRECTORY")\n'
     else:
@@ -130,38 +130,38 @@ def _use(spec: RetrieverSpec, parts: list[str]) -> str:
         f"from sentence_transformers import SentenceTransformer\n\n{load}"
         'scores = queries.similarity(queries.encode_query(["a question"]), passages.encode_document(["a passage"]))\n'
     )
-    text = f"```python\n{code}```\n\nThe same with transformers alone:\n\n```python\n{_dense_code(spec, parts)}```"
+    text = f"```python\n{code}```\n\nThe same with transformers alone:\n\n```python\n{_dense_code(config, parts)}```"
     text += "\n\nThe pooler that transformers may report as missing is not used."
-    if spec.shared and spec.query_length != spec.passage_length:
+    if config.shared and config.query_length != config.passage_length:
         text += (
-            f"\n\n`encode_query` cuts queries after {spec.query_length} word pieces where sentence-transformers knows "
+            f"\n\n`encode_query` cuts queries after {config.query_length} word pieces where sentence-transformers knows "
             "the entry `query_length` of `sentence_bert_config.json` (6.2 does). For a version that refuses it, remove "
-            f"it and set `max_seq_length = {spec.query_length}` on the model before encoding queries."
+            f"it and set `max_seq_length = {config.query_length}` on the model before encoding queries."
         )
     return text
 
 
-def _dense_code(spec: RetrieverSpec, parts: list[str]) -> str:
+def _dense_code(config: RetrieverConfig, parts: list[str]) -> str:
     """Python that defines `encode(texts, passages)`; the user replaces DIRECTORY."""
     where = '"DIRECTORY"' if parts == ["."] else '"DIRECTORY/passage" if passages else "DIRECTORY/query"'
     lines = [
         "import torch",
-        *(["from safetensors.torch import load_file"] if spec.dense else []),
+        *(["from safetensors.torch import load_file"] if config.dense else []),
         "from transformers import AutoModel, AutoTokenizer",
         "", "",
         "def encode(texts, passages):",
-        f"    directory, length = {where}, {spec.passage_length} if passages else {spec.query_length}",
+        f"    directory, length = {where}, {config.passage_length} if passages else {config.query_length}",
         "    tokenizer = AutoTokenizer.from_pretrained(directory)",
         "    model = AutoModel.from_pretrained(directory, add_pooling_layer=False).eval()",
-        f"    prefix = {spec.passage_prefix!r} if passages else {spec.query_prefix!r}",
+        f"    prefix = {config.passage_prefix!r} if passages else {config.query_prefix!r}",
         "    texts = [prefix + text for text in texts]",
         '    batch = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")',
         "    with torch.inference_mode():",
         "        states = model(**batch).last_hidden_state",
-        *_pooling(spec),
+        *_pooling(config),
         *(['    vectors = vectors @ load_file(f"{directory}/2_Dense/model.safetensors")["linear.weight"].T']
-          if spec.dense else []),
-        *(["    vectors = torch.nn.functional.normalize(vectors, dim=-1)"] if spec.similarity == "cos" else []),
+          if config.dense else []),
+        *(["    vectors = torch.nn.functional.normalize(vectors, dim=-1)"] if config.similarity == "cos" else []),
         "    return vectors",
         "", "",
         'scores = encode(["a question"], passages=False) @ encode(["a passage"], passages=True).T',
@@ -169,34 +169,34 @@ def _dense_code(spec: RetrieverSpec, parts: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _mixed_code(spec: RetrieverSpec) -> str:
+def _mixed_code(config: RetrieverConfig) -> str:
     """Python that defines `encode(texts, passages)`, which returns the dense and the lexical part."""
-    where = '"DIRECTORY"' if spec.shared else '"DIRECTORY/passage" if passages else "DIRECTORY"'
-    activation = {"none": "", "relu": ".relu()", "log1p_relu": ".relu().log1p()"}[spec.activation]
+    where = '"DIRECTORY"' if config.shared else '"DIRECTORY/passage" if passages else "DIRECTORY"'
+    activation = {"none": "", "relu": ".relu()", "log1p_relu": ".relu().log1p()"}[config.activation]
     lines = [
         "import torch",
-        *(["from safetensors.torch import load_file"] if spec.dense else []),
+        *(["from safetensors.torch import load_file"] if config.dense else []),
         "from transformers import AutoTokenizer, BertForMaskedLM",
         "", "",
         "def encode(texts, passages):",
-        f"    directory, length = {where}, {spec.passage_length} if passages else {spec.query_length}",
+        f"    directory, length = {where}, {config.passage_length} if passages else {config.query_length}",
         "    tokenizer = AutoTokenizer.from_pretrained(directory)",
         "    model = BertForMaskedLM.from_pretrained(directory).eval()",
-        f"    prefix = {spec.passage_prefix!r} if passages else {spec.query_prefix!r}",
+        f"    prefix = {config.passage_prefix!r} if passages else {config.query_prefix!r}",
         "    texts = [prefix + text for text in texts]",
         '    batch = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")',
         "    with torch.inference_mode():",
         "        states = model.bert(**batch).last_hidden_state",
         "        logits = model.cls(states[:, 1:])",
-        *_pooling(spec),
+        *_pooling(config),
         '    vectors = vectors @ load_file("DIRECTORY/representation.safetensors")["projection.weight"].T'
-        if spec.dense else "    vectors = vectors[:, :0]",
+        if config.dense else "    vectors = vectors[:, :0]",
         '    counted = batch["attention_mask"][:, 1:].bool()',
         *(['    counted &= batch["input_ids"][:, 1:] != tokenizer.sep_token_id']
-          if spec.separator == "exclude" else []),
+          if config.separator == "exclude" else []),
         '    entries = logits.masked_fill(~counted[..., None], float("-inf")).amax(dim=1)',
         "    if passages:",
-        f"        values, indices = entries.topk({spec.lexical}, dim=1)",
+        f"        values, indices = entries.topk({config.lexical}, dim=1)",
         f"        return vectors, torch.zeros_like(entries).scatter(1, indices, values{activation})",
         f"    return vectors, entries{activation}",
         "", "",
@@ -206,8 +206,8 @@ def _mixed_code(spec: RetrieverSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pooling(spec: RetrieverSpec) -> list[str]:
-    if spec.pooling == "cls":
+def _pooling(config: RetrieverConfig) -> list[str]:
+    if config.pooling == "cls":
         return ["    vectors = states[:, 0]"]
     return [
         '    real = batch["attention_mask"][:, :, None]',

@@ -12,7 +12,7 @@ FILE = "retriever_spec.json"
 
 
 @dataclass(frozen=True)
-class RetrieverSpec:
+class RetrieverConfig:
     """Representation, similarity, lengths and prefixes of an encoder.
 
     Attributes:
@@ -46,7 +46,7 @@ class RetrieverSpec:
         write_json(directory / FILE, dataclasses.asdict(self))
 
     @staticmethod
-    def load(directory: Path) -> "RetrieverSpec | None":
+    def load(directory: Path) -> "RetrieverConfig | None":
         """The record in `directory`, or None where there is none (a foreign checkpoint).
 
         Raises:
@@ -55,7 +55,7 @@ class RetrieverSpec:
         if not (directory / FILE).is_file():
             return None
         try:
-            return RetrieverSpec(**read_json(directory / FILE))
+            return RetrieverConfig(**read_json(directory / FILE))
         except TypeError as error:
             raise BadInput(f"{directory / FILE}: not written by this version ({error})") from error
 

@@ -15,8 +15,7 @@ from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.encode import Encoded, encode, encode_vectors
 from bmae_lightning.retrieval.index import hybrid
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.shards import ArrayShards
 
@@ -34,19 +33,21 @@ class FoundShards(ArrayShards):
 
     Args:
         directory: where the files lie.
-        queries: rows of the queries in their store [Q].
+        store: the token store of the queries.
+        ids: the Q queries that are searched for.
         size: queries per shard.
-        ranks: K.
+        depth: K.
     """
 
-    def __init__(self, directory: Path, queries: np.ndarray, size: int, ranks: int) -> None:
-        super().__init__(directory, len(queries), size)
-        self.queries = queries
-        self.dtype = np.dtype([("rows", "<i8", (ranks,)), ("scores", "<f4", (ranks,))])
+    def __init__(self, directory: Path, store: TokenStore, ids: Sequence[str], size: int, depth: int) -> None:
+        super().__init__(directory, len(ids), size)
+        self.store, self.ids, self.depth = store, list(ids), depth
+        self.rows_Q = store.rows_of(self.ids)
+        self.dtype = np.dtype([("rows", "<i8", (depth,)), ("scores", "<f4", (depth,))])
 
-    def queries_of(self, number: int) -> np.ndarray:
+    def rows_of(self, number: int) -> np.ndarray:
         """The queries of a shard [q], as rows of their store."""
-        return self.queries[number * self.size : (number + 1) * self.size]
+        return self.rows_Q[number * self.size : (number + 1) * self.size]
 
     def write_found(self, number: int, found: Found) -> None:
         """Write the result [q, K] of a whole shard's search."""
@@ -54,38 +55,42 @@ class FoundShards(ArrayShards):
         records["rows"], records["scores"] = found.rows, found.scores
         self.write(number, records)
 
-    def run(self, queries: list[str], passages: Sequence[str]) -> Run:
-        """The complete ranking; given the ids of all queries and of the rows of the corpus.
+    def complete(self) -> bool:
+        """Whether every shard is written."""
+        return not self.missing()
+
+    def run(self, passages: Sequence[str]) -> Run:
+        """The complete ranking.
+
+        Args:
+            passages: ids of the rows of the corpus.
 
         Raises:
             BadInput: a shard's file is missing or damaged.
         """
         parts = list(self.read())
         rows, scores = ([line for part in parts for line in part[name]] for name in ("rows", "scores"))
-        return Run.from_rows(queries, passages, rows, scores)
+        return Run.from_rows(self.ids, passages, rows, scores)
 
 
-def check_index(index: ExactIndex | FaissIndex, model: DualEncoder) -> None:
-    """Refuse an index that cannot search what the retriever makes, as `check_lexical`."""
-    check_lexical(index, model.representation.lexical)
+def check_index(index: Index, lexical: int) -> None:
+    """Refuse an index that cannot search what a retriever makes.
 
-
-def check_lexical(index: ExactIndex | FaissIndex, lexical: int) -> None:
-    """Refuse an index that cannot search a representation that keeps so many entries of a lexical part.
+    Args:
+        lexical: vocabulary entries that its representation keeps per passage, 0 for a dense one.
 
     Raises:
-        BadInput: a faiss index, or faiss's kernel, for a representation with a lexical part.
+        BadInput: an index of dense vectors only, for a representation with a lexical part.
     """
-    if lexical and (isinstance(index, FaissIndex) or index.backend == "faiss"):
-        chosen = "index=faiss" if isinstance(index, FaissIndex) else "index.backend=faiss"
+    if lexical and not index.lexical:
         raise BadInput(
-            f"{chosen} searches dense vectors only, and this retriever's representation has a lexical part too: set "
+            f"{index.choice} searches dense vectors only, and this retriever's representation has a lexical part too: set "
             "index=exact index.backend=auto"
         )
 
 
 def search(
-    index: ExactIndex | FaissIndex, model: DualEncoder, passages: Encoded, queries: TokenStore, rows: np.ndarray,
+    index: Index, model: DualEncoder, passages: Encoded, queries: TokenStore, rows: np.ndarray,
     length: int, batch_tokens: int, device: str, depth: int, advance: Callable[[int], None],
 ) -> Found:  # fmt: skip
     """Encode the given rows of `queries` and find the `depth` best passages of each.

@@ -4,7 +4,6 @@ Shapes: N passages, D dense width, K vocabulary entries kept per passage.
 """
 
 import io
-import os
 import shutil
 from bisect import bisect_right
 from contextlib import ExitStack, suppress
@@ -17,7 +16,7 @@ from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.files import flush, growing, read_json, write_json
 from bmae_lightning.runtime.shards import ArrayShards
 
 
@@ -133,8 +132,7 @@ class VectorShards(ArrayShards):
                     if number >= held:
                         file.write(records[column.name].tobytes())
                 for _, _, file in growing:
-                    file.flush()
-                    os.fsync(file.fileno())
+                    flush(file)
                 self.path(number).unlink()
         for column, _, _ in growing:
             column.partial.replace(column.path)
@@ -175,8 +173,7 @@ class _Column:
 
     def grow(self, shards: int) -> BinaryIO:
         """The file, cut after so many shards, to append the next ones."""
-        file = self.partial.open("ab")
-        file.truncate(self.lengths[shards] if shards else 0)
+        file = growing(self.partial, self.lengths[shards] if shards else 0)
         if not shards:
             file.write(self.header)
         return file

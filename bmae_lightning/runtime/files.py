@@ -95,6 +95,12 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write a .npz file of named arrays."""
+    with writing(path) as file:
+        np.savez(file, **arrays)
+
+
 def append_text(path: Path, text: str) -> None:
     """Append UTF-8 text to a log, in one write."""
     with path.open("a", encoding="utf-8", newline="\n") as file:

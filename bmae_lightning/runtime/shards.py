@@ -42,8 +42,7 @@ class ArrayShards(Shards):
     """Shards that are one-dimensional arrays in .npy files, a number or a record per item."""
 
     def write(self, number: int, array: np.ndarray) -> None:
-        """Write a whole shard; the file appears when it is whole."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """Write a whole shard; its file appears when it is complete."""
         write_array(self.path(number), array)
 
     def load(self, number: int) -> np.ndarray:

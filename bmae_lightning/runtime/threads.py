@@ -3,6 +3,7 @@
 No equation.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,11 @@ Result = TypeVar("Result")
 
 LEAST = 48 * 2**20
 """Bytes below which a thread is not worth having."""
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:

@@ -1,6 +1,5 @@
 """Write a finished retriever as a directory that transformers and sentence-transformers load, with a model card."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.export import save_portable
 from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.files import read_json, replacing, write_json, write_text
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import Prepared
@@ -26,19 +25,16 @@ class Export(Stage):
                 f"exported ({retriever.name}); name a pair such as retriever=retriever1 and evaluation=evaluate"
             )
         prepared = Prepared(context.input("corpus"))
-        model, spec = load_dual_encoder(retriever / "retriever")
-        spec.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
-        partial, final = context.directory / "model.partial", context.directory / "model"
-        for directory in (partial, final):
-            shutil.rmtree(directory, ignore_errors=True)
-        parts = save_portable(model, spec, prepared.tokenizer_directory, partial)
-        lineage = lineage_of(retriever)
-        text = model_card(
-            context.arm, spec, parts, model.width, _collection(context.input("corpus")), lineage,
-            read_json(evaluation / "metrics.json"), base_model_of(lineage),
-        )  # fmt: skip
-        (partial / "README.md").write_text(text, encoding="utf-8")
-        partial.replace(final)
+        model, config = load_dual_encoder(retriever / "retriever")
+        config.require(retriever, {}, tokenizer=prepared.passages().tokenizer_digest)
+        lineage, final = lineage_of(retriever), context.directory / "model"
+        with replacing(final) as directory:
+            parts = save_portable(model, config, prepared.tokenizer_directory, directory)
+            text = model_card(
+                context.arm, config, parts, model.width, _collection(context.input("corpus")), lineage,
+                read_json(evaluation / "metrics.json"), base_model_of(lineage),
+            )  # fmt: skip
+            write_text(directory / "README.md", text)
         write_json(context.directory / "metrics.json", {"parameters": sum(p.numel() for p in model.parameters())})
         loads = (
             "sentence-transformers and transformers load it" if parts else "transformers loads it, see its README.md"

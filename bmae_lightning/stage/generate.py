@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -25,7 +24,7 @@ from bmae_lightning.pretraining.generate.trained import TrainedTeacher
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.runtime.checks import at_least
-from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, require_splits
@@ -123,10 +122,8 @@ class Generate(FittingStage):
             TeacherModule(model, optimisation, role), data, loggers, directory, f"{context.title}: teacher of {role}",
             "texts", trainer=on_one_device(self.trainer),
         )  # fmt: skip
-        partial_directory = directory / "model.partial"
-        shutil.rmtree(partial_directory, ignore_errors=True)
-        teacher.save(model.cpu(), tokenizer, partial_directory)
-        os.replace(partial_directory, directory / "model")
+        with replacing(directory / "model") as temporary:
+            teacher.save(model.cpu(), tokenizer, temporary)
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)
 
     def _finish(

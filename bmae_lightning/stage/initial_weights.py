@@ -6,7 +6,7 @@ from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.snapshots import check_kept, snapshot
@@ -29,7 +29,7 @@ def start_encoder(
         masked_lm, _ = source.masked_lm(vocabulary.size)
         return Encoder(masked_lm, vocabulary)
     directory = snapshot(context.input("encoder"), context.pretrain_step)
-    found = RetrieverSpec.load(directory)
+    found = RetrieverConfig.load(directory)
     if found is None and context.pretrain_step is not None:
         options = read_json(context.input("encoder") / "manifest.json")["config"]
         check_kept(context.pretrain_step, options, context.input("encoder"), done=True)
@@ -43,7 +43,7 @@ def start_encoder(
 
 def start_retriever(
     context: Context, source: EncoderSource, vocabulary: Vocabulary, representation: PooledRepresentation,
-    spec: RetrieverSpec,
+    config: RetrieverConfig,
 ) -> DualEncoder:  # fmt: skip
     """The retriever to train: the one of an earlier rung (`inputs.retriever`), otherwise a new one over `start_encoder`.
 
@@ -51,15 +51,15 @@ def start_retriever(
         BadInput: the earlier retriever represents or scores texts otherwise than this stage.
     """
     if context.inputs.get("retriever") is None:
-        encoder = start_encoder(context, source, vocabulary, spec.tokenizer, spec.pooling)
-        return DualEncoder(encoder, representation, spec.similarity, spec.shared, spec.segments)
+        encoder = start_encoder(context, source, vocabulary, config.tokenizer, config.pooling)
+        return DualEncoder(encoder, representation, config.similarity, config.shared, config.segments)
     directory = context.input("retriever") / "retriever"
     model, found = load_dual_encoder(directory, source.dropout)
     names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator")
     for name in names:
-        if getattr(found, name) != getattr(spec, name):
+        if getattr(found, name) != getattr(config, name):
             raise BadInput(
                 f"{context.stage}: it continues the retriever in {directory}, whose {name} is {getattr(found, name)!r}, "
-                f"but this stage has {name}={getattr(spec, name)!r}; use the same for both, or inputs.retriever=null"
+                f"but this stage has {name}={getattr(config, name)!r}; use the same for both, or inputs.retriever=null"
             )
     return model

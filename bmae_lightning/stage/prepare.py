@@ -1,8 +1,10 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
+from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.document_order import DocumentOrder
+from bmae_lightning.corpus.records import Counts
 from bmae_lightning.corpus.tokens.size_estimate import SizeEstimate, estimate, gigabytes
 from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
@@ -22,7 +25,11 @@ from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
 
+SHARDS = "shards"
+"""Finished pieces of the passages' token store, so that a killed run continues; removed at the end."""
 
+
+@dataclass(kw_only=True)
 class Prepare(Stage):
     """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json, and
     answers.json and run.train.trec, the hard negatives that come with the collection, where it has them.
@@ -32,8 +39,8 @@ class Prepare(Stage):
         tokenizer: where word pieces come from.
     """
 
-    def __init__(self, corpus: Collection | BuiltinCorpus, tokenizer: PretrainedTokenizer | TrainedTokenizer) -> None:
-        self.corpus, self.tokenizer = corpus, tokenizer
+    corpus: Collection | BuiltinCorpus
+    tokenizer: PretrainedTokenizer | TrainedTokenizer
 
     def preflight(self, splits: list[str]) -> None:
         self.tokenizer.preflight()
@@ -42,65 +49,78 @@ class Prepare(Stage):
         directory = context.directory
         for name in ("beir", "tokenizer", "passages", "queries", "qrels"):
             shutil.rmtree(directory / name, ignore_errors=True)
-        if isinstance(self.corpus, BuiltinCorpus):
-            taken = self.corpus.write(directory / "beir")
-            print_once(
-                f"{context.stage}: built-in collection from " + ", ".join(f"{n} {v} ({p} pairs)" for n, v, p in taken)
-            )
-            source = BeirCorpus(str(directory / "beir"))
-        else:
-            source = self.corpus
-        counts = source.check()
-        splits = source.splits()
-        judged = (f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split])
-        answered = [split for split in splits if not counts.judgments[split]]
-        print_once(
-            f"{context.stage}: {counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
-            + (f"; answers alone: {', '.join(answered)}" if answered else "")
-        )
+        source = self._source(context)
+        counts, splits = source.check(), source.splits()
+        print_once(f"{context.stage}: {_described(counts, splits)}")
         self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
         sizes = estimate(source.passages(), counts, tokenizer)
         print_once(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
         _check_space(directory, sizes)
-        order, kept = DocumentOrder(), directory / "shards"
-        with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
-            once, again = tee(order.watch(source.passages()))  # read in step, so that the file is read once
-            write_token_store(
-                directory / "passages",
-                (passage.text_of(source.title) for passage in once),
-                (passage.id for passage in again),
-                tokenizer,
-                progress=advance,
-                kept=kept,
-            )
-            write_token_store(
-                directory / "queries",
-                (query.text for query in source.queries()),
-                (query.id for query in source.queries()),
-                tokenizer,
-                progress=advance,
-            )
+        _write_texts(context, source, counts, tokenizer)
         _check_queries(directory / "queries", source)
-        write_array(directory / NEIGHBOURS, order.neighbours())
-        (directory / "qrels").mkdir()
-        for split in splits:
-            qrels: dict[str, dict[str, int]] = {}
-            for judgment in source.judgments(split):
-                qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
-            write_qrels(directory / "qrels" / f"{split}.trec", qrels)
-        if own := run_of_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
-            write_run(directory / f"run.{TRAIN}.trec", own, source.name)
-        answers = {split: dict(source.answers(split)) for split in splits}
-        if any(answers.values()):
-            write_json(directory / ANSWERS, answers)
+        _write_judgments(directory, source, splits)
         record = {
             "name": source.name, "collection": source.node(), "title": source.title, "splits": splits,
             "passages": counts.passages, "queries": counts.queries, "words": counts.words,
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
-        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(directory / SHARDS, ignore_errors=True)
+
+    def _source(self, context: Context) -> Collection:
+        """The collection; the built-in one is written down first, so that later stages read what this one read."""
+        if not isinstance(self.corpus, BuiltinCorpus):
+            return self.corpus
+        taken = self.corpus.write(context.directory / "beir")
+        packages = ", ".join(f"{name} {version} ({pairs} pairs)" for name, version, pairs in taken)
+        print_once(f"{context.stage}: built-in collection from {packages}")
+        return BeirCorpus(str(context.directory / "beir"))
+
+
+def _described(counts: Counts, splits: list[str]) -> str:
+    judged = [f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split]]
+    answered = [split for split in splits if not counts.judgments[split]]
+    said = f"{counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+    return said + (f"; answers alone: {', '.join(answered)}" if answered else "")
+
+
+def _write_texts(context: Context, source: Collection, counts: Counts, tokenizer: Any) -> None:
+    """The token stores of passages and queries, and the neighbour of every passage in its document."""
+    directory, order = context.directory, DocumentOrder()
+    with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
+        once, again = tee(order.watch(source.passages()))  # read in step, so that the file is read once
+        write_token_store(
+            directory / "passages",
+            (passage.text_of(source.title) for passage in once),
+            (passage.id for passage in again),
+            tokenizer,
+            progress=advance,
+            kept=directory / SHARDS,
+        )
+        write_token_store(
+            directory / "queries",
+            (query.text for query in source.queries()),
+            (query.id for query in source.queries()),
+            tokenizer,
+            progress=advance,
+        )
+    write_array(directory / NEIGHBOURS, order.neighbours())
+
+
+def _write_judgments(directory: Path, source: Collection, splits: list[str]) -> None:
+    """Judgments of every split, and the hard negatives and answers that come with the collection."""
+    (directory / "qrels").mkdir()
+    for split in splits:
+        qrels: dict[str, dict[str, int]] = {}
+        for judgment in source.judgments(split):
+            qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
+        write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+    if own := run_of_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
+        write_run(directory / f"run.{TRAIN}.trec", own, source.name)
+    answers = {split: dict(source.answers(split)) for split in splits}
+    if any(answers.values()):
+        write_json(directory / ANSWERS, answers)
 
 
 def _free(directory: Path) -> int:

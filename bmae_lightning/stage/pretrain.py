@@ -27,9 +27,10 @@ from bmae_lightning.pretraining.loss.normalise import NORMS
 from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
@@ -64,8 +65,7 @@ class Pretrain(TrainingStage):
         super().__post_init__()
         if self.length < 4:
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
-        if self.loss_norm not in NORMS:
-            raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {self.loss_norm!r}")
+        choice(NORMS, loss_norm=self.loss_norm)
         if self.keep_every is not None and self.keep_every < 1:
             raise ValueError(
                 f"keep_every must be at least 1 step, or null for the last encoder only, got {self.keep_every}"
@@ -113,7 +113,8 @@ class Pretrain(TrainingStage):
             if process_rank() == 0:
                 model.eval().cpu()
                 self._save_encoder(model, prepared, context.directory / "encoder")
-                save_file(model.decoders.state_dict(), context.directory / "decoders.safetensors")
+                with replacing(context.directory / "decoders.safetensors") as made:
+                    save_file(model.decoders.state_dict(), made)
                 self._write_samples(context, prepared, model, collate, loggers)
                 self.write_results(context)
 
@@ -139,9 +140,10 @@ class Pretrain(TrainingStage):
         return model
 
     def _save_encoder(self, model: BottleneckMAE, prepared: Prepared, directory: Path) -> None:
-        model.encoder.masked_lm.save_pretrained(directory)
-        prepared.tokenizer().save_pretrained(directory)
-        RetrieverSpec(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(directory)
+        with replacing(directory) as made:
+            model.encoder.masked_lm.save_pretrained(made)
+            prepared.tokenizer().save_pretrained(made)
+            RetrieverConfig(self.bottleneck.pooling, prepared.passages().tokenizer_digest).save(made)
 
     def _write_samples(
         self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list

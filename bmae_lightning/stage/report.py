@@ -13,7 +13,7 @@ from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, paired_tests, print_report
 from bmae_lightning.report.tracking.loggers import Tracking, log_table
-from bmae_lightning.runtime.configuration import nearest
+from bmae_lightning.runtime.checks import at_least, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
@@ -54,8 +54,7 @@ class MakeReport(Stage):
     cases: int = 0
 
     def __post_init__(self) -> None:
-        if self.cases < 0:
-            raise ValueError(f"cases must be at least 0 (none), got {self.cases}")
+        at_least(0, cases=self.cases)
         self.paper = check_paper({} if self.paper_results is None else self.paper_results, self.shown_as)
 
     def preflight(self, splits: list[str]) -> None:

@@ -1,20 +1,23 @@
-"""Let the re-ranker score every training pair that distillation may draw: all positives, all hard negatives (finetuning §3.5)."""
+"""Let the re-ranker score every training pair that distillation may draw: all positives, all hard negatives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
 import numpy as np
 
+from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.lit.scoring import score_pairs
 from bmae_lightning.lit.share import check_devices
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
 from bmae_lightning.retrieval.negatives.positives import with_answer
-from bmae_lightning.retrieval.negatives.source import QueryShare
+from bmae_lightning.retrieval.negatives.source import QueryShare, relevant_of
 from bmae_lightning.retrieval.reranking.score_pairs import PairShards
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -25,6 +28,7 @@ from bmae_lightning.stage.rerank import pairs_of
 from bmae_lightning.stage.train_reranker import open_scorer
 
 
+@dataclass(kw_only=True)
 class Score(Stage):
     """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
 
@@ -33,20 +37,20 @@ class Score(Stage):
             that are neither.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
-        trainer: whose devices share the shards.
-        logger: tracking.
-        train_queries: those whose pairs are scored.
+        trainer: makes Lightning's Trainer, whose devices share the shards.
+        logger: makes the loggers of a run.
+        train_queries: which training queries have their pairs scored.
     """
 
-    def __init__(
-        self, depth: int, batch_tokens: int, shard: int, trainer: partial, logger: Tracking,
-        train_queries: QueryShare | None = None,
-    ) -> None:  # fmt: skip
-        for name, value in {"depth": depth, "batch_tokens": batch_tokens, "shard": shard}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        self.depth, self.batch_tokens, self.shard = depth, batch_tokens, shard
-        self.trainer, self.logger, self.train_queries = trainer, logger, train_queries or QueryShare()
+    depth: int
+    batch_tokens: int
+    shard: int
+    trainer: partial
+    logger: Tracking
+    train_queries: QueryShare = field(default_factory=QueryShare)
+
+    def __post_init__(self) -> None:
+        at_least(1, depth=self.depth, batch_tokens=self.batch_tokens, shard=self.shard)
 
     def preflight(self, splits: list[str]) -> None:
         check_devices(self.trainer, self.name)
@@ -62,32 +66,21 @@ class Score(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
-        path = context.input("ranking") / f"run.{TRAIN}.trec"
-        qrels = self.train_queries.of(prepared.qrels(TRAIN))
-        positives = {query: [p for p, grade in marks.items() if grade > 0] for query, marks in qrels.items()}
-        positives = {query: relevant for query, relevant in positives.items() if relevant}
-        mined = read_mined(path.parent)
+        ranking = context.input("ranking")
+        positives = relevant_of(self.train_queries.of(prepared.qrels(TRAIN)))
+        mined = read_mined(ranking)
         negatives = negatives_from_run(mined.negatives, positives, self.depth)
         listed = {
             query: list(dict.fromkeys([*relevant, *with_answer(query, *mined), *negatives[query]]))
             for query, relevant in positives.items()
         }
-        pairs_P2 = pairs_of(listed, prepared, path)
+        pairs_P2 = pairs_of(listed, prepared, ranking / f"run.{TRAIN}.trec")
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)
         shards = PairShards(context.directory / "checkpoints", pairs_P2, self.shard)
         score_pairs(self.trainer, scorer, shards, context.title, context.directory)
         if process_rank() != 0:
             return
-        queries, passages = prepared.queries(), prepared.passages()
-
-        def parts():
-            start = 0
-            for scores in shards.read():
-                part_P2 = pairs_P2[start : start + len(scores)]
-                start += len(scores)
-                yield *names(part_P2, queries, passages), scores
-
-        rows = write_teacher_scores(context.directory / FILE, parts())
+        rows = write_teacher_scores(context.directory / FILE, _named(shards, prepared))
         if rows != len(pairs_P2):
             raise BadInput(f"{context.title}: {rows} scores for {len(pairs_P2)} pairs; delete {context.directory}")
         short = sum(len(ranked) < self.depth for ranked in negatives.values())
@@ -96,14 +89,19 @@ class Score(Stage):
             f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of positives; "
             f"{short:,} queries with fewer than {self.depth} hard negatives"
         )
-        with self.logger.of(context) as loggers:
-            for logger in loggers:
-                logger.log_metrics(counts, step=0)
+        self.logger.log(context, counts)
         write_json(context.directory / "metrics.json", counts)
 
 
-def names(pairs_P2: np.ndarray, queries, passages) -> tuple[list[str], list[str]]:
-    """The ids of pairs given as rows; a query's passages stand together, so its id is read once."""
+def _named(shards: PairShards, prepared: Prepared) -> Iterator[tuple[list[str], list[str], np.ndarray]]:
+    """(query ids, passage ids, scores) of every shard."""
+    queries, passages = prepared.queries(), prepared.passages()
+    for number, scores in enumerate(shards.read()):
+        yield *names(shards.pairs(number), queries, passages), scores
+
+
+def names(pairs_P2: np.ndarray, queries: TokenStore, passages: TokenStore) -> tuple[list[str], list[str]]:
+    """The ids of pairs given as rows; the passages of a query stand together, so that its id is read once."""
     changes = np.flatnonzero(np.diff(pairs_P2[:, 0], prepend=-1))
     runs = np.diff([*changes, len(pairs_P2)])
     found = ([queries.external_id(int(pairs_P2[start, 0]))] * count for start, count in zip(changes, runs, strict=True))

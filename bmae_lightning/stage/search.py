@@ -12,8 +12,7 @@ from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.report.case import excerpt
 from bmae_lightning.report.table import print_text, printable
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index, search
 from bmae_lightning.retrieval.vector_files import open_vectors
 from bmae_lightning.runtime.errors import BadInput
@@ -35,7 +34,7 @@ class Lookup:
     """
 
     def __init__(
-        self, query: str | list | None, arm: str | None, indexes: list[str], index: ExactIndex | FaissIndex, depth: int,
+        self, query: str | list | None, arm: str | None, indexes: list[str], index: Index, depth: int,
         batch_tokens: int, device: str,
     ) -> None:  # fmt: skip
         asked = [query] if isinstance(query, str) else query or []
@@ -56,9 +55,9 @@ class Lookup:
             BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
         """
         prepared, device = Prepared(corpus), device_of(self.device)
-        model, spec = load_dual_encoder(retriever / "retriever")
+        model, config = load_dual_encoder(retriever / "retriever")
         model.to(device)
-        check_index(self.index, model)
+        check_index(self.index, model.representation.lexical)
         passages = prepared.passages()
         with tempfile.TemporaryDirectory() as temporary:
             asked = write_token_store(Path(temporary) / "queries", self.queries, None, prepared.tokenizer())
@@ -66,15 +65,15 @@ class Lookup:
                 nothing = self.queries[int(np.argmin(asked.lengths))]
                 raise BadInput(f"query={nothing!r}: the tokenizer finds no word in it")
             found = search(
-                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), spec.query_length,
+                self.index, model, open_vectors(vectors), asked, np.arange(len(asked)), config.query_length,
                 self.batch_tokens, device, self.depth, lambda count: None,
             )  # fmt: skip
-            cut = asked.lengths + 2 > spec.query_length
+            cut = asked.lengths + 2 > config.query_length
         run = Run.from_rows(list(map(str, range(len(asked)))), passages.external_ids, found.rows, found.scores)
         texts = prepared.passage_texts({passage for query in run for passage in run.passages(query)})
         lines = [f"{title}, {len(passages):,} passages"]
         for number, query in enumerate(self.queries):
-            more = f" (its first {spec.query_length - 2} word pieces count)" if cut[number] else ""
+            more = f" (its first {config.query_length - 2} word pieces count)" if cut[number] else ""
             lines += ["", printable(query) + more]
             for rank, (passage, score) in enumerate(run[str(number)], 1):
                 lines += [f"{rank:4}  {score:11.5f}  {passage}", *_wrapped(printable(excerpt(texts[passage])))]

@@ -20,10 +20,9 @@ from bmae_lightning.report.tables import all_tables
 from bmae_lightning.report.tracking.loggers import Tracking, log_table
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
-from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once
@@ -54,7 +53,7 @@ class Suite(Stage):
         index: exact or faiss.
         measures: names of ir_measures or measures of one's own; one table each.
         depth: ranks kept.
-        batch_tokens, shard: word pieces encoded at a time, passages encoded per finished piece.
+        batch_tokens, shard: as `rankers.Encoding`.
         processes: the trainer whose devices share the encoding.
         logger: tracking.
     """
@@ -71,7 +70,7 @@ class Suite(Stage):
     query_length: int | None
     passage_length: int | None
     bm25: Bm25
-    index: ExactIndex | FaissIndex
+    index: Index
     measures: list[str | Measure]
     depth: int
     batch_tokens: int
@@ -80,8 +79,7 @@ class Suite(Stage):
     logger: Tracking
 
     def __post_init__(self) -> None:
-        if self.identical_ids not in IDENTICAL_IDS:
-            raise ValueError(f"identical_ids must be one of {', '.join(IDENTICAL_IDS)}, got {self.identical_ids!r}")
+        choice(IDENTICAL_IDS, identical_ids=self.identical_ids)
         at_least(1, depth=self.depth, shard=self.shard)
         if not self.collections:
             raise ValueError("collections is empty: name directories in BEIR layout, or one of " + ", ".join(self.sets))

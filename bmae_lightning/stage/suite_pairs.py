@@ -15,8 +15,7 @@ from bmae_lightning.evaluation.measure.ranking import Measure, evaluate
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.retrieval.foreign_model import Retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import launched, print_once
@@ -46,7 +45,7 @@ class Pairs:
     identical: bool
     depth: int
     measures: list[str | Measure]
-    index: ExactIndex | FaissIndex
+    index: Index
 
     def results(self, title: str, collection: Collection, model: Bm25 | Retriever) -> dict[str, Any]:
         """The measures of one pair (`mean`), which is ranked unless that is done; `queries` is how many are judged,

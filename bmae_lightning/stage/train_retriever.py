@@ -37,7 +37,7 @@ from bmae_lightning.retrieval.negatives.source import (
 )
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
@@ -163,7 +163,7 @@ class Finetune(Stage):
         vocabulary = Vocabulary(prepared.tokenizer())
         torch.manual_seed(self.seed)
         passages, queries = prepared.passages(), prepared.queries()
-        spec = RetrieverSpec(
+        config = RetrieverConfig(
             tokenizer=passages.tokenizer_digest,
             similarity=self.similarity,
             query_length=self.query_length,
@@ -172,7 +172,7 @@ class Finetune(Stage):
             segments=self.segments,
             **self.representation.record(),
         )
-        model = start_retriever(context, self.encoder, vocabulary, self.representation, spec)
+        model = start_retriever(context, self.encoder, vocabulary, self.representation, config)
         ranking = context.inputs.get("ranking")
         mined = read_mined(ranking) if ranking and self.negatives.needs_run else None
         split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
@@ -243,7 +243,7 @@ class Finetune(Stage):
         ends = self.refresh.ends(steps, len(groups), self.batch_size)
         if self.refresh.on and len(ends) == 1:
             print_once(f"{context.title}: refresh: the {steps} steps end before the first new ranking is due")
-        rounds = Rounds(self.refresh, context.directory, context.title, prepared, spec)
+        rounds = Rounds(self.refresh, context.directory, context.title, prepared, config)
         begun = step_of(newest_checkpoint(context.directory / "checkpoints", module))
         if process_rank() == 0:
             rounds.forget(1 + sum(end <= begun for end in ends))
@@ -261,7 +261,7 @@ class Finetune(Stage):
         if looks:
             looks.finish(model, context.title)
         if process_rank() == 0:
-            save_dual_encoder(model.cpu(), spec, prepared.tokenizer_directory, context.directory / "retriever")
+            save_dual_encoder(model.cpu(), config, prepared.tokenizer_directory, context.directory / "retriever")
             results = read_metrics(context.directory / "metrics.jsonl")[-1]
             if looks and looks.keep_best:
                 results["kept_step"] = looks.best_step

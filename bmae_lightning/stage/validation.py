@@ -19,6 +19,7 @@ from bmae_lightning.retrieval.encode import Encoded, encode_vectors
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.retrieval.search import search
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import require_splits
@@ -53,8 +54,7 @@ class Validation:
     ) -> None:  # fmt: skip
         if every is not None and (every <= 0 or every > 1 and every != int(every)):
             raise ValueError(f"every must be a number of steps, or below 1 a share of them, got {every}")
-        if keep not in KEEP:
-            raise ValueError(f"keep must be one of {', '.join(KEEP)}, got {keep!r}")
+        choice(KEEP, keep=keep)
         sizes = {"queries": queries, "passages": passages, "patience": patience, "batch_tokens": batch_tokens}
         for name, value in sizes.items():
             if value is not None and value < 1:

@@ -3,64 +3,74 @@
 Only its run stays; vectors and index are deleted when it is written.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.evaluation.measure.identical import without_identical
-from bmae_lightning.evaluation.measure.trec import write_run
+from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.retrieval.foreign_model import find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
-from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.index.faiss import FaissIndex
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context, Stage
-from bmae_lightning.stage.rank import Settings, Texts, judged_queries, make_ranker
+from bmae_lightning.stage.rank import Search
+from bmae_lightning.stage.rankers import Encoding, make_ranker
+from bmae_lightning.stage.texts import Texts
 
 RUN, RANKED = "run.trec.gz", "ranked.json"
-"""The run, and how many passages it is of, encoded how fast."""
+"""The run, and how many passages were ranked, encoded how fast."""
 
 
+@dataclass(kw_only=True)
 class ZeroShot(Stage):
     """Writes run.trec.gz and ranked.json.
 
     Args:
-        collection: whose passages are ranked.
+        collection: what is ranked.
         tokens: directory of token stores, which models with one tokenizer share.
-        model: options by name (`external.options.ModelOptions`), None for BM25.
+        model: options by name (`retrieval.model_options.ModelOptions`), None for BM25.
         bm25: its settings.
         split: the judged split.
         identical: whether results that have the id of their query stay.
         depth: ranks kept.
-        index, batch_tokens, shard, trainer: as `ranker.Settings`.
+        index, batch_tokens, shard, trainer: as `rankers.Encoding`.
     """
 
-    def __init__(
-        self, collection: Collection, tokens: str, model: dict[str, Any] | None, bm25: Bm25, split: str,
-        identical: bool, depth: int, index: ExactIndex | FaissIndex, batch_tokens: int, shard: int, trainer: partial,
-    ) -> None:  # fmt: skip
-        self.texts, self.split, self.identical, self.depth = Texts(collection, Path(tokens)), split, identical, depth
-        self.model, self.bm25 = model, bm25
-        self.settings = Settings(index, batch_tokens, shard, trainer)
+    collection: Collection
+    tokens: str
+    model: dict[str, Any] | None
+    bm25: Bm25
+    split: str
+    identical: bool
+    depth: int
+    index: Index
+    batch_tokens: int
+    shard: int
+    trainer: partial
 
     def run(self, context: Context) -> None:
-        queries = judged_queries(self.texts.collection, read_judgments(self.texts.collection, self.split))
+        texts = Texts(self.collection, Path(self.tokens))
+        queries = list(read_judgments(self.collection, self.split))
+        search = Search(self.split, queries, self.depth + (not self.identical), context.directory / RUN)
+        texts.queries(search)  # a judged query without text is told before any work
         model = self.bm25
         if self.model is not None:
             model = find_retriever(context.arm, ModelOptions(**self.model), context.title)
-        ranker = make_ranker(context.title, context.directory, model, self.settings)
-        ranker.index(self.texts)
-        if process_rank() != 0:
-            return
-        run = ranker.search(queries, self.depth + (not self.identical))
-        if not self.identical:
-            run = without_identical(run)
-        write_run(context.directory / RUN, run.cut(self.depth), context.title)
-        write_json(context.directory / RANKED, {"passages": self.texts.count, "passages_per_second": ranker.rate})
-        ranker.free()
+        encoding = Encoding(self.index, self.batch_tokens, self.shard, self.trainer)
+        ranker = make_ranker(context.title, context.directory, texts, model, encoding)
+
+        def write(search: Search, run: Run) -> None:
+            run = run if self.identical else run.without_identical()
+            write_run(search.path, run.cut(self.depth), context.title)
+
+        ranker.rank([search], write)
+        if process_rank() == 0:
+            write_json(context.directory / RANKED, {"passages": texts.count, **ranker.figures})
+            ranker.free()
 
 
 def read_judgments(collection: Collection, split: str) -> dict[str, dict[str, int]]:

@@ -14,7 +14,7 @@ from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.retrieval.encode import encode_to_files
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
@@ -45,12 +45,12 @@ def finished(nodes, rung, representation, more):
     )  # fmt: skip
     torch.manual_seed(0)
     model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), representation, "dot").eval()
-    spec = RetrieverSpec("cls", prepared.passages().tokenizer_digest, "dot", 9, 20, **more)
+    config = RetrieverConfig("cls", prepared.passages().tokenizer_digest, "dot", 9, 20, **more)
     node = nodes[f"{rung}@retromae"]
     trained = nodes[node.inputs["retriever"]].directory
     for directory in (trained, node.directory):
         directory.mkdir()
-    save_dual_encoder(model, spec, prepared.tokenizer_directory, trained / "retriever")
+    save_dual_encoder(model, config, prepared.tokenizer_directory, trained / "retriever")
     encode_to_files(model, prepared.passages(), 20, 512, "cpu", node.directory / "passages.npy", lambda count: None)
     (node.directory / "done").touch()
     return model, prepared

@@ -8,15 +8,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support.msmarco_files import GRADES, TEXTS, TRAIN, write_msmarco
+from support.stages import prepare
 
 from bmae_lightning.command.experiment import CORPUS_OPTIONS
 from bmae_lightning.corpus.files import FileCorpus
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 
 
@@ -73,10 +71,7 @@ def test_titles_are_joined_side_by_side(node, folder):
 
 
 def test_prepares_and_is_read_again(node, folder, tmp_path):
-    (tmp_path / "prepare").mkdir()
-    context = Context("prepare", "", tmp_path / "prepare", {}, "group", tmp_path)
-    Prepare(corpus(node, folder), TrainedTokenizer(200)).run(context)
-    prepared = Prepared(tmp_path / "prepare")
+    prepared = Prepared(prepare(tmp_path / "prepare", corpus(node, folder), 200))
     assert list(prepared.texts()) == [(str(i), text) for i, text in enumerate(TEXTS)]
     assert (len(prepared.passages()), len(prepared.queries())) == (12, 7)
     assert prepared.qrels("dl19") == {q: {str(p): g for p, g in marks.items()} for q, marks in GRADES.items()}

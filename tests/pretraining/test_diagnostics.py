@@ -213,10 +213,9 @@ class Chosen(MaskPolicy):
     def __init__(self, *columns):
         self.columns = columns
 
-    def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
-        position_L = torch.arange(tokens.ids_BL.shape[1])
-        mask_BL = torch.isin(position_L, torch.tensor(self.columns)) & tokens.real_BL
-        return mask_BL if rows is None else mask_BL[:, None].expand(-1, rows, -1)
+    def select(self, request):
+        position_L = torch.arange(request.tokens.ids_BL.shape[1])
+        return request.in_every_row(torch.isin(position_L, torch.tensor(self.columns)) & request.tokens.real_BL)
 
 
 def test_function_words_on_a_batch_made_by_hand():

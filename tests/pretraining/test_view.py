@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.masks import select
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -18,8 +19,9 @@ VOCABULARY = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]
 class Complement(MaskPolicy):
     """The positions that the reference leaves out."""
 
-    def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
-        return torch.ones_like(tokens.real_BL) if reference_BL is None else ~reference_BL
+    def select(self, request):
+        reference_BL = request.reference_BL
+        return request.in_every_row(torch.ones_like(request.tokens.real_BL) if reference_BL is None else ~reference_BL)
 
 
 def batch():
@@ -37,7 +39,7 @@ def test_masks_and_corrupts_its_stream():
     view = View(UniformMask(0.5), HideCorruption(), "queries")
     text = view(batch(), VOCABULARY, noise(), "x")
     original_BL = batch().streams["queries"].ids_BL
-    selected_BL = UniformMask(0.5).select(batch().streams["queries"], VOCABULARY, noise(), "x/mask")
+    selected_BL = select(UniformMask(0.5), batch().streams["queries"], VOCABULARY, noise(), "x/mask")
     assert selected_BL.sum(1).tolist() == [3, 2]
     assert torch.equal(text.selected_BL, selected_BL)
     assert torch.equal(text.tokens.ids_BL, original_BL)
@@ -59,7 +61,7 @@ def test_unknown_names():
         View(UniformMask(0.5), HideCorruption(), span="hole")
     with pytest.raises(ValueError, match="no stream 'query'; did you mean 'queries'"):
         View(UniformMask(0.5), HideCorruption(), "query")(batch(), VOCABULARY, noise(), "x")
-    with pytest.raises(ValueError, match="there are: passage, queries"):
+    with pytest.raises(ValueError, match="there is passage, queries"):
         View(UniformMask(0.5), HideCorruption(), "zzz")(batch(), VOCABULARY, noise(), "x")
 
 

@@ -13,7 +13,7 @@ from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors, score
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
@@ -98,12 +98,12 @@ def test_a_shared_encoder_is_saved_once(tmp_path):
 def save(model, directory):
     (directory / "tokenizer").mkdir(parents=True)
     BertTokenizerFast(vocab={token: i for i, token in enumerate(TOKENS)}).save_pretrained(directory / "tokenizer")
-    spec = RetrieverSpec(
+    config = RetrieverConfig(
         tokenizer="digest", similarity=model.similarity, query_length=8, passage_length=10, shared=model.shared,
         **model.representation.record(),
     )  # fmt: skip
-    save_dual_encoder(model, spec, directory / "tokenizer", directory)
-    return spec
+    save_dual_encoder(model, config, directory / "tokenizer", directory)
+    return config
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -113,9 +113,9 @@ def test_a_loaded_retriever_makes_the_same_vectors(representation, shared, tmp_p
     with torch.no_grad():
         for parameter in model.parameters():  # so that the two encoders differ
             parameter.add_(0.05 * torch.randn(parameter.shape))
-    spec = save(model, tmp_path / "retriever")
+    config = save(model, tmp_path / "retriever")
     loaded, found = load_dual_encoder(tmp_path / "retriever", dropout=0.3)
-    assert found == spec
+    assert found == config
     assert not loaded.training
     assert loaded.encoder.config.hidden_dropout_prob == 0.3
     assert loaded.shared == shared
@@ -135,8 +135,8 @@ def test_records_of_older_versions_load(tmp_path):
         '{"pooling": "cls", "tokenizer": "d", "similarity": "cos", "query_length": 8, "passage_length": 9, '
         '"query_prefix": "", "passage_prefix": ""}'
     )
-    model, spec = load_dual_encoder(tmp_path)
-    assert (spec.shared, spec.dense, spec.lexical) == (True, None, 0)
+    model, config = load_dual_encoder(tmp_path)
+    assert (config.shared, config.dense, config.lexical) == (True, None, 0)
     norms_B = model(texts(model, 3, 0), passages=True).dense_BD.norm(dim=1)
     torch.testing.assert_close(norms_B, torch.ones(3))
 

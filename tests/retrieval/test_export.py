@@ -16,7 +16,7 @@ from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 
 WORDS = [f"w{i}" for i in range(40)]
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##x", *WORDS]
@@ -50,15 +50,15 @@ def exported(
         with torch.no_grad():
             for parameter in model.passage_encoder.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    spec = RetrieverSpec(
+    config = RetrieverConfig(
         tokenizer="digest", similarity=similarity, query_length=QUERY_LENGTH, passage_length=PASSAGE_LENGTH,
         shared=shared, segments=segments, **representation.record(), **prefixes,
     )  # fmt: skip
     tokenizer = directory / "tokenizer"
     tokenizer.mkdir()
     BertTokenizerFast(vocab={token: i for i, token in enumerate(TOKENS)}).save_pretrained(tokenizer)
-    parts = save_portable(model, spec, tokenizer, directory / "model")
-    return model, spec, parts, model_card("none", spec, parts, model.width, corpus, [], RESULTS, None)
+    parts = save_portable(model, config, tokenizer, directory / "model")
+    return model, config, parts, model_card("none", config, parts, model.width, corpus, [], RESULTS, None)
 
 
 def texts(count=9, seed=0):
@@ -66,10 +66,10 @@ def texts(count=9, seed=0):
     return [" ".join(draw.choice(WORDS, int(draw.integers(1, 14)))) for _ in range(count)]
 
 
-def ours(model, spec, passages):
+def ours(model, config, passages):
     """One text at a time."""
-    prefix = spec.passage_prefix if passages else spec.query_prefix
-    length = spec.passage_length if passages else spec.query_length
+    prefix = config.passage_prefix if passages else config.query_prefix
+    length = config.passage_length if passages else config.query_length
     rows = [np.array([TOKENS.index(word) for word in (prefix + text).split()]) for text in texts()]
     with torch.inference_mode():
         return [model(model.encoder.vocabulary.pad([row], length), passages) for row in rows]
@@ -99,14 +99,14 @@ def test_both_libraries_make_our_vectors(name, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     make, similarity, shared = DENSE[name]
-    model, spec, parts, card = exported(tmp_path, make(), similarity, shared)
+    model, config, parts, card = exported(tmp_path, make(), similarity, shared)
     directory = tmp_path / "model"
     assert parts == (["."] if shared else ["query", "passage"])
     assert not [path for path in directory.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
     query_side, passage_side = (SentenceTransformer(str(directory / part)) for part in (parts[0], parts[-1]))
     encode = run_code(card, 1, directory)
     for passages in (False, True):
-        right = torch.cat([vectors.dense_BD for vectors in ours(model, spec, passages)])
+        right = torch.cat([vectors.dense_BD for vectors in ours(model, config, passages)])
         loaded = passage_side if passages else query_side
         assert loaded.get_embedding_dimension() == right.shape[1]
         found = (loaded.encode_document if passages else loaded.encode_query)(texts(), convert_to_tensor=True)
@@ -146,14 +146,14 @@ def test_the_card_says_what_became_of_titles(tmp_path, title, words):
 def test_without_the_query_length_an_older_version_needs_the_length_set(tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    model, spec, _, card = exported(tmp_path, PooledRepresentation(), prefixes={})
+    model, config, _, card = exported(tmp_path, PooledRepresentation(), prefixes={})
     path = tmp_path / "model" / "sentence_bert_config.json"
     options = json.loads(path.read_text())
     assert options.pop("query_length") == QUERY_LENGTH
     path.write_text(json.dumps(options))
     loaded = SentenceTransformer(str(tmp_path / "model"))
     assert loaded.max_seq_length == PASSAGE_LENGTH
-    right = torch.cat([vectors.dense_BD for vectors in ours(model, spec, False)])
+    right = torch.cat([vectors.dense_BD for vectors in ours(model, config, False)])
     assert not torch.allclose(torch.from_numpy(loaded.encode_query(texts())), right, atol=1e-3)
     loaded.max_seq_length = QUERY_LENGTH
     torch.testing.assert_close(torch.from_numpy(loaded.encode_query(texts())), right, rtol=0, atol=1e-5)
@@ -169,7 +169,7 @@ def test_without_the_query_length_an_older_version_needs_the_length_set(tmp_path
     ],
 )
 def test_a_lexical_part_is_made_by_the_code_of_the_card(representation, shared, tmp_path):
-    model, spec, parts, card = exported(tmp_path, representation(), "dot", shared)
+    model, config, parts, card = exported(tmp_path, representation(), "dot", shared)
     directory = tmp_path / "model"
     assert parts == []
     assert not (directory / "modules.json").exists()
@@ -177,7 +177,7 @@ def test_a_lexical_part_is_made_by_the_code_of_the_card(representation, shared, 
     encode = run_code(card, 0, directory)
     for passages in (False, True):
         found = encode(texts(), passages)
-        for row, vectors in enumerate(ours(model, spec, passages)):
+        for row, vectors in enumerate(ours(model, config, passages)):
             lexical = vectors.lexical.full() if passages else vectors.lexical
             torch.testing.assert_close(found[0][row : row + 1], vectors.dense_BD, rtol=0, atol=1e-5)
             torch.testing.assert_close(found[1][row : row + 1], lexical, rtol=0, atol=1e-5)
@@ -186,7 +186,7 @@ def test_a_lexical_part_is_made_by_the_code_of_the_card(representation, shared, 
 
 
 def test_the_card_says_what_was_done(tmp_path):
-    spec = RetrieverSpec("mean", "digest", "cos", 32, 64)
+    config = RetrieverConfig("mean", "digest", "cos", 32, 64)
     stages = {
         "pretrain-1": ({}, {"_target_": "a.Pretrain", "trainer": {"devices": 1}, "lr": 1e-4, "view": {"passage": {
             "mask": {"_target_": "a.Uniform", "rate": 0.3}}}}),
@@ -195,16 +195,16 @@ def test_the_card_says_what_was_done(tmp_path):
             "trainer": {}, "negatives": {"_target_": "b.RankedNegatives", "depth": 200}, "steps": 40, "epochs": None,
             "encoder": {"_target_": "c.PretrainedEncoder", "name": "someone/bert"}, "logger": {"a": 1}}),
     }  # fmt: skip
-    for name, (inputs, config) in stages.items():
+    for name, (inputs, options) in stages.items():
         (tmp_path / name).mkdir()
         context = {
             "stage": name.partition("-")[0], "inputs": {role: f"/moved/{source}" for role, source in inputs.items()},
         }  # fmt: skip
-        (tmp_path / name / "manifest.json").write_text(json.dumps({"context": context, "config": config}))
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"context": context, "config": options}))
     lineage = lineage_of(tmp_path / "retriever1-1")
     assert [name for name, _ in lineage] == ["pretrain", "retriever1"]
     assert base_model_of(lineage) == "someone/bert"
-    card = model_card("retromae", spec, ["."], 384, CORPUS, lineage, RESULTS, base_model_of(lineage))
+    card = model_card("retromae", config, ["."], 384, CORPUS, lineage, RESULTS, base_model_of(lineage))
     assert "base_model: someone/bert" in card
     assert "pre-trained by retromae" in card
     assert "`things`: 60 passages" in card

@@ -24,9 +24,9 @@ from bmae_lightning.retrieval.foreign_model import LibraryModel, blocks, find_re
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.stage.rank import Texts
+from bmae_lightning.stage.texts import Texts
 
 
 def found(directory, **options):
@@ -35,10 +35,10 @@ def found(directory, **options):
 
 def vectors(retriever, directory, passages: bool) -> np.ndarray:
     """Of some texts, as a stage makes them."""
-    spec, tokenizer = retriever.layout.spec, load_tokenizer(retriever.tokenizer_directory())
-    prefix = spec.passage_prefix if passages else spec.query_prefix
+    config, tokenizer = retriever.layout.config, load_tokenizer(retriever.tokenizer_directory())
+    prefix = config.passage_prefix if passages else config.query_prefix
     store = write_token_store(directory, [prefix + text for text in tools.texts(7, 3)], None, tokenizer)
-    length = spec.passage_length if passages else spec.query_length
+    length = config.passage_length if passages else config.query_length
     return encode(retriever.dual_encoder(), store, np.arange(7), length, 64, "cpu", lambda n: None, passages)
 
 
@@ -67,10 +67,10 @@ def test_sentence_transformers_directories(head, bert, tmp_path):
     similarity = "cosine" if head == "max" else "dot"
     theirs = sentence_transformer(tmp_path / "model", bert, head, prompts=prompts, similarity_fn_name=similarity)
     retriever = found(tmp_path / "model")
-    spec = retriever.layout.spec
-    assert (spec.query_prefix, spec.passage_prefix) == ("w1 w2 ", "w3 ")
+    config = retriever.layout.config
+    assert (config.query_prefix, config.passage_prefix) == ("w1 w2 ", "w3 ")
     assert retriever.layout.library is (head in ("max", "tanh"))
-    assert spec.similarity == ("cos" if head in ("max", "mean normalised") else "dot")
+    assert config.similarity == ("cos" if head in ("max", "mean normalised") else "dot")
     right = [method(tools.texts(7, 3)) for method in (theirs.encode_query, theirs.encode_document)]
     if head == "max":
         right = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in right]
@@ -82,7 +82,7 @@ def test_sentence_transformers_directories(head, bert, tmp_path):
         assert [start for start, _ in blocks(paths)] == [0, 4]
         passages = np.concatenate([rows for _, rows in blocks(paths)])
     else:
-        assert (spec.query_length, spec.passage_length) == (9, 9)
+        assert (config.query_length, config.passage_length) == (9, 9)
         queries, passages = (vectors(retriever, tmp_path / name, name == "p") for name in ("q", "p"))
     np.testing.assert_allclose(queries, right[0], atol=1e-5)
     np.testing.assert_allclose(passages, right[1], atol=1e-5)
@@ -101,16 +101,16 @@ def test_files_of_older_versions_say_the_same(bert, tmp_path):
     (tmp_path / "old" / "sentence_bert_config.json").write_text(json.dumps(lengths))
     layout = found(tmp_path / "old", passage_length=13).layout
     assert not layout.library
-    assert (layout.spec.pooling, layout.spec.similarity) == ("mean", "cos")
-    assert (layout.spec.query_length, layout.spec.passage_length) == (11, 13)
+    assert (layout.config.pooling, layout.config.similarity) == ("mean", "cos")
+    assert (layout.config.query_length, layout.config.passage_length) == (11, 13)
     (tmp_path / "old" / "sentence_bert_config.json").write_text(json.dumps(lengths | {"do_lower_case": True}))
     assert found(tmp_path / "old").layout.library
 
 
 def test_a_checkpoint_without_record_is_read_by_its_first_state(bert, tmp_path):
     retriever = found(bert, query_prefix="w9 ", passage_length=10)
-    spec = retriever.layout.spec
-    assert (spec.pooling, spec.similarity, spec.query_length, spec.passage_length) == ("cls", "dot", 24, 10)
+    config = retriever.layout.config
+    assert (config.pooling, config.similarity, config.query_length, config.passage_length) == ("cls", "dot", 24, 10)
     model, tokenizer = AutoModel.from_pretrained(bert).eval(), AutoTokenizer.from_pretrained(bert)
     for passages in (False, True):
         given = [("" if passages else "w9 ") + text for text in tools.texts(7, 3)]
@@ -119,7 +119,7 @@ def test_a_checkpoint_without_record_is_read_by_its_first_state(bert, tmp_path):
         with torch.inference_mode():
             right = model(**batch).last_hidden_state[:, 0].numpy()
         np.testing.assert_allclose(vectors(retriever, tmp_path / str(passages), passages), right, atol=1e-5)
-    assert found(bert, pooling="mean", similarity="cos").layout.spec.pooling == "mean"
+    assert found(bert, pooling="mean", similarity="cos").layout.config.pooling == "mean"
 
 
 def test_pairs_of_title_and_text_as_the_tokenizer_makes_them(bert, tmp_path):
@@ -136,7 +136,7 @@ def test_pairs_of_title_and_text_as_the_tokenizer_makes_them(bert, tmp_path):
             right = model(**tokenizer(*texts, return_tensors="pt")).last_hidden_state[0, 0].numpy()
         np.testing.assert_allclose(ours[row], right, atol=1e-5)
     assert retriever.record()["segments"]
-    assert not found(bert).layout.spec.segments
+    assert not found(bert).layout.config.segments
 
 
 @pytest.mark.parametrize("kind", ["shared", "separate", "lexical", "as trained"])
@@ -150,14 +150,14 @@ def test_our_own_directories(kind, tmp_path):
         with torch.no_grad():
             for parameter in model.passage_encoder.parameters():
                 parameter.add_(0.1)
-    spec = RetrieverSpec(
+    config = RetrieverConfig(
         tokenizer="digest", similarity="dot", query_length=6, passage_length=12, shared=model.shared, segments=True,
         **representation.record(),
     )  # fmt: skip
     save = save_dual_encoder if kind == "as trained" else save_portable
-    save(model, spec, directory, tmp_path / "model")
+    save(model, config, directory, tmp_path / "model")
     retriever = found(tmp_path / "model")
-    assert (retriever.layout.spec.query_length, retriever.layout.spec.passage_length) == (6, 12)
+    assert (retriever.layout.config.query_length, retriever.layout.config.passage_length) == (6, 12)
     again = retriever.dual_encoder()
     assert again.segments
     if retriever.layout.recorded:

@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from support.paths import PACKAGE
 
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import (
@@ -69,6 +70,13 @@ def test_a_call_that_writes_is_found(call):
 )
 def test_a_call_that_writes_nothing_is_not(call):
     assert writes(call) == []
+
+
+def test_nothing_else_in_the_package_writes_a_file():
+    sources = set(PACKAGE.rglob("*.py")) - {PACKAGE / "runtime" / "files.py"}
+    assert len(sources) > 100
+    found = {str(path.relative_to(PACKAGE)): writes(path.read_text(encoding="utf-8")) for path in sources}
+    assert {path: calls for path, calls in found.items() if calls} == {}, "write through runtime.files"
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])

@@ -1,14 +1,13 @@
 """Natural Questions through the stages: answer recall, mining by answers, positives with one, own hard negatives."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from support.dpr_files import QUESTIONS, TRAIN, passages, write_dpr
+from support.stages import context, prepare
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.dpr import DprCorpus
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.evaluation.measure.answers import has_answer
 from bmae_lightning.evaluation.measure.trec import read_qrels, read_run
 from bmae_lightning.report.tracking.loggers import NoTracking
@@ -16,11 +15,9 @@ from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.negatives.source import RankedNegatives
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
-from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.bm25 import Bm25Ranking
 from bmae_lightning.stage.mined_negatives import read_mined, training_groups
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.train_retriever import check_ranking
 
@@ -28,18 +25,14 @@ TEXTS = {id: text for id, text, _ in passages()}
 MEASURES = ["answer_R@1", "answer_R@2", "answer_R@10"]
 
 
-def context(directory: Path, **inputs: Path) -> Context:
-    directory.mkdir(exist_ok=True)
-    return Context(directory.name, "", directory, inputs, "", directory.parent)
-
-
 @pytest.fixture(scope="module")
 def ranked(tmp_path_factory):
     """(prepared directory, directory of the BM25 ranking)"""
     root = tmp_path_factory.mktemp("nq")
-    corpus, tokenizer = DprCorpus(str(write_dpr(root / "files"))), TrainedTokenizer(300)
-    Prepare(corpus, tokenizer).run(context(root / "prepare"))
-    stage = Bm25Ranking(Bm25(), 10, 10, ["test", "dev"], MEASURES, NoTracking())
+    prepare(root / "prepare", DprCorpus(str(write_dpr(root / "files"))))
+    stage = Bm25Ranking(
+        ranker=Bm25(), train_depth=10, depth=10, splits=["test", "dev"], measures=MEASURES, logger=NoTracking()
+    )
     stage.run(context(root / "bm25", corpus=root / "prepare"))
     return root / "prepare", root / "bm25"
 

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from pytorch_lightning import Trainer
 from support import foreign_models as tools
+from support.stages import prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.report.tracking.loggers import NoTracking
@@ -15,8 +15,7 @@ from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.compare import External
-from bmae_lightning.stage.prepare import Prepare
+from bmae_lightning.stage.compare import Compare
 from bmae_lightning.stage.report import make_report
 
 
@@ -25,16 +24,13 @@ def bert(tmp_path_factory):
     return tools.write_bert(tmp_path_factory.mktemp("models") / "bert")
 
 
-def prepare(directory, collection, tokenizer):
-    directory.mkdir()
-    Prepare(BeirCorpus(str(collection)), tokenizer).run(Context("prepare", "", directory, {}, "g", directory))
-    return directory
-
-
 def external(**model):
     model = {"label": None, **model}
     trainer = partial(Trainer, accelerator="cpu", devices=1)
-    return External(["test"], ExactIndex(), ["RR@10", "R@100"], 30, 256, 16, trainer, NoTracking(), model)
+    return Compare(
+        splits=["test"], index=ExactIndex(), measures=["RR@10", "R@100"], depth=30, batch_tokens=256, shard=16,
+        trainer=trainer, logger=NoTracking(), model=model,
+    )  # fmt: skip
 
 
 def run(stage, prepared, directory, label="theirs"):

@@ -10,23 +10,20 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support import forked
 from support.paths import CONF
+from support.stages import prepare
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.command.pipeline import PLANNING_KEYS
-from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
-from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 
 REPRESENTATIONS = {"dense": PooledRepresentation("mean"), "hybrid": HybridRepresentation("cls", 6, 9)}
@@ -37,9 +34,7 @@ RUNS = ["run.test.trec", "run.train.trec"]
 def inputs(tmp_path_factory, collection):
     """60 passages, 40 training and 20 test queries, and an untrained retriever of each kind."""
     root = tmp_path_factory.mktemp("inputs")
-    corpus = root / "corpus"
-    corpus.mkdir()
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(400)).run(Context("prepare", "", corpus, {}, "g", corpus))
+    corpus = prepare(root / "corpus", collection, 400)
     prepared = Prepared(corpus)
     vocabulary = Vocabulary(prepared.tokenizer())
     for name, representation in REPRESENTATIONS.items():
@@ -50,10 +45,10 @@ def inputs(tmp_path_factory, collection):
         )  # fmt: skip
         model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), representation, "dot")
         digest = prepared.passages().tokenizer_digest
-        spec = RetrieverSpec(
+        config = RetrieverConfig(
             tokenizer=digest, similarity="dot", query_length=12, passage_length=24, **representation.record()
         )
-        save_dual_encoder(model, spec, prepared.tokenizer_directory, root / name / "retriever")
+        save_dual_encoder(model, config, prepared.tokenizer_directory, root / name / "retriever")
     return root
 
 

@@ -45,10 +45,10 @@ def test_a_finished_run_is_exported(cli, tmp_path, collection):
     assert "### pretrain" not in (Path(dict(paths)["none"]) / "README.md").read_text()
     assert str(tmp_path) not in card
     assert str(collection.parent) not in card
-    model, spec = load_dual_encoder(Path(node["retriever"]) / "retriever")
+    model, config = load_dual_encoder(Path(node["retriever"]) / "retriever")
     loaded = SentenceTransformer(str(directory))
     for name, length, method in [
-        ("queries", spec.query_length, loaded.encode_query), ("passages", spec.passage_length, loaded.encode_document),
+        ("queries", config.query_length, loaded.encode_query), ("passages", config.passage_length, loaded.encode_document),
     ]:  # fmt: skip
         store = TokenStore(Path(node["corpus"]) / name)
         right = encode(model, store, np.arange(len(store)), length, 512, "cpu", lambda n: None, name == "passages")

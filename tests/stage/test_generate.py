@@ -11,17 +11,14 @@ import pytest
 from omegaconf import OmegaConf
 from support import teachers as stand_ins
 from support.paths import CONF, ROOT
+from support.stages import prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.tokens.store import TokenStore
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput, Interrupted
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.run_stage import run_stage
-from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 
 SMALL = {"layers": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "length": 12}
@@ -35,10 +32,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, collection):
     """60 passages with judgments for `train` and `test`."""
-    directory = tmp_path_factory.mktemp("prepared")
-    stage = Prepare(BeirCorpus(str(collection)), TrainedTokenizer(400))
-    stage.run(Context("prepare", "", directory, {}, "test", directory))
-    return directory
+    return prepare(tmp_path_factory.mktemp("prepared"), collection, 400)
 
 
 @pytest.fixture(scope="module")

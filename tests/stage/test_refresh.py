@@ -13,9 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support import forked
+from support.stages import prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
@@ -25,10 +24,8 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
-from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage import train_retriever as finetune
 from bmae_lightning.stage import validation
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
 
@@ -44,11 +41,7 @@ OPTIONS = [
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory, collection):
-    directory = tmp_path_factory.mktemp("refresh")
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(300)).run(
-        Context("prepare", "", directory, {}, "g", directory)
-    )
-    return directory
+    return prepare(tmp_path_factory.mktemp("refresh"), collection)
 
 
 @functools.cache

@@ -8,10 +8,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from support.masks import select
+from support.stages import context, prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.statistics.write import Statistics
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.importance import ImportanceMask
 from bmae_lightning.pretraining.mask.keyword import KeywordMask
@@ -19,26 +19,17 @@ from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
-from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.statistics import CorpusStatistics
 
 
-def context(stage, directory, **inputs):
-    directory.mkdir(exist_ok=True)
-    return Context(stage, "", directory, inputs, "group", directory.parent)
-
-
 @pytest.fixture(scope="module")
 def prepared(collection, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("statistics") / "prepare"
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(200)).run(context("prepare", directory))
-    return directory
+    return prepare(tmp_path_factory.mktemp("statistics") / "prepare", collection, 200)
 
 
 def test_writes_values_for_every_token_and_what_the_report_reads(prepared, tmp_path, capsys):
-    CorpusStatistics().run(context("statistics", tmp_path / "s", corpus=prepared))
+    CorpusStatistics().run(context(tmp_path / "s", "statistics", corpus=prepared))
     store = Prepared(prepared).passages()
     statistics = Statistics(tmp_path / "s", store)
     for name in statistics.names:
@@ -57,7 +48,7 @@ def test_writes_values_for_every_token_and_what_the_report_reads(prepared, tmp_p
 
 
 def test_values_cut_with_the_passage_serve_both_masks(prepared, tmp_path):
-    CorpusStatistics(keyword="idf", threads=1).run(context("statistics", tmp_path / "s", corpus=prepared))
+    CorpusStatistics(keyword="idf", threads=1).run(context(tmp_path / "s", "statistics", corpus=prepared))
     store, vocabulary = Prepared(prepared).passages(), Vocabulary(Prepared(prepared).tokenizer())
     statistics = Statistics(tmp_path / "s", store)
     tokens = vocabulary.pad([store[row] for row in range(8)], 24)
@@ -67,13 +58,13 @@ def test_values_cut_with_the_passage_serve_both_masks(prepared, tmp_path):
             values = statistics[name][store.offsets[row] : store.offsets[row + 1]][:22]
             value_BL[row, 1 : len(values) + 1] = torch.from_numpy(values.copy())
         tokens.values[name] = value_BL
-        mask_BL = mask.select(tokens, vocabulary, Noise(0, torch.zeros(8).long(), torch.arange(8)), "x")
+        mask_BL = select(mask, tokens, vocabulary, Noise(0, torch.zeros(8).long(), torch.arange(8)), "x")
         assert 0.3 < mask_BL.sum() / tokens.real_BL.sum() < 0.6
 
 
 def test_statistics_of_another_tokenizer_are_refused(prepared, collection, tmp_path):
-    CorpusStatistics().run(context("statistics", tmp_path / "s", corpus=prepared))
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(300)).run(context("prepare", tmp_path / "other"))
+    CorpusStatistics().run(context(tmp_path / "s", "statistics", corpus=prepared))
+    prepare(tmp_path / "other", collection)
     with pytest.raises(
         BadInput, match=r"made with tokenizer \w{12}, the passages .*other/passages with \w{12}; run the"
     ):

@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 from bmae_lightning.evaluation.measure.ranking import evaluate
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.runtime.configuration import build
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.errors import BadInput, Interrupted
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.runtime.table import BEST_OF_ROW, SUMMARY, read_tables, text
 from bmae_lightning.stage import zero_shot
@@ -210,13 +210,13 @@ def test_a_killed_suite_continues_to_the_same_table(finished, root, tmp_path, mo
         if len(ranked) == 4:  # a checkpoint's: its vectors are on disk, the search has not begun
 
             def stop(*_):
-                raise KeyboardInterrupt
+                raise Interrupted("killed")
 
-            ranker.search = stop
+            ranker._search = stop
         return ranker
 
     monkeypatch.setattr(zero_shot, "make_ranker", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         run(root, tmp_path)
     done = files(tmp_path)
     assert len(done) == 3

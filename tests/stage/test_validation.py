@@ -11,25 +11,17 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from support import command as tools
+from support.stages import context, prepare
 
-from bmae_lightning.corpus.beir import BeirCorpus
-from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
-from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage import train_retriever as finetune_stage
-from bmae_lightning.stage.prepare import Prepare
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.validation import Validation, sample_passages
-
-
-def context(stage, directory, **inputs):
-    directory.mkdir(exist_ok=True)
-    return Context(stage, "", directory, inputs, "group", directory.parent)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +31,7 @@ def corpus(tmp_path_factory):
     collection = tools.write_collection(directory / "beir")
     lines = "".join(f"q{i}\tp{i}\t1\n" for i in range(40, 50)) + "q40\tp3\t0\nq41\tp3\t0\n"
     (collection / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(300)).run(context("prepare", directory / "prepare"))
-    return directory / "prepare"
+    return prepare(directory / "prepare", collection)
 
 
 @functools.cache
@@ -60,7 +51,7 @@ def node(stage, overrides=(), options=()):
 def finetune(directory, corpus, *options, overrides=(), **inputs):
     """Runs retriever1; its lines and the weights that it hands on."""
     made = build(node("retriever1", overrides, ["steps=6", "batch_size=8", *options]), "retriever1")
-    made.run(context("retriever1", directory, corpus=corpus, **inputs))
+    made.run(context(directory, "retriever1", corpus=corpus, **inputs))
     lines = read_metrics(directory / "metrics.jsonl")
     return lines, load_file(directory / "retriever" / "model.safetensors")
 
@@ -75,14 +66,14 @@ def same(left, right):
 
 def slow_measure(directory, corpus, split):
     """RR@10 of every query of a split over the whole corpus, pair by pair."""
-    model, spec = load_dual_encoder(directory / "retriever")
+    model, config = load_dual_encoder(directory / "retriever")
     prepared = Prepared(corpus)
     passages, queries, pad = prepared.passages(), prepared.queries(), model.encoder.vocabulary.pad
     found = []
     with torch.inference_mode():
-        kept = [model(pad([row], spec.passage_length), passages=True) for row in map(passages.__getitem__, range(60))]
+        kept = [model(pad([row], config.passage_length), passages=True) for row in map(passages.__getitem__, range(60))]
         for query, marks in prepared.qrels(split).items():
-            asked = model(pad([queries[queries.row_of(query)]], spec.query_length), passages=False)
+            asked = model(pad([queries[queries.row_of(query)]], config.query_length), passages=False)
             scores = []
             for passage in kept:
                 score = float(asked.dense_BD[0] @ passage.dense_BD[0])
@@ -235,8 +226,8 @@ def test_mistakes_are_told_before_anything_runs(options, words):
 
 
 def test_without_a_dev_split_nothing_is_looked_at_and_that_is_said(collection, tmp_path, capsys):
-    Prepare(BeirCorpus(str(collection)), TrainedTokenizer(300)).run(context("prepare", tmp_path / "prepare"))
-    assert Validation(every=2).choose(Prepared(tmp_path / "prepare"), 0, "retriever1") == (None, {})
+    prepared = Prepared(prepare(tmp_path / "prepare", collection))
+    assert Validation(every=2).choose(prepared, 0, "retriever1") == (None, {})
     assert "retriever1: no validation, the corpus has no split 'dev'" in capsys.readouterr().out
 
 

@@ -22,9 +22,9 @@ class GivenMask(MaskPolicy):
     def __init__(self, mask):
         self.mask = mask
 
-    def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
-        part = self.mask[noise.passage_B][..., : tokens.ids_BL.shape[1]]
-        return part if rows is None else part[:, :rows]
+    def select(self, request):
+        part = self.mask[request.noise.passage_B][..., : request.tokens.ids_BL.shape[1]]
+        return part[:, : request.rows] if part.ndim == 3 else request.in_every_row(part)
 
 
 class GivenCorruption(Corruption):

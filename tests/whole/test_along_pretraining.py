@@ -54,14 +54,14 @@ def test_snapshots_of_a_killed_run_are_those_of_a_whole_one(cli_here, tmp_path, 
             cli_here(*RUN, "output_dir=cut", code=0)
     cut = made(tmp_path / "cut", "pretrain")
     assert (cut / "checkpoints" / "step-00000003.ckpt").is_file()
-    (cut / "step-4").rename(cut / "step-4.partial")  # as if it had been cut off while it was written
+    (cut / "step-4").rename(cut / ".step-4.1.tmp")  # as if it had been cut off while it was written
     assert "continuing from" in cli_here(*RUN, "output_dir=cut", code=0)
     for step in (2, 4, 6, None):
         files = [path.name for path in snapshot(whole, step).iterdir()]
         assert "model.safetensors" in files
         assert "retriever_spec.json" in files
         assert filecmp.cmpfiles(snapshot(whole, step), snapshot(cut, step), files, shallow=False)[0] == files
-    assert not list(cut.glob("*.partial"))
+    assert not list(cut.rglob(".*.tmp"))
     weights = [snapshot(whole, step) / "model.safetensors" for step in (2, 4, 6, None)]
     assert not filecmp.cmp(*weights[:2], shallow=False)
     assert filecmp.cmp(*weights[2:], shallow=False)

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,10 +39,10 @@ def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
     (prepared,) = (path.parent for path in store.glob("prepare-*/done"))
     (trained,) = (path.parent for path in store.glob("retriever1-*/done"))
     assert json.loads((evaluated / "metrics.json").read_text())["index_bytes"] == 60 * (8 * 4 + 12 * (2 + 4))
-    model, spec = load_dual_encoder(trained / "retriever")
+    model, config = load_dual_encoder(trained / "retriever")
     passages, queries = TokenStore(prepared / "passages"), TokenStore(prepared / "queries")
-    of_passages = one_by_one(model, passages, spec.passage_length, True)
-    of_queries = one_by_one(model, queries, spec.query_length, False)
+    of_passages = one_by_one(model, passages, config.passage_length, True)
+    of_queries = one_by_one(model, queries, config.query_length, False)
     ranked = read_run(evaluated / "run.test.trec")
     assert len(ranked) == 20
     for query, ranking in ranked.items():
@@ -60,11 +59,11 @@ def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
 
 def test_an_index_for_dense_vectors_is_refused():
     mixed, dense = HybridRepresentation("cls", 8, 12), PooledRepresentation()
-    check_index(ExactIndex("auto"), SimpleNamespace(representation=mixed))
+    check_index(ExactIndex("auto"), mixed.lexical)
     for index in (FaissIndex("Flat"), ExactIndex("faiss")):
         with pytest.raises(BadInput, match="faiss searches dense vectors only.*index=exact"):
-            check_index(index, SimpleNamespace(representation=mixed))
-        check_index(index, SimpleNamespace(representation=dense))
+            check_index(index, mixed.lexical)
+        check_index(index, dense.lexical)
 
 
 def test_a_query_of_which_nothing_is_left(cli, tmp_path, collection):

@@ -13,7 +13,7 @@ from support.paths import CONF
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.retrieval.retriever_config import RetrieverSpec
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.train_reranker import open_scorer
 
@@ -163,7 +163,7 @@ def test_title_and_text_are_told_apart_from_the_store_to_the_re_ranker(here, tmp
     assert all((row == sep).sum() == 1 for row in TokenStore(prepared / "passages"))
     assert not any((row == sep).any() for row in TokenStore(prepared / "queries"))
     (retriever,) = (tmp_path / "outputs" / "store").glob("retriever1-*/retriever")
-    assert RetrieverSpec.load(retriever).segments
+    assert RetrieverConfig.load(retriever).segments
     (reranker,) = (tmp_path / "outputs" / "store").glob("reranker-*")
     pairs = open_scorer(reranker, Prepared(prepared), 64).texts.pairs([(0, 0)], 64)
     read = tokenizer.convert_ids_to_tokens(pairs.ids_PL[0])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.golden_sets import GoldenSet, close, key, tiny_encoder, tiny_vocabulary
+from support.masks import select
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.pretraining.bmae import BottleneckMAE
@@ -68,8 +69,8 @@ class Given(MaskPolicy, Corruption):
     def __init__(self, recorded):
         self.ids_BL, self.labels_BL = SET.inputs[f"{recorded}.ids"], SET.inputs[f"{recorded}.labels"]
 
-    def select(self, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
-        return self.labels_BL[:, : tokens.ids_BL.shape[1]] >= 0
+    def select(self, request):
+        return request.in_every_row(self.labels_BL[:, : request.tokens.ids_BL.shape[1]] >= 0)
 
     def corrupt(self, ids_BL, selected_BL, vocabulary, noise, salt):
         width = ids_BL.shape[1]
@@ -146,7 +147,7 @@ def test_the_complement_is_that_of_the_original():
     _, batch = build(torch.float64)
     tokens = batch.streams["passage"]
     seen_BL, recorded_BL = SET.inputs["e3.labels"] >= 0, SET.inputs["d5_cmp.labels"] >= 0
-    mask_BL = ComplementMask().select(tokens, VOCABULARY, None, "x", reference_BL=seen_BL)
+    mask_BL = select(ComplementMask(), tokens, VOCABULARY, None, "x", reference_BL=seen_BL)
     assert torch.equal(mask_BL, recorded_BL)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from bmae_lightning.corpus.records import Text
 from bmae_lightning.corpus.tokens.wordpiece import fast_backend, tokenizer_digest
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import writing
+from bmae_lightning.runtime.files import write_arrays
 
 BATCH = 1024
 """Texts given to the tokenizer at a time, which it shares between all cores."""
@@ -75,8 +75,7 @@ class ContentTokenizer:
         path = directory / f"{self._name(texts)}.npz"
         if (made := _read(path)) is None:
             made = self.pieces(texts)
-            with writing(path) as file:
-                np.savez(file, lengths=made.lengths, tokens=made.tokens)
+            write_arrays(path, lengths=made.lengths, tokens=made.tokens)
         return made
 
     def _name(self, texts: Sequence[Text]) -> str:

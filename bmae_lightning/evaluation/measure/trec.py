@@ -6,19 +6,16 @@ Shapes: Q queries, K ranks, T entries of the whole run.
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import io
 import math
-import os
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import reading, writing_text
 
 Qrels = dict[str, dict[str, int]]
 RUN, TREC_QRELS, BEIR_QRELS = "qid Q0 docid rank score tag", "qid 0 docid relevance", "query-id corpus-id score"
@@ -116,8 +113,11 @@ class Run(Mapping):
         offsets_Q = np.concatenate([[0], np.cumsum(np.minimum(np.diff(self._offsets), depth))])
         return Run.__new__(Run)._set(self._queries, self._names, offsets_Q, self._codes[keep_T], self._scores[keep_T])
 
-    def without_own(self) -> Run:
-        """Without passages that have the id of their query (BEIR's rule: the query itself is in some corpora)."""
+    def without_identical(self) -> Run:
+        """Without passages that have the id of their query.
+
+        BEIR's rule: in ArguAna and Quora the query is itself a passage of the corpus, and finding it counts for nothing.
+        """
         keep_T = np.ones(len(self._codes), dtype=bool)
         for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
             if query in (passages := self.passages(query)):
@@ -152,7 +152,7 @@ def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None) ->
         BadInput: an id holds white space, which the format cannot carry.
     """
     tag = "-".join(tag.split()) or "run"
-    with _replacing(path) as file:
+    with writing_text(path) as file:
         for query in run:
             hits = run[query][:depth]
             for name in (query, *(passage for passage, _ in hits)):
@@ -195,7 +195,7 @@ def read_run(path: str | Path) -> Run:
 
 def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
     """Write judgments as `qid 0 docid relevance` lines; gzipped where the name ends in .gz."""
-    with _replacing(path) as file:
+    with writing_text(path) as file:
         for query, judged in qrels.items():
             file.writelines(f"{query} 0 {passage} {relevance}\n" for passage, relevance in judged.items())
 
@@ -241,9 +241,7 @@ def _lines(path: str | Path, *forms: str) -> Iterator[tuple[int, list[str]]]:
     columns = {len(form.split()): form for form in forms}
     wanted = 0
     try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig") if _gzipped(path) else open(path, encoding="utf-8-sig") as file
-        ):
+        with reading(path) as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 fields = line.split()
                 wanted = wanted or (len(fields) if len(fields) in columns else 0)
@@ -254,26 +252,6 @@ def _lines(path: str | Path, *forms: str) -> Iterator[tuple[int, list[str]]]:
                     raise BadInput(f"{path}:{number}: {len(fields)} columns where {form} is expected")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-@contextlib.contextmanager
-def _replacing(path: str | Path) -> Iterator[TextIO]:
-    """Write under a temporary name, then take the place of `path`."""
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
-    try:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open(temporary, "wb"))
-            if _gzipped(path):
-                file = stack.enter_context(gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0))
-            yield stack.enter_context(io.TextIOWrapper(file, encoding="utf-8", newline="\n"))
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _gzipped(path: str | Path) -> bool:
-    return str(path).endswith(".gz")
 
 
 def _view(values: array) -> np.ndarray:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption, label_selected, unselect_special
-from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption
+from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED
-from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.noise import Noise, uniform
 
 
 class BertCorruption(Corruption):
@@ -25,21 +25,22 @@ class BertCorruption(Corruption):
     def corrupt(
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
-        if loops := native.loops("texts", ids_BL):
-            new_BL, labels_BL = torch.empty_like(ids_BL), torch.empty_like(ids_BL)
-            taken_BL = torch.empty_like(selected_BL)
-            loops.corrupt_pieces(
-                native.array(ids_BL), native.array(selected_BL, torch.bool),
-                native.array(vocabulary.special_V, torch.bool),
-                noise.key_bits(f"{salt}/fate"), noise.key_bits(f"{salt}/random"),
-                self.mask, self.mask + self.random, vocabulary.mask_id, IGNORED,
-                new_BL.numpy(), labels_BL.numpy(), taken_BL.numpy(),
-            )  # fmt: skip
-            return Corrupted(new_BL, labels_BL, taken_BL)
-        selected_BL = unselect_special(ids_BL, selected_BL, vocabulary)
-        length = ids_BL.shape[1]
-        fate_BL = noise.uniform(f"{salt}/fate", length)
-        random_BL = noise.below(f"{salt}/random", length, vocabulary.size)
-        changed_BL = torch.where(fate_BL < self.mask + self.random, random_BL, ids_BL)
-        changed_BL = changed_BL.masked_fill(fate_BL < self.mask, vocabulary.mask_id)
-        return Corrupted(torch.where(selected_BL, changed_BL, ids_BL), label_selected(ids_BL, selected_BL), selected_BL)
+        keys = noise.keys(f"{salt}/fate"), noise.keys(f"{salt}/random")
+        shares = self.mask, self.mask + self.random
+        return Corrupted(
+            *corrupt_pieces(ids_BL, selected_BL, vocabulary.special_V, *keys, vocabulary.mask_id, *shares, IGNORED)
+        )
+
+
+@compiled_twin
+def corrupt_pieces(
+    ids_BL: Tensor, selected_BL: Tensor, special_V: Tensor, fate_key_B: Tensor, random_key_B: Tensor, mask_id: int,
+    hide: float, change: float, ignored: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The fields of `Corrupted`: mask_id where a position's fate is below hide, any id where it is below change."""
+    selected_BL = selected_BL & ~special_V[ids_BL]
+    fate_BL = uniform(fate_key_B, 1, ids_BL.shape[1])[:, 0]
+    random_BL = (uniform(random_key_B, 1, ids_BL.shape[1])[:, 0] * len(special_V)).long()
+    changed_BL = torch.where(fate_BL < change, random_BL, ids_BL).masked_fill(fate_BL < hide, mask_id)
+    new_BL = torch.where(selected_BL, changed_BL, ids_BL)
+    return new_BL, torch.where(selected_BL, ids_BL, ignored), selected_BL

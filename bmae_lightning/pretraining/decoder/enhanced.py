@@ -2,11 +2,11 @@
 
 The query stream is bottleneck + position, keys and values are the uncorrupted text with the bottleneck in slot 0; no
 position sees itself, so every content token carries loss.
-Shapes: B passages, L positions (second L: keys), D width, K masks to pick from, G passages of similar length.
+Shapes: B passages, L positions (second L: keys), D width, K masks to pick from.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,16 @@ from torch.nn.functional import scaled_dot_product_attention
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share, with_bottleneck
-from bmae_lightning.pretraining.kernels import dispatch as native
+from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED
-from bmae_lightning.pretraining.mask.policy import MaskPolicy
+from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import take
+from bmae_lightning.runtime.checks import choice
 
 QUERIES = ("raw", "embedded")
 ROWS = ("independent", "pooled")
 POOL = 256
-GROUP = 32
 
 
 class EnhancedDecoder(Decoder):
@@ -54,10 +54,8 @@ class EnhancedDecoder(Decoder):
                 f"layers must be 1 for enhanced decoding, got {layers}: a second layer would let each token see itself "
                 "through the others; use a shallow decoder for more layers"
             )
-        if query not in QUERIES:
-            raise ValueError(f"query must be one of {', '.join(QUERIES)}, got {query!r}")
-        if rows not in ROWS:
-            raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+        choice(QUERIES, query=query)
+        choice(ROWS, rows=rows)
         self.mask = mask
         self.query = query
         self.rows = rows
@@ -79,34 +77,18 @@ class EnhancedDecoder(Decoder):
         self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None = None
     ) -> Tensor:
         """Which key (last axis) each row may see, bool [B, L, L]: never itself or padding; padding rows see nothing."""
-        if loops := native.loops("texts", tokens.ids_BL):
-            visible_BLL = torch.empty(*tokens.ids_BL.shape, tokens.ids_BL.shape[1], dtype=torch.bool)
-            for index_G, length in length_groups(tokens.real_BL):
-                part, of_part = tokens.map(partial(crop, index_G, length)), noise.of(index_G)
-                reference_GK = None if reference_BL is None else crop(index_G, length, reference_BL)
-                hidden_GRK, pick_GK = self.draw(encoder, part, of_part, salt, reference_GK)
-                native.spread(
-                    loops.visible_keys, len(index_G), visible_BLL[0].numel() * len(index_G), native.array(index_G),
-                    native.array(hidden_GRK, torch.bool), native.array(pick_GK), native.array(part.real_BL, torch.bool),
-                    visible_BLL.numpy(),
-                )  # fmt: skip
-            return visible_BLL
-        hidden_BKL, pick_BL = self.draw(encoder, tokens, noise, salt, reference_BL)
-        hidden_BLL = hidden_BKL[torch.arange(len(pick_BL), device=pick_BL.device)[:, None], pick_BL]
-        self_LL = torch.eye(pick_BL.shape[1], dtype=torch.bool, device=pick_BL.device)
-        real_BLL = tokens.real_BL[:, :, None] & tokens.real_BL[:, None]
-        return real_BLL & ~hidden_BLL & ~self_LL
+        request = MaskRequest(tokens, encoder.vocabulary, noise, salt, reference_BL=reference_BL)
+        return visible_keys(tokens.real_BL, lambda part, length: self.draw(request.part(part, length)))
 
-    def draw(
-        self, encoder: Encoder, tokens: Tokens, noise: Noise, salt: str, reference_BL: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, request: MaskRequest) -> tuple[Tensor, Tensor]:
         """Masks [B, K, L] and which of them each row takes: int64 [B, L]."""
-        count, length = tokens.ids_BL.shape
+        count, length = request.tokens.ids_BL.shape
         pooled = self.rows == "pooled"
         rows = min(length, POOL) if pooled else length
-        hidden_BKL = self.mask.select(tokens, encoder.vocabulary, noise, f"{salt}/mask", rows, reference_BL)
+        hidden_BKL = self.mask.select(replace(request, salt=f"{request.salt}/mask", rows=rows))
         if pooled:
-            return hidden_BKL, noise.below(f"{salt}/pool", length, tokens.real_BL.sum(1).clamp(1, POOL))
+            size_B = request.length_B.clamp(1, POOL)
+            return hidden_BKL, request.noise.below(f"{request.salt}/pool", length, size_B)
         return hidden_BKL, torch.arange(length, device=hidden_BKL.device).expand(count, -1)
 
     def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
@@ -135,17 +117,16 @@ class EnhancedDecoder(Decoder):
         return encoder.embed_vectors(bottleneck_BD[:, None].expand(-1, length, -1))
 
 
-def length_groups(real_BL: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """Passages of similar length, as their places in the batch and the longest length, to draw no mask of padding."""
-    size_B = real_BL.sum(1)
-    order_B = size_B.argsort()
-    for index_G in order_B.split(GROUP):
-        yield index_G, max(1, int(size_B[index_G[-1]]))
+@compiled_twin
+def visible_keys(real_BL: Tensor, draw: Callable[[Tensor | slice, int], tuple[Tensor, Tensor]]) -> Tensor:
+    """Keys that each row may see, bool [B, L, L]: real ones, not hidden by the row's mask, and not itself.
 
-
-def crop(index_G: Tensor, length: int, tensor_BL: Tensor) -> Tensor:
-    """Some passages, cut to a length."""
-    return tensor_BL[:, :length].index_select(0, index_G)
+    draw: (which passages, length) -> masks [B, K, L] of these passages cut to a length, and each row's choice [B, L].
+    """
+    hidden_BKL, pick_BL = draw(slice(None), real_BL.shape[1])
+    hidden_BLL = hidden_BKL[torch.arange(len(pick_BL), device=pick_BL.device)[:, None], pick_BL]
+    self_LL = torch.eye(pick_BL.shape[1], dtype=torch.bool, device=pick_BL.device)
+    return real_BL[:, :, None] & real_BL[:, None] & ~hidden_BLL & ~self_LL
 
 
 def never_empty(visible_BLL: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """The shards in which texts are generated: one JSONL file each, a line per passage."""
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bmae_lightning.corpus.lines import raw_lines
 from bmae_lightning.pretraining.generate.record import Generated, parse
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import writing_text
 from bmae_lightning.runtime.shards import Shards
 
 
@@ -23,14 +23,9 @@ class TextShards(Shards):
         super().__init__(directory, passages, size, ".jsonl")
 
     def write(self, number: int, records: Iterable[Generated]) -> None:
-        """Write a whole shard under a temporary name, flush it to disk, then rename."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        temporary = self.path(number).with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        """Write a whole shard; its file appears when it is complete."""
+        with writing_text(self.path(number)) as file:
             file.writelines(record.line() for record in records)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path(number))
 
     def read(self) -> Iterator[Generated]:
         """The records of all shards in order.

@@ -4,7 +4,6 @@ Queries are joined as `q1 [SEP] q2 [SEP] .. qk [SEP]`; a continuation that is em
 one that is absent stays an empty row (MASTER, streams of DOR and GOR).
 """
 
-import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -14,6 +13,7 @@ from bmae_lightning.corpus.tokens.store import TokenStore, TokenStoreWriter
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer
 from bmae_lightning.pretraining.generate.record import Generated
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import writing_text
 
 BATCH = 1024
 """Passages tokenised at a time."""
@@ -44,11 +44,10 @@ def write_streams(
     content = ContentTokenizer(tokenizer)
     encode, size, digest, separator = content.encode, content.vocabulary_size, content.digest, tokenizer.sep_token_id
     counts = dict.fromkeys(("passages_with_queries", "queries", "passages_with_continuation", "empty_continuations"), 0)
-    temporary = directory / "generated.jsonl.tmp"
     with ExitStack() as stack:
         queries = stack.enter_context(TokenStoreWriter(directory / "queries", size, digest))
         continuation = stack.enter_context(TokenStoreWriter(directory / "continuation", size, digest))
-        file = stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+        file = stack.enter_context(writing_text(directory / "generated.jsonl"))
         row, stream = 0, iter(records)
         while chunk := list(islice(stream, BATCH)):
             asked = iter(encode([query for record in chunk for query in record.queries]))
@@ -70,9 +69,6 @@ def write_streams(
             advance(len(chunk))
         if row != len(passages):
             raise BadInput(f"{directory}: generated texts of {row} passages instead of {len(passages)}")
-        file.flush()
-        os.fsync(file.fileno())
         queries.commit()
         continuation.commit()
-    temporary.replace(directory / "generated.jsonl")
     return counts

@@ -1,7 +1,8 @@
-"""The compiled loops of `kernels` for CPU tensors: whether there are any, and how threads share a batch.
+"""Where a tensor function is replaced by its compiled twin, and how threads share a batch: the only such place.
 
-A mask per passage costs a CPU about 6 times less in a loop than in tensor operations, a mask per position about 30 times.
-Every loop has a twin in tensor operations with the same result, for GPUs and installations without numba.
+A function marked `@compiled_twin` is plain PyTorch and serves GPUs and installations without numba. For CPU tensors the
+function of the same name and arguments in `kernels/twins.py` runs instead and gives the same numbers to the last bit. A
+mask per passage costs a CPU about 6 times less in a loop than in tensor operations, a mask per position about 30 times.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from types import ModuleType
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,32 +26,36 @@ PARTS = 4
 """Parts per thread, for passages of unequal lengths and busy cores."""
 
 
-def loops(name: str, tensor: Tensor) -> ModuleType | None:
-    """The compiled loops `kernels.<name>` if the tensor lies on the CPU and numba works, else None.
+def compiled_twin(function: Callable) -> Callable:
+    """Decorate a function of tensors and numbers, a tensor first, that has a twin in `kernels/twins.py`."""
+
+    @wraps(function)
+    def choose(first: Tensor, *rest):
+        compiled = loops(first)
+        return (getattr(compiled, function.__name__) if compiled else function)(first, *rest)
+
+    return choose
+
+
+def loops(tensor: Tensor) -> ModuleType | None:
+    """The module of compiled twins if the tensor lies on the CPU and numba works, else None.
 
     The first call in a process loads numba (about half a second), the first in an installation compiles (seconds).
     """
     if tensor.device.type != "cpu" or torch.compiler.is_compiling():
         return None
-    return kernels(name)
+    return twins()
 
 
 @cache
-def kernels(name: str) -> ModuleType | None:
-    """The loops, or None and a warning if numba is there but does not work."""
+def twins() -> ModuleType | None:
+    """The module, or None; warns if numba is installed but does not work."""
     try:
-        return import_module(f"bmae_lightning.pretraining.kernels.{name}")
+        return import_module("bmae_lightning.pretraining.kernels.twins")
     except ImportError as error:
         if getattr(error, "name", None) != "numba":
             warnings.warn(f"numba does not work here, so masks are made 5 to 30 times slower: {error}", stacklevel=3)
         return None
-
-
-def array(tensor: Tensor, dtype: torch.dtype = torch.int64) -> np.ndarray:
-    """The numbers of a CPU tensor in one block; not a copy if they are that already."""
-    if tensor.dtype == dtype and tensor.is_contiguous() and not tensor.requires_grad:
-        return tensor.numpy()
-    return tensor.detach().to(dtype).contiguous().numpy()
 
 
 _threads: ThreadPoolExecutor | None = None

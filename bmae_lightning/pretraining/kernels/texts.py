@@ -27,23 +27,12 @@ def uniform(first, last, key_B, value_BRL):
 
 
 @compiled(
-    "void(int64[:, ::1], boolean[:, ::1], boolean[::1], uint64[::1], uint64[::1], float64, float64, int64, int64,"
+    "void(int64[:, ::1], boolean[:, ::1], boolean[::1], uint64[::1], uint64[::1], int64, float64, float64, int64,"
     "int64[:, ::1], int64[:, ::1], boolean[:, ::1])"
 )
 def corrupt_pieces(
-    ids_BL,
-    selected_BL,
-    special_V,
-    fate_key_B,
-    random_key_B,
-    hide,
-    change,
-    mask_id,
-    ignored,
-    new_BL,
-    labels_BL,
-    taken_BL,
-):
+    ids_BL, selected_BL, special_V, fate_key_B, random_key_B, mask_id, hide, change, ignored, new_BL, labels_BL, taken_BL
+):  # fmt: skip
     """A selected piece becomes mask_id where its fate is below hide, a random id where it is below change."""
     known = np.uint64(special_V.size - 1)
     for b in range(ids_BL.shape[0]):

@@ -1,7 +1,6 @@
-"""Compiled loops for words: finding them, and taking them in random, weighted or given order (see mask/policy.py).
+"""Compiled loops of mask/words.py: finding words, and taking them in random, weighted or given order.
 
-Whole-word masking as RetroMAE, DupMAE, SimLM and MASTER release it. Every loop does rows first .. last - 1, so that
-threads can share a batch.
+Every loop does the passages first .. last - 1, so that threads can share a batch.
 Shapes: B passages, R rows, L positions, W word slots, V vocabulary, N words near the edge.
 """
 
@@ -13,14 +12,15 @@ import numpy as np
 from bmae_lightning.pretraining.kernels.arithmetic import STRIDE, compiled, inlined, log, mix, unit
 
 BUCKETS = 64
-PREFIX, OVERSHOOT = 1, 2
+EXACT, PREFIX, OVERSHOOT = range(3)
+FILLS = {"exact": EXACT, "prefix": PREFIX, "overshoot": OVERSHOOT}
 _12, _46 = np.uint64(12), np.uint64(46)
 SIGN, INFINITY = np.uint64(1 << 63), np.uint64(0x7FF << 52)
 
 
 @inlined
 def group(ids_L, real_L, skip_V, continuation_V, word_L, size_W):
-    """The rule of `policy.group_words` for one text, without branches; returns the number of words.
+    """The rule of mask/words.py for one text, without branches; returns the number of words.
 
     size_W comes as zeros and ends with a slot for pieces of no word, to which word_L points there.
     """
@@ -50,7 +50,7 @@ def group(ids_L, real_L, skip_V, continuation_V, word_L, size_W):
 @compiled(
     "void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
 )
-def group_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW):
+def find_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW):
     length = ids_BL.shape[1]
     word_L, size_W = np.empty(length, np.uint32), np.empty(length + 1, np.int32)
     for b in range(first, last):
@@ -107,7 +107,7 @@ def take(bits_W, given, bucket_W, size_W, longest, count, room, fill, chosen_W, 
     'exact' rule then goes on behind it with the words that fit what is left.
     bits_W: ranks, or where they are given, floats to be ranked from the largest down. The last three are memory.
     """
-    exact = fill != PREFIX and fill != OVERSHOOT
+    exact = fill == EXACT
     for w in range(count):
         chosen_W[w] = 0
     settled = 0  # buckets before this one are
@@ -157,6 +157,15 @@ def take(bits_W, given, bucket_W, size_W, longest, count, room, fill, chosen_W, 
 
 
 @inlined
+def memory(slots, length):
+    """Arrays that the loops below use again for every text; size_W and chosen_W end with a slot for no word."""
+    size_W, word_L, chosen_W = np.empty(slots + 1, np.int32), np.empty(length, np.uint32), np.zeros(slots + 1, np.uint8)
+    bucket_W, total = np.empty(slots, np.uint8), np.empty(BUCKETS, np.int32)
+    near_W, rank_N = np.empty(slots, np.uint32), np.empty(slots, np.uint64)
+    return size_W, word_L, chosen_W, bucket_W, total, near_W, rank_N
+
+
+@inlined
 def write_mask(chosen_W, word_L, mask_L):
     """chosen_W ends with the slot for no word, 0."""
     for l in range(word_L.size):
@@ -187,13 +196,11 @@ def load_words(words_L, sizes_W, word_L, size_W):
     "void(int64, int64, uint64[::1], int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[::1], int64,"
     "boolean[:, :, ::1])"
 )
-def draw_words(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room_B, fill, mask_BRL):
+def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room_B, fill, mask_BRL):
     """Words in falling order of `uniform`, which is rising order of its inverted bits."""
     length = ids_BL.shape[1]
-    rank_W, rank_N, total = np.empty(length, np.uint64), np.empty(length, np.uint64), np.empty(BUCKETS, np.int32)
-    size_W, bucket_W = np.empty(length + 1, np.int32), np.empty(length, np.uint8)
-    near_W, word_L = np.empty(length, np.uint32), np.empty(length, np.uint32)
-    chosen_W = np.zeros(length + 1, np.uint8)
+    rank_W = np.empty(length, np.uint64)
+    size_W, word_L, chosen_W, bucket_W, total, near_W, rank_N = memory(length, length)
     for b in range(first, last):
         size_W[:] = 0
         count = group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_L, size_W)
@@ -233,13 +240,10 @@ def fill_buckets(value_W, count, bucket_W):
 
 
 @compiled("void(int64, int64, float64[:, :, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64, boolean[:, :, ::1])")
-def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask_BRL):
+def take_by_priority(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask_BRL):
     """Words in falling order of their priorities, NaN before all, equal ones from left to right."""
     slots, length = size_BW.shape[1], word_BL.shape[1]
-    rank_N, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
-    size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.uint8)
-    near_W, word_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
-    chosen_W = np.zeros(slots + 1, np.uint8)
+    size_W, word_L, chosen_W, bucket_W, total, near_W, rank_N = memory(slots, length)
     for b in range(first, last):
         count, longest = load_words(word_BL[b], size_BW[b], word_L, size_W)
         for r in range(mask_BRL.shape[1]):
@@ -254,14 +258,11 @@ def select_words(first, last, priority_BRW, word_BL, size_BW, room_B, fill, mask
     "void(int64, int64, uint64[::1], float64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64,"
     "boolean[:, :, ::1])"
 )
-def race_words(first, last, key_B, log_weight_BW, word_BL, size_BW, room_B, fill, mask_BRL):
+def take_by_weight(first, last, key_B, log_weight_BW, word_BL, size_BW, room_B, fill, mask_BRL):
     """Words in rising order of exponential arrival times with their weights as rates."""
     slots, length = size_BW.shape[1], word_BL.shape[1]
     value_W, other_W, part_W = np.empty(slots), np.empty(slots), np.empty(slots)
-    rank_N, total = np.empty(slots, np.uint64), np.empty(BUCKETS, np.int32)
-    size_W, bucket_W = np.empty(slots, np.int32), np.empty(slots, np.uint8)
-    near_W, word_L = np.empty(slots, np.uint32), np.empty(length, np.uint32)
-    chosen_W = np.zeros(slots + 1, np.uint8)
+    size_W, word_L, chosen_W, bucket_W, total, near_W, rank_N = memory(slots, length)
     for b in range(first, last):
         count, longest = load_words(word_BL[b], size_BW[b], word_L, size_W)
         for r in range(mask_BRL.shape[1]):

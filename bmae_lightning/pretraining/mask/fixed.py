@@ -2,30 +2,21 @@
 
 from torch import Tensor
 
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.mask.policy import MaskPolicy
-from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
+from bmae_lightning.runtime.checks import choice
 
 SELECT = ("everything", "nothing")
 
 
 class FixedMask(MaskPolicy):
-    """Selects 'everything' that is not a special token, or 'nothing'."""
+    """Selects 'everything' that is not a special token, or 'nothing'.
+
+    Relations: the ends of `UniformMask`, whose rate lies between 0 and 1.
+    """
 
     def __init__(self, select: str):
-        if select not in SELECT:
-            raise ValueError(f"select must be one of {', '.join(SELECT)}, got {select!r}")
+        choice(SELECT, select=select)
         self.everything = select == "everything"
 
-    def select(
-        self,
-        tokens: Tokens,
-        vocabulary: Vocabulary,
-        noise: Noise,
-        salt: str,
-        rows: int | None = None,
-        reference_BL: Tensor | None = None,
-    ) -> Tensor:
-        mask_BL = tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL) & self.everything
-        return mask_BL if rows is None else mask_BL[:, None].expand(-1, rows, -1)
+    def select(self, request: MaskRequest) -> Tensor:
+        return request.in_every_row(request.content_BL & self.everything)

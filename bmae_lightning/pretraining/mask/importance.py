@@ -5,19 +5,20 @@ Shapes: B passages, L positions, W word slots (= L), R rows (masks per passage).
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.mask.policy import MaskPolicy, Words, first_pieces, group_words, select_words
-from bmae_lightning.pretraining.noise import Noise, widest_float
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
+from bmae_lightning.pretraining.mask.words import Words, first_pieces, group_words, select_words
+from bmae_lightning.pretraining.noise import widest_float
+from bmae_lightning.runtime.checks import choice
 
 UNITS = ("word", "piece")
 
 
+@dataclass(frozen=True)
 class ImportanceMask(MaskPolicy):
     """Takes words in falling score up to floor(rate * N) of the N pieces that are no special token, at least one.
 
@@ -25,61 +26,42 @@ class ImportanceMask(MaskPolicy):
     skipped. The encoder's selection plays no part.
     rate: share in (0, 1).  sigma: of the noise, at least 0.  sigma_relative: multiply it by the standard deviation of
     the importance of the words of this text.  unit: 'word', or 'piece' to draw and take pieces one by one.
-    value: name of the values of `Tokens` to read, at a word's first piece.  Select raises BadInput without them.
+    value: name of the values of `Tokens` to read, at a word's first piece.  `select` raises BadInput without them.
+    Relations: a large sigma makes it `UniformMask` with a budget over content alone; `KeywordMask` samples by weight.
     """
 
-    def __init__(
-        self,
-        rate: float,
-        sigma: float = 1.0,
-        sigma_relative: bool = False,
-        unit: str = "word",
-        value: str = "importance",
-    ):
-        if not 0 < rate < 1:
-            raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
-        if not 0 <= sigma < math.inf:
-            raise ValueError(f"sigma must be at least 0 and finite, got {sigma}")
-        if unit not in UNITS:
-            raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
-        self.rate = rate
-        self.sigma = sigma
-        self.sigma_relative = sigma_relative
-        self.unit = unit
-        self.value = value
-        self.values = (value,)
+    rate: float
+    sigma: float = 1.0
+    sigma_relative: bool = False
+    unit: str = "word"
+    value: str = "importance"
 
-    def select(
-        self,
-        tokens: Tokens,
-        vocabulary: Vocabulary,
-        noise: Noise,
-        salt: str,
-        rows: int | None = None,
-        reference_BL: Tensor | None = None,
-    ) -> Tensor:
-        if self.value not in tokens.values:
-            raise BadInput(
-                f"the importance mask found no {self.value!r} values with its text; they come from the statistics "
-                "stage, add it to the stages before pre-training"
-            )
-        content_BL = tokens.real_BL & ~vocabulary.is_special(tokens.ids_BL)
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        if not 0 <= self.sigma < math.inf:
+            raise ValueError(f"sigma must be at least 0 and finite, got {self.sigma}")
+        choice(UNITS, unit=self.unit)
+
+    @property
+    def values(self) -> tuple[str]:
+        return (self.value,)
+
+    def select(self, request: MaskRequest) -> Tensor:
+        value_BL, content_BL = request.values(self.value, "importance"), request.content_BL
         if self.unit == "word":
-            words = group_words(tokens, vocabulary, vocabulary.special_V)
+            words = group_words(request.tokens, request.vocabulary, request.vocabulary.special_V)
         else:
             words = single_pieces(content_BL)
-        uniform = noise.uniform(salt, words.size_BW.shape[1], rows)
-        importance_BW = first_pieces(words, tokens.values[self.value].to(uniform.dtype))
-        sigma_B1 = self.sigma
+        uniform_BRW = request.uniform()
+        importance_BW = first_pieces(words, value_BL.to(uniform_BRW.dtype))
+        sigma = self.sigma
         if self.sigma_relative:
-            sigma_B1 = self.sigma * deviation(importance_BW, words.size_BW > 0)
-            sigma_B1 = sigma_B1 if rows is None else sigma_B1[:, None]
-        importance = importance_BW if rows is None else importance_BW[:, None]
-        score = importance + sigma_B1 * math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+            sigma = sigma * deviation(importance_BW, words.size_BW > 0)[:, None]
+        score_BRW = importance_BW[:, None] + sigma * math.sqrt(2) * torch.erfinv(2 * uniform_BRW - 1)
+        priority_BRW = score_BRW if self.sigma else rank(score_BRW, uniform_BRW)  # noise leaves no ties
         size_B = content_BL.sum(1)
         room_B = (size_B.to(widest_float(size_B.device)) * self.rate).floor().clamp(min=1).long()
-        priority = score if self.sigma else rank(score, uniform)  # noise leaves no ties
-        return select_words(words, priority, room_B)
+        return select_words(words, priority_BRW, room_B)
 
 
 def single_pieces(content_BL: Tensor) -> Words:

@@ -4,45 +4,38 @@ Every word arrives after an exponential time of its weight as rate, and the firs
 released code's repeated weighted drawing, exactly.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.mask.policy import MaskPolicy, budget, first_pieces, group_words, race_words
-from bmae_lightning.pretraining.noise import Noise, widest_float
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
+from bmae_lightning.pretraining.mask.words import budget, first_pieces, group_words, race_words
+from bmae_lightning.pretraining.noise import widest_float
 
 
+@dataclass(frozen=True)
 class KeywordMask(MaskPolicy):
     """Takes whole words by weight until round(rate * N) pieces are covered, N counting no special token.
 
     The last word is taken whole, so up to its length - 1 more pieces are selected; special tokens never are.
     rate: share in (0, 1).  value: name of the values of `Tokens` whose number at a word's first piece is the natural
-    logarithm of its weight (-ln of its frequency in the corpus, as released).  Select raises BadInput without them.
+    logarithm of its weight (-ln of its frequency in the corpus, as released).  `select` raises BadInput without them.
+    Relations: with equal weights it is `UniformMask` that takes one word too many; `ImportanceMask` orders words by a
+    number and noise and keeps to the budget.
     """
 
-    def __init__(self, rate: float, value: str = "keyword_weight"):
-        if not 0 < rate < 1:
-            raise ValueError(f"mask rate must lie in (0, 1), got {rate}")
-        self.rate = rate
-        self.value = value
-        self.values = (value,)
+    rate: float
+    value: str = "keyword_weight"
 
-    def select(
-        self,
-        tokens: Tokens,
-        vocabulary: Vocabulary,
-        noise: Noise,
-        salt: str,
-        rows: int | None = None,
-        reference_BL: Tensor | None = None,
-    ) -> Tensor:
-        if self.value not in tokens.values:
-            raise BadInput(
-                f"the keyword mask found no {self.value!r} values with its text; they come from the statistics stage, "
-                "add it to the stages before pre-training"
-            )
-        words = group_words(tokens, vocabulary, vocabulary.special_V)
-        log_weight_BW = first_pieces(words, tokens.values[self.value]).to(widest_float(tokens.ids_BL.device))
-        room_B = budget(words.size_BW.sum(1), self.rate)
-        return race_words(words, log_weight_BW, noise, salt, room_B, "overshoot", rows)
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+
+    @property
+    def values(self) -> tuple[str]:
+        return (self.value,)
+
+    def select(self, request: MaskRequest) -> Tensor:
+        value_BL = request.values(self.value, "keyword")
+        words = group_words(request.tokens, request.vocabulary, request.vocabulary.special_V)
+        log_weight_BW = first_pieces(words, value_BL).to(widest_float(value_BL.device))
+        return race_words(request, words, log_weight_BW, budget(words.size_BW.sum(1), self.rate))

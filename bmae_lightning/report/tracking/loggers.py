@@ -37,6 +37,12 @@ class Tracking(ABC):
                 logger.finalize("success")
             self.close()
 
+    def log(self, context: Context, values: dict[str, float]) -> None:
+        """Write the results of a stage that has nothing else to log."""
+        with self.of(context) as loggers:
+            for logger in loggers:
+                logger.log_metrics(values, step=0)
+
 
 def log_table(loggers: "list[Logger]", key: str, columns: list[str], rows: list[list]) -> None:
     """Hand a table on to those loggers that show tables (W&B); none without rows."""

@@ -5,7 +5,6 @@ score(q, p) = sum over query words t of ln(1 + (N - df + 0.5) / (df + 0.5)) · t
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.threads import processors
 
 POSTINGS_AT_ONCE = 4_000_000  # bounds the memory of one batch of queries: about 12 B each
 
@@ -92,7 +92,7 @@ class Bm25:
             raise ValueError(f"depth must be at least 1, got {depth}")
         words = list(self.words.streaming_tokenize(query_texts, update_vocab=False, allow_empty=False))
         rows, scores = [], []
-        with ThreadPoolExecutor(_threads()) as threads:
+        with ThreadPoolExecutor(min(processors(), 16)) as threads:
             for hits in threads.map(lambda batch: self._rank(batch, depth), self._batches(words)):
                 rows += [row for row, _ in hits]
                 scores += [score for _, score in hits]
@@ -159,11 +159,6 @@ def _best(rows: np.ndarray, scores: np.ndarray, depth: int) -> tuple[np.ndarray,
         rows, scores = rows[kept], scores[kept]
     order = np.lexsort((rows, -scores))[:depth]
     return rows[order], scores[order]
-
-
-def _threads() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, 16)
 
 
 def _libraries():

@@ -7,16 +7,17 @@ Shapes: Q queries, N passages, D width, M passages of one block, K kept.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bmae_lightning.retrieval.index.index import Blocks, Index, blocks_of, check_some, check_width
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 
-Blocks = Iterable[tuple[int, np.ndarray]]
 QUERIES_AT_ONCE = 2048
 BACKENDS = ("auto", "faiss", "torch")
 BLOCK = {"faiss": 1_048_576, "copied": 65_536, "torch": 8192}
@@ -26,7 +27,7 @@ SPARE = 8
 """Candidates asked for beyond k, to see whether equal scores were cut apart."""
 
 
-class ExactIndex:
+class ExactIndex(Index):
     """Scores every passage, in float32, without ever holding more than 2048 x 8192 scores or a copy of all passages.
 
     Args:
@@ -34,33 +35,18 @@ class ExactIndex:
             torch's crash in one process), else torch.
     """
 
+    in_pieces = True
+    choice = "index.backend=faiss"
+
     def __init__(self, backend: str = "auto") -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-        self.backend = backend
+        choice(BACKENDS, backend=backend)
+        self.backend, self.lexical = backend, backend != "faiss"
 
     def search(
-        self,
-        passages: np.ndarray | Blocks,
-        queries: np.ndarray,
-        k: int,
-        block: int | None = None,
-        device: str = "cpu",
+        self, passages: np.ndarray | Blocks, queries: np.ndarray, k: int, block: int | None = None, device: str = "cpu",
         progress: Callable[[int], None] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k passages of highest inner product for every query, falling; equal scores: lower row first.
-
-        passages: [N, D] array or memory map, any float type, or an iterable of (first row, [M, D]) in any order.
-        queries: [Q, D].  k: clipped to N.  block: passages scored at a time, null for the back end's own choice.
-        device: as torch names it.
-        progress: called with the number of passages done since the last call.
-        Returns scores [Q, K] float32 and rows [Q, K] int64.
-
-        Raises:
-            BadInput: no passages, other widths, or a vector that is not a number.
-        """
-        if k < 1 or (block is not None and block < 1):
-            raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        at_least(1, k=k, block=block)
         faiss = self._faiss(device)
         queries_QD = as_tensor(queries, "cpu")
         best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
@@ -79,8 +65,7 @@ class ExactIndex:
                 best_QK = torch.cat(parts) if parts else best_QK
                 if progress is not None:
                     progress(len(rows_MD))
-        if total == 0:
-            raise BadInput("there is no passage to search; encode the corpus first")
+        check_some(total)
         scores_QK, rows_QK = unpack(best_QK)
         return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
 
@@ -102,26 +87,10 @@ class ExactIndex:
         return faiss
 
 
-def blocks_of(passages: np.ndarray | Blocks, rows: Callable[[np.ndarray], int]) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, at most `rows(array)` rows) of an array, or of every piece of an iterable of (first row, rows)."""
-    for first, rows_ND in [(0, passages)] if isinstance(passages, np.ndarray) else passages:
-        block = rows(rows_ND)
-        for start in range(0, len(rows_ND), block):
-            yield first + start, rows_ND[start : start + block]
-
-
 def _rows_at_once(rows_ND: np.ndarray, faiss: Any) -> int:
     if faiss is None:
         return BLOCK["torch"]
     return BLOCK["faiss" if rows_ND.dtype == np.float32 and rows_ND.flags.c_contiguous else "copied"]
-
-
-def check_width(passages_MD: np.ndarray, queries_QD: np.ndarray | Tensor) -> None:
-    if passages_MD.ndim != 2 or queries_QD.ndim != 2 or passages_MD.shape[1] != queries_QD.shape[1]:
-        raise BadInput(
-            f"passage vectors have shape {tuple(passages_MD.shape)}, query vectors {tuple(queries_QD.shape)}; "
-            "both need the same width, so encode them with one checkpoint"
-        )
 
 
 def as_tensor(values: np.ndarray, device: str) -> Tensor:

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from bmae_lightning.retrieval.index.exact import Blocks, blocks_of, check_width
+from bmae_lightning.retrieval.index.index import Blocks, Index, blocks_of, check_some, check_width
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 
+BLOCK = 65_536
+"""Passages that are added at a time."""
 
-class FaissIndex:
+
+class FaissIndex(Index):
     """Approximate (or exact: Flat) search.
 
     Args:
@@ -23,35 +27,27 @@ class FaissIndex:
         train: most vectors used to train an index that needs it, taken evenly (of a stream: its first).
     """
 
+    choice = "index=faiss"
+
     def __init__(self, factory: str = "Flat", nprobe: int | None = None, train: int = 262_144) -> None:
-        if nprobe is not None and nprobe < 1:
-            raise ValueError(f"nprobe must be null or at least 1, got {nprobe}")
-        if train < 1:
-            raise ValueError(f"train must be at least 1, got {train}")
+        at_least(1, nprobe=nprobe, train=train)
         self.factory, self.nprobe, self.train = factory, nprobe, train
 
     def search(
-        self,
-        passages: np.ndarray | Blocks,
-        queries: np.ndarray,
-        k: int,
-        block: int = 65_536,
-        device: str = "cpu",
+        self, passages: np.ndarray | Blocks, queries: np.ndarray, k: int, block: int | None = None, device: str = "cpu",
         progress: Callable[[int], None] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `ExactIndex.search`; row -1 with score -inf pads queries for which the index finds fewer than k.
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """As `Index.search`.
 
         Raises:
-            BadInput: faiss is missing, the factory string is wrong, or there are too few vectors to train it.
+            BadInput: also where faiss is missing, the factory string is wrong, or too few vectors are there to train it.
         """
-        if k < 1 or block < 1:
-            raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
+        at_least(1, k=k, block=block)
         faiss = _faiss()
         queries_QD = _float32(queries)
-        stream = blocks_of(passages, lambda _: block)
+        stream = blocks_of(passages, lambda _: block or BLOCK)
         held = [(start, rows) for start, rows in [next(stream, (0, None))] if rows is not None]
-        if not held:
-            raise BadInput("there is no passage to search; encode the corpus first")
+        check_some(len(held))
         check_width(held[0][1], queries_QD)
         index = self._make(faiss, queries_QD.shape[1], device)
         if not index.is_trained:

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bmae_lightning.retrieval.index.exact import as_tensor, check_width, full_precision, keep, merge, unpack
+from bmae_lightning.retrieval.index.exact import as_tensor, full_precision, keep, merge, unpack
+from bmae_lightning.retrieval.index.index import check_some, check_width
 from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors, score
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 
 QUERIES_AT_ONCE = 512
@@ -27,26 +29,20 @@ class HybridIndex:
     """Scores every passage in float32; holds no more than 512 x block scores and 512 complete queries."""
 
     def search(
-        self,
-        passages: tuple[np.ndarray, np.ndarray, np.ndarray],
-        queries: Vectors,
-        k: int,
-        block: int = 32_768,
-        device: str = "cpu",
-        progress: Callable[[int], None] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, passages: tuple[np.ndarray, np.ndarray, np.ndarray], queries: Vectors, k: int, block: int = 32_768,
+        device: str = "cpu", progress: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The k passages of highest score for every query, falling; equal scores: lower row first.
 
         passages: dense [N, D], indices [N, K] and values [N, K] of the kept entries, arrays or memory maps, as
-        `encoding.Encoded`.  queries: Q of them with all entries [Q, V] or with kept ones.
-        k, block, device, progress: as `ExactIndex.search`.
+        `vector_files.Encoded`.  queries: Q of them with all entries [Q, V] or with kept ones.
+        k, block, device, progress: as `Index.search`.
         Returns scores [Q, k] float32 and rows [Q, k] int64.
 
         Raises:
             BadInput: no passages, parts of other shapes, or a vector that is not a number.
         """
-        if k < 1 or block < 1:
-            raise ValueError(f"k and block must be at least 1, got k={k}, block={block}")
+        at_least(1, k=k, block=block)
         dense_ND, indices_NK, values_NK = passages
         size = _check(dense_ND, indices_NK, values_NK, queries)
         best_QK = torch.empty(len(queries), 0, dtype=torch.int64, device=device)
@@ -108,8 +104,7 @@ def _products(full_qV: np.ndarray, kept: Sparse) -> Tensor:
 
 def _check(dense_ND: np.ndarray, indices_NK: np.ndarray, values_NK: np.ndarray, queries: Vectors) -> int:
     """The size of the vocabulary, once all parts fit each other."""
-    if not len(dense_ND):
-        raise BadInput("there is no passage to search; encode the corpus first")
+    check_some(len(dense_ND))
     check_width(dense_ND, queries.dense_BD)
     if indices_NK.shape != values_NK.shape or len(indices_NK) != len(dense_ND):
         raise BadInput(

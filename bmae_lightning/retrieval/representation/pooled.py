@@ -6,6 +6,7 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.retrieval.representation.vectors import Vectors
+from bmae_lightning.runtime.checks import choice
 
 POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
 
@@ -23,8 +24,7 @@ class PooledRepresentation(nn.Module):
 
     def __init__(self, pooling: str = "cls") -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+        choice(POOLINGS, pooling=pooling)
         self.pooling = pooling
         self.pool = POOLINGS[pooling]()
 
@@ -36,7 +36,7 @@ class PooledRepresentation(nn.Module):
         return encoder.width if self.dense is None else self.dense
 
     def record(self) -> dict[str, str | int | None]:
-        """What must be known to read the vectors: fields of `RetrieverSpec`."""
+        """What must be known to read the vectors: fields of `RetrieverConfig`."""
         return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:

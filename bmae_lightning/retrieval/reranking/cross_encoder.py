@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.retrieval.loss.listwise import Listwise, hardest, listwise_loss
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import replacing
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -146,8 +147,9 @@ def read_config(directory: str | Path, label: str) -> Any:
 
 def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> None:
     """Write a Hugging Face checkpoint (safetensors) with its tokenizer."""
-    model.classifier.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    with replacing(directory) as made:
+        model.classifier.save_pretrained(made)
+        tokenizer.save_pretrained(made)
 
 
 def cross_encoder_of(masked_lm: BertForMaskedLM) -> CrossEncoder:

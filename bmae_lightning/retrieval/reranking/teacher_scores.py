@@ -4,7 +4,6 @@ Columns query, passage (ids, text) and score (float32, raw). Shapes: P pairs, B 
 """
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from torch import Tensor
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import writing
 
 FILE = "scores.parquet"
 
 
 def write_teacher_scores(path: Path, parts: Iterable[tuple[list[str], list[str], np.ndarray]]) -> int:
-    """Write (query ids, passage ids, scores) part by part, one row group each; the file appears when it is whole.
+    """Write (query ids, passage ids, scores) part by part, one row group each; the file appears when it is complete.
 
     Returns the number of rows.
     """
@@ -28,15 +28,11 @@ def write_teacher_scores(path: Path, parts: Iterable[tuple[list[str], list[str],
     import pyarrow.parquet as pq
 
     schema = pa.schema([("query", pa.string()), ("passage", pa.string()), ("score", pa.float32())])
-    temporary, rows = path.with_name(path.name + ".tmp"), 0
-    with temporary.open("wb") as file:
-        with pq.ParquetWriter(file, schema) as writer:
-            for queries, passages, scores in parts:
-                writer.write_table(pa.table([queries, passages, scores.astype(np.float32)], schema=schema))
-                rows += len(scores)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    rows = 0
+    with writing(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for queries, passages, scores in parts:
+            writer.write_table(pa.table([queries, passages, scores.astype(np.float32)], schema=schema))
+            rows += len(scores)
     return rows
 
 

@@ -11,7 +11,7 @@ from support.paths import GOLDEN
 from bmae_lightning.corpus.statistics.words import UnitReader, mix, row_ranges
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.mask.policy import group_words
+from bmae_lightning.pretraining.mask.words import group_words
 
 MASKING = GOLDEN / "masking"
 

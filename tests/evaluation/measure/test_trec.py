@@ -185,3 +185,10 @@ def test_lists_become_a_run():
     run = run_of_lists([("b", ["p2", "p1"]), ("a", []), ("c", ["p1"])])
     assert dict(run) == {"b": [("p2", 2.0), ("p1", 1.0)], "a": [], "c": [("p1", 1.0)]}
     assert len(run_of_lists([])) == 0
+
+
+def test_of_identical_ids_only_the_query_itself_is_removed():
+    run = Run({"a": [("b", 3.0), ("a", 2.0), ("c", 2.0)], "b": [("a", 1.0)], "c": [("c", 1.0)], "d": []})
+    found = run.without_identical()
+    assert dict(found) == {"a": [("b", 3.0), ("c", 2.0)], "b": [("a", 1.0)], "c": [], "d": []}
+    assert run["a"][1] == ("a", 2.0)

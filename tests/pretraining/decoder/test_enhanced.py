@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from support.masks import select
 from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM
 
@@ -14,8 +15,8 @@ from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder, content_labels
-from bmae_lightning.pretraining.mask.policy import budget
 from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.mask.words import budget
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
 
@@ -165,7 +166,7 @@ def test_hidden_share_and_shared_masks(length):
 def test_pool_is_at_most_256_masks():
     tokens, vocabulary = words(["[CLS]", *[f"w{i}" for i in range(398)], "[SEP]"], 1)
     visible_LL = visible(make(vocabulary, rows="pooled"), tokens)[0]
-    policy = UniformMask(0.5).select(tokens, vocabulary, noise(1), "x/mask", rows=256)[0]
+    policy = select(UniformMask(0.5), tokens, vocabulary, noise(1), "x/mask", rows=256)[0]
     off_diagonal = ~torch.eye(400).bool()
     matches = torch.stack([((visible_LL == ~mask) | ~off_diagonal).all(-1) for mask in policy])
     assert matches.any(0).all()

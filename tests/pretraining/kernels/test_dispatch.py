@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
 from bmae_lightning.pretraining.kernels import dispatch as native
-from bmae_lightning.pretraining.mask.policy import draw_words
+from bmae_lightning.pretraining.mask.policy import MaskRequest
+from bmae_lightning.pretraining.mask.words import draw_words
 from bmae_lightning.pretraining.noise import Noise
 
 COUNT, LENGTH = 64, 48
@@ -25,13 +26,14 @@ warnings.simplefilter("error")
 {before}
 import torch
 from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.pretraining.mask.policy import draw_words
+from bmae_lightning.pretraining.mask.policy import MaskRequest
+from bmae_lightning.pretraining.mask.words import draw_words
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.encoder.vocabulary import Vocabulary
 known = Vocabulary.from_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [f"w{{i}}" for i in range(9)])
 tokens = Tokens(torch.arange(5, 14).expand(4, 9), torch.ones(4, 9).bool())
 source = Noise(0, torch.zeros(4).long(), torch.arange(4))
-mask_BRL = draw_words(tokens, known, source, "x", torch.full((4,), 4), rows=6)
+mask_BRL = draw_words(MaskRequest(tokens, known, source, "x", 6), torch.full((4,), 4))
 print(hashlib.sha256(mask_BRL.numpy().tobytes()).hexdigest(), "numba" in sys.modules and bool(sys.modules["numba"]))
 """
 
@@ -58,11 +60,11 @@ def masks(rows=LENGTH):
     known = Vocabulary.from_tokens([*SPECIAL_TOKENS.values(), *(f"w{index}" for index in range(LENGTH))])
     tokens = Tokens(torch.arange(5, LENGTH + 5).expand(COUNT, LENGTH), torch.ones(COUNT, LENGTH).bool())
     source = Noise(0, torch.zeros(COUNT).long(), torch.arange(COUNT))
-    return draw_words(tokens, known, source, "x", torch.full((COUNT,), LENGTH // 2), rows=rows)
+    return draw_words(MaskRequest(tokens, known, source, "x", rows), torch.full((COUNT,), LENGTH // 2))
 
 
 def test_loops_are_for_the_cpu():
-    assert native.loops("words", torch.ones(2, device="meta")) is None
+    assert native.loops(torch.ones(2, device="meta")) is None
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 64, 1000])
@@ -108,7 +110,7 @@ def _child(queue):
 def test_forked_processes_draw_the_same(threads):
     """A child of a process whose threads run has none of them and must start its own."""
     expected = masks().numpy().tobytes()
-    assert native._threads is not None or native.kernels("words") is None
+    assert native._threads is not None or native.twins() is None
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     process = context.Process(target=_child, args=(queue,))
@@ -145,7 +147,7 @@ def test_numba_that_does_not_work_is_named(monkeypatch):
 
     monkeypatch.setattr(native, "import_module", fail)
     with pytest.warns(UserWarning, match="masks are made .* times slower: Numba needs another NumPy"):
-        assert native.kernels.__wrapped__("words") is None
+        assert native.twins.__wrapped__() is None
 
 
 def test_the_core_is_imported_without_numba():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.masks import copies, load, noise, select, texts, wrapped
 
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -12,39 +13,39 @@ from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.errors import BadInput
 
 
-def test_pairs_are_those_of_the_original(draws):
-    for case in draws.load("complement"):
-        tokens, vocabulary = draws.copies(draws.wrapped(case["tokens"]))
+def test_pairs_are_those_of_the_original():
+    for case in load("complement"):
+        tokens, vocabulary = copies(wrapped(case["tokens"]))
         encoder_BL = torch.tensor([case["encoder_labels"]]) != IGNORED
-        mask_BL = ComplementMask().select(tokens, vocabulary, draws.noise(1), "x", reference_BL=encoder_BL)
+        mask_BL = select(ComplementMask(), tokens, vocabulary, noise(1), "x", reference_BL=encoder_BL)
         assert torch.equal(mask_BL, torch.tensor([case["decoder_labels"]]) != IGNORED), case["tokens"]
 
 
-def pair(draws, stream):
+def pair(stream):
     """The encoder's and the decoder's masked text."""
-    tokens, vocabulary = draws.texts()
+    tokens, vocabulary = texts()
     batch = TextBatch({"passage": tokens, "other": tokens}, torch.arange(4), torch.zeros(4).long())
     encoder = View(UniformMask(0.5, specials="skip"), BertCorruption())
-    seen = encoder(batch, vocabulary, draws.noise(4), "views.passage")
+    seen = encoder(batch, vocabulary, noise(4), "views.passage")
     decoder = View(ComplementMask(), BertCorruption(), stream)
-    return seen, decoder(batch, vocabulary, draws.noise(4), "decoders.x", reference=seen), vocabulary
+    return seen, decoder(batch, vocabulary, noise(4), "decoders.x", reference=seen), vocabulary
 
 
-def test_exactly_one_label_per_content_token(draws):
-    seen, shown, vocabulary = pair(draws, "passage")
+def test_exactly_one_label_per_content_token():
+    seen, shown, vocabulary = pair("passage")
     labelled_BL = (seen.labels_BL != IGNORED) ^ (shown.labels_BL != IGNORED)
     assert torch.equal(labelled_BL, ~vocabulary.special_V[seen.tokens.ids_BL])
     assert not ((seen.labels_BL != IGNORED) & (shown.labels_BL != IGNORED)).any()
 
 
-def test_rows_are_all_the_one_mask(draws):
-    tokens, vocabulary = draws.texts()
+def test_rows_are_all_the_one_mask():
+    tokens, vocabulary = texts()
     encoder_BL = tokens.real_BL & (torch.arange(32) % 3 == 0)
-    one_BL = ComplementMask().select(tokens, vocabulary, draws.noise(4), "x", reference_BL=encoder_BL)
-    rows_BRL = ComplementMask().select(tokens, vocabulary, draws.noise(4), "x", rows=3, reference_BL=encoder_BL)
+    one_BL = select(ComplementMask(), tokens, vocabulary, noise(4), "x", reference_BL=encoder_BL)
+    rows_BRL = select(ComplementMask(), tokens, vocabulary, noise(4), "x", rows=3, reference_BL=encoder_BL)
     assert torch.equal(rows_BRL, torch.stack([one_BL] * 3, 1))
 
 
-def test_another_text_has_no_complement(draws):
+def test_another_text_has_no_complement():
     with pytest.raises(BadInput, match="the complement mask relates to .* give the decoder the stream and span"):
-        pair(draws, "other")
+        pair("other")

@@ -5,10 +5,11 @@ from itertools import combinations, permutations
 
 import pytest
 import torch
+from support.masks import agree, agree_counts, copies, load, noise, select, texts, wrapped
 
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.pretraining.mask.keyword import KeywordMask
-from bmae_lightning.pretraining.mask.policy import budget, first_pieces, group_words
+from bmae_lightning.pretraining.mask.words import budget, first_pieces, group_words
 from bmae_lightning.runtime.errors import BadInput
 
 DRAWS = 4000
@@ -23,10 +24,10 @@ def weighted(tokens, words, log_weights, shift=1):
     return Tokens(tokens.ids_BL, tokens.real_BL, {"keyword_weight": value_BL})
 
 
-def test_words_and_their_weights_are_those_of_the_original(draws):
-    recorded = draws.load("keyword_weights")
+def test_words_and_their_weights_are_those_of_the_original():
+    recorded = load("keyword_weights")
     for case in recorded["sentences"]:
-        tokens, vocabulary = draws.copies(draws.wrapped(case["tokens"]))
+        tokens, vocabulary = copies(wrapped(case["tokens"]))
         tokens = weighted(tokens, case["words"], case["weights"])
         words = group_words(tokens, vocabulary, vocabulary.special_V)
         count = len(case["words"])
@@ -38,34 +39,34 @@ def test_words_and_their_weights_are_those_of_the_original(draws):
             assert weight == 1 / recorded["frequency"].get(key, 1)
 
 
-def test_masks_in_given_order_are_those_of_the_original(draws):
-    for case in draws.load("keyword_given_order"):
-        tokens, vocabulary = draws.copies(draws.wrapped(case["tokens"]))
+def test_masks_in_given_order_are_those_of_the_original():
+    for case in load("keyword_given_order"):
+        tokens, vocabulary = copies(wrapped(case["tokens"]))
         listed = {place for word in case["arrival_order"] for place in word}
         never = [[place] for place in range(len(case["tokens"])) if place not in listed]  # never arrived in time
         order = case["arrival_order"] + never
         tokens = weighted(tokens, order, [-1000.0 * place for place in range(len(order))])
-        mask_BL = KeywordMask(case["rate"]).select(tokens, vocabulary, draws.noise(1), "x")
+        mask_BL = select(KeywordMask(case["rate"]), tokens, vocabulary, noise(1), "x")
         assert mask_BL[0].int().tolist() == [0, *case["mask"], 0], case
 
 
-def test_frequencies_are_those_of_the_original(draws):
-    recorded = draws.load("keyword_frequencies")
-    weights = draws.load("keyword_weights")["sentences"]
+def test_frequencies_are_those_of_the_original():
+    recorded = load("keyword_frequencies")
+    weights = load("keyword_weights")["sentences"]
     for sentence, case in zip(recorded["sentences"], weights, strict=True):
-        tokens, vocabulary = draws.copies(draws.wrapped(sentence["tokens"]), DRAWS)
+        tokens, vocabulary = copies(wrapped(sentence["tokens"]), DRAWS)
         tokens = weighted(tokens, case["words"], [math.log(weight) for weight in case["weights"]])
         for rate, expected in sentence["by_rate"].items():
-            mask_BL = KeywordMask(float(rate)).select(tokens, vocabulary, draws.noise(DRAWS), "x")[:, 1:-1]
-            draws.agree(mask_BL.sum(0), DRAWS, expected["hits"], recorded["draws"])
-            draws.agree_counts(mask_BL, expected["count_histogram"], recorded["draws"])
+            mask_BL = select(KeywordMask(float(rate)), tokens, vocabulary, noise(DRAWS), "x")[:, 1:-1]
+            agree(mask_BL.sum(0), DRAWS, expected["hits"], recorded["draws"])
+            agree_counts(mask_BL, expected["count_histogram"], recorded["draws"])
 
 
-def sets_of_three(draws, weights, count):
+def sets_of_three(weights, count):
     """Share of draws in which each three of six one-piece words were selected."""
-    tokens, vocabulary = draws.copies(draws.wrapped(list("abcdef")), count)
+    tokens, vocabulary = copies(wrapped(list("abcdef")), count)
     tokens = weighted(tokens, [[place] for place in range(6)], [math.log(weight) for weight in weights])
-    mask_BL = KeywordMask(0.5).select(tokens, vocabulary, draws.noise(count), "x")[:, 1:-1]
+    mask_BL = select(KeywordMask(0.5), tokens, vocabulary, noise(count), "x")[:, 1:-1]
     code_B = (mask_BL.long() << torch.arange(6)).sum(1)
     share = torch.bincount(code_B, minlength=64) / count
     return {chosen: share[sum(1 << place for place in chosen)].item() for chosen in combinations(range(6), 3)}
@@ -84,8 +85,8 @@ def sequential(weights):
 
 
 @pytest.mark.parametrize("weights", [(1, 1, 1, 1, 1, 1), (1, 1 / 2, 1 / 3, 1 / 7, 1 / 20, 1 / 100)])
-def test_words_are_drawn_one_by_one_by_weight(draws, weights):
-    ours, exact = sets_of_three(draws, weights, 200_000), sequential(weights)
+def test_words_are_drawn_one_by_one_by_weight(weights):
+    ours, exact = sets_of_three(weights, 200_000), sequential(weights)
     assert sum(exact.values()) == pytest.approx(1)
     assert sum(ours.values()) == pytest.approx(1)
     assert sum(abs(ours[chosen] - exact[chosen]) for chosen in exact) / 2 < 0.01
@@ -97,12 +98,12 @@ def test_words_are_drawn_one_by_one_by_weight(draws, weights):
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.5, 0.9])
-def test_covers_the_budget_by_whole_words(draws, rate):
-    tokens, vocabulary = draws.texts()
+def test_covers_the_budget_by_whole_words(rate):
+    tokens, vocabulary = texts()
     value_BL = torch.randn(tokens.ids_BL.shape, generator=torch.Generator().manual_seed(1)) * 3
     tokens = Tokens(tokens.ids_BL, tokens.real_BL, {"x": value_BL})
     words = group_words(tokens, vocabulary, vocabulary.special_V)
-    mask_BRL = KeywordMask(rate, "x").select(tokens, vocabulary, draws.noise(4), "x", rows=50)
+    mask_BRL = select(KeywordMask(rate, "x"), tokens, vocabulary, noise(4), "x", rows=50)
     content_BL = tokens.real_BL & ~vocabulary.special_V[tokens.ids_BL]
     room_B = budget(content_BL.sum(1), rate)
     over_BR = mask_BRL.sum(-1) - room_B[:, None]
@@ -116,26 +117,26 @@ def test_covers_the_budget_by_whole_words(draws, rate):
             assert (pieces.all(1) == pieces.any(1)).all()
 
 
-def test_same_mask_whatever_the_batch_and_extreme_weights(draws):
-    tokens, vocabulary = draws.texts((20, 9, 14))
+def test_same_mask_whatever_the_batch_and_extreme_weights():
+    tokens, vocabulary = texts((20, 9, 14))
     value_BL = torch.randn(tokens.ids_BL.shape) * 5000
     full = Tokens(tokens.ids_BL, tokens.real_BL, {"keyword_weight": value_BL})
-    mask_BL = KeywordMask(0.5).select(full, vocabulary, draws.noise(3), "x")
+    mask_BL = select(KeywordMask(0.5), full, vocabulary, noise(3), "x")
     cut = Tokens(full.ids_BL[:2, :22], full.real_BL[:2, :22], {"keyword_weight": value_BL[:2, :22]})
-    assert torch.equal(KeywordMask(0.5).select(cut, vocabulary, draws.noise(2), "x"), mask_BL[:2])
+    assert torch.equal(select(KeywordMask(0.5), cut, vocabulary, noise(2), "x"), mask_BL[:2])
     assert mask_BL.any(1).all()
 
 
-def test_texts_without_content_select_nothing(draws):
-    tokens, vocabulary = draws.copies(["[CLS]", "[UNK]", "[SEP]"], 2)
+def test_texts_without_content_select_nothing():
+    tokens, vocabulary = copies(["[CLS]", "[UNK]", "[SEP]"], 2)
     tokens = Tokens(tokens.ids_BL, tokens.real_BL, {"keyword_weight": torch.zeros(2, 3)})
-    assert not KeywordMask(0.5).select(tokens, vocabulary, draws.noise(2), "x").any()
+    assert not select(KeywordMask(0.5), tokens, vocabulary, noise(2), "x").any()
 
 
-def test_texts_without_values(draws):
-    tokens, vocabulary = draws.texts()
+def test_texts_without_values():
+    tokens, vocabulary = texts()
     with pytest.raises(BadInput, match="no 'tf_idf' values with its text; they come from the statistics stage"):
-        KeywordMask(0.5, "tf_idf").select(tokens, vocabulary, draws.noise(4), "x")
+        select(KeywordMask(0.5, "tf_idf"), tokens, vocabulary, noise(4), "x")
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, float("nan")])

@@ -95,7 +95,7 @@ def test_mistakes(backend):
         ExactIndex(backend).search(iter([]), queries, 2)
     with pytest.raises(BadInput, match="NaN"):
         ExactIndex(backend).search(np.full((3, 4), np.nan, dtype=np.float32), queries, 2)
-    with pytest.raises(ValueError, match="k=0"):
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         ExactIndex(backend).search(integers(3, 4, 0), queries, 0)
 
 

@@ -129,5 +129,5 @@ def test_no_queries_depth_and_parts_that_do_not_fit():
             HybridIndex().search(wrong, queries, 3)
     with pytest.raises(BadInput, match="queries have none"):
         HybridIndex().search(stored, Vectors(queries.dense_BD), 3)
-    with pytest.raises(ValueError, match="k=0"):
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         HybridIndex().search(stored, queries, 0)

@@ -1,21 +1,14 @@
 """Words, budgets and the fill rule against the recorded originals and slow references."""
 
-import json
 import random
 
 import pytest
 import torch
-from support.paths import GOLDEN
+from support.masks import load
 
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
-from bmae_lightning.pretraining.mask.policy import Words, budget, group_words, select_words
-
-MASKING = GOLDEN / "masking"
-
-
-def load(name):
-    return json.loads((MASKING / f"{name}.json").read_text())
+from bmae_lightning.pretraining.mask.words import Words, budget, group_words, select_words
 
 
 def read(token_lists):
@@ -61,7 +54,7 @@ def selected(tokens, rate, seed):
     batch, vocabulary = read([tokens])
     priority = torch.rand(batch.ids_BL.shape, generator=torch.Generator().manual_seed(seed))
     words = group_words(batch, vocabulary)
-    return select_words(words, priority, budget(batch.real_BL.sum(1), rate))
+    return select_words(words, priority[:, None], budget(batch.real_BL.sum(1), rate))[:, 0]
 
 
 def test_fill_in_given_order_is_that_of_the_originals():
@@ -71,7 +64,7 @@ def test_fill_in_given_order_is_that_of_the_originals():
         priority = torch.full(words.size_BW.shape, 5.0)
         for place, word in enumerate(case["order"]):
             priority[0, words.word_BL[0, word[0]]] = -place
-        mask = select_words(words, priority, budget(torch.tensor([len(case["tokens"])]), case["rate"]))
+        mask = select_words(words, priority[:, None], budget(torch.tensor([len(case["tokens"])]), case["rate"]))[:, 0]
         assert mask[0].int().tolist() == case["mask"], case
 
 
@@ -106,10 +99,10 @@ def test_rows_equal_a_slow_fill(fill):
             order = sorted(range(len(sizes)), key=lambda w: -priority[0, row, w].item())  # noqa: B023
             taken = fill_reference(sizes, order, room, fill)
             assert mask[0, row].tolist() == [w in taken for w in word_L]
-        assert torch.equal(select_words(words, priority[:, 2], torch.tensor([room]), fill), mask[:, 2])
+        assert torch.equal(select_words(words, priority[:, 2:3], torch.tensor([room]), fill)[:, 0], mask[:, 2])
 
 
 def test_unknown_fill():
     words = Words(torch.tensor([[0]]), torch.tensor([[1]]))
     with pytest.raises(ValueError, match="fill must be one of exact, prefix, overshoot, got 'greedy'"):
-        select_words(words, torch.rand(1, 1), torch.tensor([1]), "greedy")
+        select_words(words, torch.rand(1, 1, 1), torch.tensor([1]), "greedy")

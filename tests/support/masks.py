@@ -1,21 +1,18 @@
-"""What the tests of mask policies share: texts as batches, noise, and the comparison of two sets of draws."""
+"""What the tests of masks share: recorded originals, texts as batches, noise, and the comparison of two sets of draws."""
 
 import json
-from types import SimpleNamespace
 
-import pytest
 import torch
 from support.paths import GOLDEN
 
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
+from bmae_lightning.pretraining.mask.policy import MaskRequest
 from bmae_lightning.pretraining.noise import Noise
-
-MASKING = GOLDEN / "masking"
 
 
 def load(name):
-    return json.loads((MASKING / f"{name}.json").read_text())
+    return json.loads((GOLDEN / "masking" / f"{name}.json").read_text())
 
 
 def wrapped(tokens):
@@ -29,20 +26,31 @@ def copies(tokens, count=1):
     return Tokens(ids_BL, torch.ones_like(ids_BL).bool()), Vocabulary.from_tokens(names)
 
 
-def texts(lengths=(30, 7, 1, 18), seed=0):
-    """Random texts over the tiny vocabulary as `[CLS] x [SEP]`, with an [UNK] in the first."""
+def texts(lengths=(30, 7, 1, 18), seed=0, unknown=True):
+    """Random texts over the tiny vocabulary as `[CLS] x [SEP]`; unknown: with an [UNK] in the first."""
     vocabulary = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
     generator = torch.Generator().manual_seed(seed)
     ids_BL = torch.zeros(len(lengths), max(lengths) + 2).long()
     for row, size in enumerate(lengths):
         ids_BL[row, : size + 2] = torch.randint(104, 200, (size + 2,), generator=generator)
         ids_BL[row, 0], ids_BL[row, size + 1] = 101, 102
-    ids_BL[0, 4] = vocabulary.unk_id
+    if unknown:
+        ids_BL[0, 4] = vocabulary.unk_id
     return Tokens(ids_BL, ids_BL != 0), vocabulary
 
 
 def noise(count, seed=0):
+    """The noise of passages 0 .. count - 1 in their first epoch."""
     return Noise(seed, torch.zeros(count).long(), torch.arange(count))
+
+
+def select(policy, tokens, vocabulary, noise, salt, rows=None, reference_BL=None):
+    """A policy's masks: bool [B, L], or [B, R, L] with R = rows draws per passage."""
+    request = MaskRequest(tokens, vocabulary, noise, salt, rows or 1, reference_BL)
+    mask_BRL = policy.select(request)
+    assert mask_BRL.dtype == torch.bool
+    assert mask_BRL.shape == (len(tokens.ids_BL), request.rows, tokens.ids_BL.shape[1])
+    return mask_BRL[:, 0] if rows is None else mask_BRL
 
 
 def agree(ours, our_draws, theirs, their_draws):
@@ -60,10 +68,3 @@ def agree_counts(mask_BL, histogram, their_draws):
     for size, times in histogram.items():
         theirs[int(size)] = times
     agree(ours, len(mask_BL), theirs, their_draws)
-
-
-@pytest.fixture
-def draws():
-    return SimpleNamespace(
-        load=load, wrapped=wrapped, copies=copies, texts=texts, noise=noise, agree=agree, agree_counts=agree_counts
-    )

@@ -1,0 +1,247 @@
+"""What ranks the passages of a collection: BM25, a dual encoder, a model that only sentence-transformers can run."""
+
+import copy
+import gc
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.lit.share import Process, share
+from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.encode import encode_shards
+from bmae_lightning.retrieval.foreign_model import LibraryModel, Retriever, blocks
+from bmae_lightning.retrieval.index.bm25 import Bm25
+from bmae_lightning.retrieval.index.index import Index
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.retrieval.search import FoundShards, check_index, search
+from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
+from bmae_lightning.runtime.process import process_rank
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.stage import device_of
+from bmae_lightning.stage.rank import Ranker, Search
+from bmae_lightning.stage.texts import Texts
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a retriever encodes and is searched.
+
+    Attributes:
+        index: exact or faiss.
+        batch_tokens: word pieces encoded at a time.
+        shard: passages encoded per finished piece: what a killed run loses at most in each process.
+        trainer: makes Lightning's Trainer, whose devices share the pieces.
+        query_shard: queries searched for per finished piece, None for all at once.
+    """
+
+    index: Index
+    batch_tokens: int
+    shard: int
+    trainer: partial
+    query_shard: int | None = None
+
+    @property
+    def accelerator(self) -> str:
+        return self.trainer.keywords.get("accelerator", "auto")
+
+
+class TextRanker(Ranker):
+    """Ranks texts in the first process, while the others wait for the stage.
+
+    Args:
+        texts: the collection.
+    """
+
+    def __init__(self, title: str, directory: Path, texts: Texts) -> None:
+        super().__init__(title, directory)
+        self.texts = texts
+
+    @abstractmethod
+    def index(self) -> None:
+        """Make what is searched; continues what a killed run has left in the directory."""
+
+    @abstractmethod
+    def search(self, queries: Mapping[str, str], depth: int, advance: Callable[[int], None]) -> Run:
+        """The `depth` best passages of every query (id -> text); `advance` is told of finished queries."""
+
+    def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
+        left = [(search, self.texts.queries(search)) for search in searches if not search.done]
+        if left and process_rank() == 0:
+            self.index()
+            for search, queries in left:
+                with track(f"{self.title}: {search.split}", len(queries), unit="queries") as advance:
+                    run = self.search(queries, search.depth, advance)
+                write(search, run)
+        return True
+
+
+class Bm25Ranker(TextRanker):
+    """bm25: its settings; the object is left as it is."""
+
+    def __init__(self, title: str, directory: Path, texts: Texts, bm25: Bm25) -> None:
+        super().__init__(title, directory, texts)
+        self.bm25 = copy.copy(bm25)
+
+    def index(self) -> None:
+        ids: list[str] = []
+
+        def contents() -> Iterator[str]:
+            with track(f"{self.title}: indexing", self.texts.count, unit="passages") as advance:
+                for id, text in self.texts.contents():
+                    ids.append(id)
+                    advance(1)
+                    yield text
+
+        self.bm25.index(contents(), ids)
+
+    def search(self, queries: Mapping[str, str], depth: int, advance: Callable[[int], None]) -> Run:
+        return self.bm25.search(list(queries), list(queries.values()), depth, advance)
+
+
+class LibraryRanker(TextRanker):
+    """A model that only the library sentence-transformers can run; it takes one device.
+
+    Args:
+        retriever: whose layout needs the library.
+        encoding: how it encodes and searches.
+    """
+
+    def __init__(self, title: str, directory: Path, texts: Texts, retriever: Retriever, encoding: Encoding) -> None:
+        super().__init__(title, directory, texts)
+        self.retriever, self.encoding, self.device = retriever, encoding, device_of(encoding.accelerator)
+
+    def index(self) -> None:
+        self.model = LibraryModel(self.retriever, self.device, self.encoding.batch_tokens)
+        self.ids: list[str] = []
+        started = time.monotonic()
+
+        def contents() -> Iterator[str]:
+            for id, text in self.texts.contents():
+                self.ids.append(id)
+                yield text
+
+        with track(f"{self.title}: encoding", self.texts.count, unit="passages") as advance:
+            self.paths = self.model.passages(contents(), self.directory, self.encoding.shard, advance)
+        self.figures["passages_per_second"] = len(self.ids) / (time.monotonic() - started)
+
+    def search(self, queries: Mapping[str, str], depth: int, advance: Callable[[int], None]) -> Run:
+        vectors_QD = self.model.queries(list(queries.values()), advance)
+        scores, rows = self.encoding.index.search(blocks(self.paths), vectors_QD, depth, device=self.device)
+        return Run.from_rows(list(queries), self.ids, rows, scores)
+
+    def free(self) -> None:
+        super().free()
+        vars(self).pop("model", None)
+        gc.collect()  # what the library is made of may refer to itself
+
+
+class DualEncoderRanker(Ranker):
+    """Encodes the passages of a token store with a dual encoder and searches them with an index.
+
+    Passages and queries come in pieces of a fixed size, which the devices share: how many there are changes no digit.
+
+    Args:
+        model: in evaluation mode.
+        config: lengths of texts.
+        passages: their token store.
+        queries: the token store in which the queries of a search are, and their ids in the order of the run.
+        encoding: how it encodes and searches.
+    """
+
+    def __init__(
+        self, title: str, directory: Path, model: DualEncoder, config: RetrieverConfig, passages: TokenStore,
+        queries: Callable[[Search], tuple[TokenStore, Sequence[str]]], encoding: Encoding,
+    ) -> None:  # fmt: skip
+        super().__init__(title, directory)
+        self.model, self.config, self.passages, self.queries, self.encoding = model, config, passages, queries, encoding
+        self.vectors = VectorShards(directory / "passages.npy", model, passages, config.passage_length, encoding.shard)
+
+    def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
+        left = [(wanted, self._pieces(wanted)) for wanted in searches if not wanted.done]
+        if process_rank() == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.vectors.claim()
+        finished = []
+
+        def work(process: Process) -> None:
+            encoded = self._encode(process)
+            for wanted, pieces in left:
+                self._search(process, encoded, wanted.split, pieces)
+            if process.rank == 0:
+                for wanted, pieces in left:
+                    process.wait_for(pieces.complete)
+                    write(wanted, pieces.run(self.passages.external_ids))
+            process.wait_for(lambda: all(wanted.done for wanted in searches))
+            self.figures["index_bytes"] = sum(part.nbytes for part in encoded if part is not None)
+            finished.append(True)
+
+        share(self.encoding.trainer, self.model, work, self.title, self.directory, precision="32-true")
+        return bool(finished)
+
+    def _pieces(self, wanted: Search) -> FoundShards:
+        store, queries = self.queries(wanted)
+        size = self.encoding.query_shard if self.encoding.index.in_pieces else None
+        directory = self.directory / "checkpoints" / wanted.split
+        depth = min(wanted.depth, len(self.passages))
+        return FoundShards(directory, store, queries, size or max(1, len(queries)), depth)
+
+    def _encode(self, process: Process) -> Encoded:
+        """The vectors of all passages, once every process has made its share."""
+        vectors = self.vectors
+        process.wait_for(vectors.claimed)
+        left, started = sum(len(vectors.rows(number)) for number in vectors.missing()), time.monotonic()
+        with process.track(f"{self.title}: encoding", vectors, "passages") as advance:
+            encode_shards(
+                self.model, self.passages, vectors, self.config.passage_length, self.encoding.batch_tokens,
+                process.device, advance, process.rank, process.world,
+            )  # fmt: skip
+        if process.rank == 0:
+            process.wait_for(lambda: not vectors.missing())
+            if left:
+                self.figures["passages_per_second"] = left / (time.monotonic() - started)
+            vectors.assemble()
+        process.wait_for(vectors.complete)
+        return vectors.open()
+
+    def _search(self, process: Process, encoded: Encoded, split: str, pieces: FoundShards) -> None:
+        """Find the passages of this process's share of the queries."""
+        numbers, seconds = pieces.missing(process.rank, process.world), 0.0
+        with process.track(f"{self.title}: {split}", pieces, "queries") as advance:
+            for number in numbers:
+                found = search(
+                    self.encoding.index, self.model, encoded, pieces.store, pieces.rows_of(number),
+                    self.config.query_length, self.encoding.batch_tokens, process.device, pieces.depth, advance,
+                )  # fmt: skip
+                pieces.write_found(number, found)
+                seconds += found.seconds
+        if numbers:
+            queries = sum(len(pieces.rows(number)) for number in numbers)
+            self.costs[split] = {"milliseconds_per_query": 1000 * seconds / queries}
+
+
+def make_ranker(
+    title: str, directory: Path, texts: Texts, model: Bm25 | Retriever, encoding: Encoding
+) -> Ranker:  # fmt: skip
+    """The ranker of a model: BM25, a retriever that becomes our dual encoder, or one that needs its library.
+
+    Raises:
+        BadInput: an index that cannot search what the model makes.
+    """
+    if isinstance(model, Bm25):
+        return Bm25Ranker(title, directory, texts, model)
+    if model.layout.library:
+        return LibraryRanker(title, directory, texts, model, encoding)
+    config, tokenizer, dual_encoder = model.layout.config, model.tokenizer_directory(), model.dual_encoder()
+    check_index(encoding.index, dual_encoder.representation.lexical)
+    passages = texts.tokens(tokenizer, config.passage_prefix, title)
+
+    def queries(search: Search) -> tuple[TokenStore, Sequence[str]]:
+        store = texts.query_tokens(tokenizer, config.query_prefix, search)
+        return store, store.external_ids
+
+    return DualEncoderRanker(title, directory, dual_encoder, config, passages, queries, encoding)

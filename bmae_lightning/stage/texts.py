@@ -1,0 +1,96 @@
+"""The texts of a collection as rankers read them, tokenised once for each tokenizer."""
+
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from hashlib import sha256
+from itertools import tee
+from pathlib import Path
+
+from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.records import Text
+from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
+from bmae_lightning.encoder.tokenizer import load_tokenizer
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import process_rank
+from bmae_lightning.runtime.progress import track
+from bmae_lightning.stage.rank import Search
+
+
+class Texts:
+    """The passages and queries of one collection as several rankers read them; every tokenizer reads them once.
+
+    Args:
+        collection: what is ranked.
+        directory: where token stores are made.
+        made: a token store of the passages that is there already.
+    """
+
+    def __init__(self, collection: Collection, directory: Path, made: TokenStore | None = None) -> None:
+        self.collection, self.directory, self.made = collection, directory, made
+
+    @cached_property
+    def count(self) -> int:
+        """Passages; the first look at it reads the collection, so that a broken line is found before any work."""
+        return len(self.made) if self.made is not None else self.collection.check().passages
+
+    def contents(self) -> Iterator[tuple[str, str]]:
+        """(id, text with its title) of every passage."""
+        return ((passage.id, passage.content) for passage in self.collection.passages())
+
+    def queries(self, search: Search) -> dict[str, str]:
+        """Query id -> text, in the order of the collection.
+
+        Raises:
+            BadInput: a judged query without text.
+        """
+        wanted = set(search.queries)
+        texts = {query.id: query.text for query in self.collection.queries() if query.id in wanted}
+        if absent := [query for query in search.queries if query not in texts]:
+            more = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
+            raise BadInput(
+                f"{self.collection.name}: query {absent[0]!r}{more} is judged but not among the queries; add it, or "
+                "remove its judgments"
+            )
+        return texts
+
+    def tokens(self, tokenizer_directory: Path, prefix: str, title: str) -> TokenStore:
+        """Token ids of all passages behind `prefix`; the first process writes them."""
+        tokenizer = load_tokenizer(tokenizer_directory)
+        digest = tokenizer_digest(tokenizer)
+        if self.made is not None and not prefix and self.made.tokenizer_digest == digest:
+            return self.made
+        directory = self.directory / _name(digest, prefix)
+        if written(directory):
+            return TokenStore(directory)
+        once, again = tee(self.collection.passages())
+        with track(f"{title}: tokenising", self.count, unit="passages") as advance:
+            return write_token_store(
+                directory, (_behind(prefix, passage.text_of(self.collection.title)) for passage in once),
+                (passage.id for passage in again), tokenizer, progress=advance, kept=self.directory / "shards",
+            )  # fmt: skip
+
+    def query_tokens(self, tokenizer_directory: Path, prefix: str, search: Search) -> TokenStore:
+        """Token ids of the queries of a search behind `prefix`, in the order of the collection."""
+        tokenizer = load_tokenizer(tokenizer_directory)
+        directory = self.directory / f"{_name(tokenizer_digest(tokenizer), prefix)}-{search.split}"
+        if written(directory):
+            return TokenStore(directory)
+        queries = self.queries(search)
+        return write_token_store(directory, (prefix + text for text in queries.values()), queries, tokenizer)
+
+
+def _name(digest: str, prefix: str) -> str:
+    return sha256(f"{digest} {prefix}".encode()).hexdigest()[:12]
+
+
+def written(directory: Path) -> bool:
+    """Whether a directory is there already; in processes above the first, once the first one has written it."""
+    while process_rank() > 0 and not directory.is_dir():
+        time.sleep(0.1)
+    return directory.is_dir()
+
+
+def _behind(prefix: str, text: Text) -> Text:
+    return prefix + text if isinstance(text, str) else (prefix + text[0], text[1])

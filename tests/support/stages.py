@@ -1,0 +1,28 @@
+"""Stages run by themselves: the context they are given, and a corpus prepared for those that come after."""
+
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.corpus.beir import BeirCorpus
+from bmae_lightning.encoder.tokenizer import TrainedTokenizer
+from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.prepare import Prepare
+
+
+def context(directory: Path, stage: str = "", **inputs: Path) -> Context:
+    """Of the stage that writes to `directory`, which is made and names the stage unless `stage` does; without arm."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return Context(stage or directory.name, "", directory, inputs, "group", directory.parent)
+
+
+def prepare(directory: Path, corpus: Any, tokenizer: Any = 300) -> Path:
+    """`directory` with what the prepare stage writes.
+
+    Args:
+        corpus: a collection, or a directory in BEIR layout.
+        tokenizer: a tokenizer's source, or how many word pieces are trained on the collection.
+    """
+    source = BeirCorpus(str(corpus)) if isinstance(corpus, str | Path) else corpus
+    pieces = TrainedTokenizer(tokenizer) if isinstance(tokenizer, int) else tokenizer
+    Prepare(corpus=source, tokenizer=pieces).run(context(directory, "prepare"))
+    return directory
