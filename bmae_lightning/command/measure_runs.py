@@ -42,7 +42,8 @@ def judge(runs: list[str], qrels: str, measures: list[str | Measure], per_query:
     first = {label: measured.per_query[names[0]] for label, measured in found.items()}
     title = f"{Path(qrels).name}: {len(judged):,} judged queries"
     report = Report(title, arms=arms, tested=names[:1], differences=differences(names[0], first))
-    for table in all_tables(report).values():
+    for place, table in enumerate(all_tables(report).values()):
+        print_text("\n" * bool(place))
         print_table(table)
     if per_query:
         write_text(per_query, "".join(_lines(found, judged)))

@@ -93,7 +93,7 @@ def view(table: Table) -> View:
 
 def breakable(name: str) -> Any:
     """A name that may be broken after a dot or an equals sign, as an override needs."""
-    return _safe("<wbr>".join(escape(part) for part in re.split(r"(?<=[.=_/-])(?!\d)", printable(name))))
+    return _safe("<wbr>".join(escape(part) for part in re.split(r"(?<=[.=_/])(?!\d)", printable(name))))
 
 
 @cache

@@ -167,7 +167,8 @@ def all_tables(report: Report) -> dict[str, Table]:
 def print_report(report: Report, path: str | Path | None = None) -> None:
     """Print the table of the measures, those that stages left, and where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    for table in [*([measures_table(report)] if report.arms or not tables else []), *tables]:
+    for place, table in enumerate([*([measures_table(report)] if report.arms or not tables else []), *tables]):
+        print_text("\n" * bool(place))
         print_table(table)
     if path:
         print_text(f"report: {path}\n")

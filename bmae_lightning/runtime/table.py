@@ -159,7 +159,7 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
             if colour and (row, i) in table.emphasis():
                 cell = f"\x1b[1;32m{cell}\x1b[0m"
             parts.append(cell + blanks if left[i] else blanks + cell)
-        joined = (parts[0] + " " + " ".join(parts[1:])).rstrip()
+        joined = (parts[0] + "  " + " ".join(parts[1:])).rstrip()
         return f"\x1b[2m{joined}\x1b[0m" if colour and row in table.marked(PAPER) else joined
 
     lines = [printable(table.title), *map(line, heads), rule]

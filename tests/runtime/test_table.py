@@ -48,7 +48,9 @@ def test_values_alike_as_printed_share_the_best_and_published_ones_take_no_part(
     rows = [["a", 0.501, 12, 0.5, 3], ["b", 0.499, 9, 0.5, 9], ["c", 0.4, math.nan, None, 1], ["paper", 0.9, 1, 0.6, 5]]
     table = Table("t", columns, rows, [(3, 0, PAPER)]).with_best()
     assert table.emphasis() == dict.fromkeys([(0, 1), (1, 1), (1, 2)], BEST_OF_COLUMN)
-    rows = Table("t", columns[:2] + columns[3:4], [["a", 0.5, 0.6], ["b", 0.7, 0.7]]).with_best(of_rows=True)
+    rows = Table(
+        "t", ["", Column("x", ".2f", True), Column("y", ".2f", True)], [["a", 0.5, 0.6], ["b", 0.7, 0.7]]
+    ).with_best(of_rows=True)
     assert rows.emphasis() == {(0, 2): BEST_OF_ROW}
 
 
