@@ -10,7 +10,7 @@ from bmae_lightning.report.content import Arm, Report
 from bmae_lightning.report.tables import all_tables
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_text
-from bmae_lightning.runtime.table import print_table, print_text
+from bmae_lightning.runtime.table import print_tables, print_text
 
 
 def judge(runs: list[str], qrels: str, measures: list[str | Measure], per_query: str | None = None) -> Report:
@@ -42,9 +42,7 @@ def judge(runs: list[str], qrels: str, measures: list[str | Measure], per_query:
     first = {label: measured.per_query[names[0]] for label, measured in found.items()}
     title = f"{Path(qrels).name}: {len(judged):,} judged queries"
     report = Report(title, arms=arms, tested=names[:1], differences=differences(names[0], first))
-    for place, table in enumerate(all_tables(report).values()):
-        print_text("\n" * bool(place))
-        print_table(table)
+    print_tables(list(all_tables(report).values()))
     if per_query:
         write_text(per_query, "".join(_lines(found, judged)))
         print_text(f"values per query: {per_query}\n")

@@ -22,7 +22,7 @@ from bmae_lightning.corpus.records import Passage, Query
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
-from bmae_lightning.runtime.table import Column, Table, print_table
+from bmae_lightning.runtime.table import Column, Table, print_tables
 
 OK, WARNING, ERROR = "ok", "warning", "ERROR"
 PIECES_PER_WORD = 1.4
@@ -95,7 +95,7 @@ def look_over(
             corpus = BeirCorpus(written)
         title = f"corpus.check of {corpus.name} (titles: {corpus.title}), {', '.join(corpus.splits())}"
         findings = examine(corpus, expected, vector_bytes, directory)
-    print_table(table(findings, title))
+    print_tables([table(findings, title)])
     if errors := sum(finding.grade == ERROR for finding in findings):
         raise BadInput(f"corpus.check found {errors} {'error' if errors == 1 else 'errors'}, marked {ERROR} above")
 

@@ -13,7 +13,7 @@ from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.plain import plain, restored
 from bmae_lightning.runtime.table import Table
 
-FORMAT = 2
+FORMAT, REPORT = 2, "report.json"
 BASELINE = "none"
 """The arm without pre-training."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
-from bmae_lightning.report.content import Arm, Report
+from bmae_lightning.report.content import REPORT, Arm, Report, read_report
 from bmae_lightning.runtime.table import (
     BEST_OF_ROW,
     PAPER,
     Column,
     Table,
     first_line,
-    print_table,
+    print_tables,
     print_text,
     printable,
+    read_tables,
 )
 
 LEVEL = 0.05
@@ -164,11 +165,18 @@ def all_tables(report: Report) -> dict[str, Table]:
     return files
 
 
-def print_report(report: Report, path: str | Path | None = None) -> None:
+def print_report(report: Report, page: Path) -> None:
     """Print the table of the measures, those that stages left, and where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    for place, table in enumerate([*([measures_table(report)] if report.arms or not tables else []), *tables]):
-        print_text("\n" * bool(place))
-        print_table(table)
-    if path:
-        print_text(f"report: {path}\n")
+    print_tables([*([measures_table(report)] if report.arms or not tables else []), *tables])
+    print_text(f"report: {page}\n")
+
+
+def show_tables(directory: Path) -> None:
+    """Print the tables of a finished report or of another stage, and where its pages lie; nothing where it has none."""
+    if (directory / REPORT).is_file():
+        print_report(read_report(directory / REPORT), directory / "report.html")
+    elif tables := read_tables(directory):
+        print_tables(tables)
+        for page in sorted(directory.glob("*.html")):
+            print_text(f"{page.stem}: {page}\n")

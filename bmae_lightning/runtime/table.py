@@ -170,10 +170,12 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
     return "\n".join(filter(None, [*lines, *map(printable, table.below())])) + "\n"
 
 
-def print_table(table: Table) -> None:
-    """Print the table, in colour on a terminal."""
-    colour = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
-    print_text(text(table, shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80, bool(colour)))
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print tables below each other, in colour on a terminal."""
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if terminal else 80
+    colour = terminal and not os.environ.get("NO_COLOR")
+    print_text("\n".join(text(table, width, colour) for table in tables))
 
 
 def print_text(shown: str) -> None:

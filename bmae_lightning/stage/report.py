@@ -1,17 +1,17 @@
 """Collect what finished stages measured into one page, one JSON file, tables as files and one table in the terminal."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
 
 from bmae_lightning.evaluation.measure.ranking import Measure, canonical, check_measures
-from bmae_lightning.report.content import Report, read_report, write_report
+from bmae_lightning.report.content import Report, write_report
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
-from bmae_lightning.report.tables import all_tables, paired_tests, print_report
+from bmae_lightning.report.tables import all_tables, paired_tests
 from bmae_lightning.report.tracking.loggers import Tracking, log_table
 from bmae_lightning.runtime.checks import at_least, nearest
 from bmae_lightning.runtime.errors import BadInput
@@ -35,7 +35,8 @@ class MakeReport(Stage):
         measures: columns of the table, names of ir_measures or measures of one's own.
         split: the judged split that is compared.
         logger: tracking.
-        shown_as: stage -> what its rows are called behind the name of the arm, of all stages that have rows.
+        shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
+            takes it from their YAML.
         paper_results: published values of the arm with pre-training: by measure those of the row of `evaluate`, or by stage
             and measure, those of a stage that leaves tables by head of a column; a stage that does not run has no row.
         paper_source: where they are printed.
@@ -47,7 +48,7 @@ class MakeReport(Stage):
     measures: list[str | Measure]
     split: str
     logger: Tracking
-    shown_as: dict[str, str]
+    shown_as: dict[str, str] = field(default_factory=dict)
     paper_results: dict[str, Any] | None = None
     paper_source: str | None = None
     significance: list[str | Measure] | None = None
@@ -104,11 +105,6 @@ class MakeReport(Stage):
             split=self.split, tested=tested, differences=paired_tests(places, self.split, tested), cases=cases,
             tables=found.all_tables(), names=found.names,
         )  # fmt: skip
-
-
-def show(directory: Path) -> None:
-    """Print the tables of a finished report and where its page lies."""
-    print_report(read_report(directory / "report.json"), directory / "report.html")
 
 
 def check_paper(results: Any, stages: Collection[str]) -> dict[str, dict[str, float]]:

@@ -25,9 +25,8 @@ from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_mod
 from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
-from bmae_lightning.runtime.table import SUMMARY, Column, Table, print_table, read_tables, write_tables
+from bmae_lightning.runtime.table import SUMMARY, Column, Table, write_tables
 from bmae_lightning.stage.suite_pairs import Pairs
 
 IDENTICAL_IDS = ("remove", "keep")
@@ -177,13 +176,6 @@ class Suite(Stage):
                 logger.log_metrics(results, step=0)
             for table in tables:
                 log_table(loggers, table.title, ["collection", *models], [list(row[:-1]) for row in table.rows])
-
-
-def show(directory: Path) -> None:
-    """Print the tables of a finished suite and where its page lies."""
-    for table in read_tables(directory):
-        print_table(table)
-    print_once(f"suite: {directory / 'suite.html'}, tables/ beside it")
 
 
 def _table(

@@ -17,7 +17,7 @@ from bmae_lightning.runtime.table import (
     Column,
     Table,
     fold,
-    print_table,
+    print_tables,
     read_tables,
     text,
     write_tables,
@@ -129,7 +129,7 @@ def test_fold_loses_nothing_and_spares_numbers(width):
 def test_print_to_an_ascii_stream_does_not_fail(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
-    print_table(measures(("é\x1b[2J", 0.5, 1), names=["RR@10"]))
+    print_tables([measures(("é\x1b[2J", 0.5, 1), names=["RR@10"])])
     stream.seek(0)
     assert "? [2J" in stream.read()  # neither the letter nor the escape sequence gets through
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support.paths import CONF
 
-from bmae_lightning.command.pipeline import plan
+from bmae_lightning.command.plan import plan
 from bmae_lightning.report.content import read_report
 from bmae_lightning.report.tables import measures_table
 from bmae_lightning.report.tracking.loggers import NoTracking
