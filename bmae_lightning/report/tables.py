@@ -57,7 +57,7 @@ def significance_tables(report: Report) -> list[Table]:
     columns = [Column("difference", f"+.{decimals(report.arms)}f"), *(Column(*head) for head in heads)]
     return [
         Table(
-            measure,
+            f"Differences in {measure}",
             [measure, *columns],
             [
                 [
@@ -156,7 +156,7 @@ def all_tables(report: Report) -> dict[str, Table]:
     """Every table of a report by the name of its file, in the order of the page."""
     named = [("measures", measures_table(report))] if report.arms else []
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
-    named += [(f"difference {table.title}", table) for table in significance_tables(report)]
+    named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]
     files: dict[str, Table] = {}
     for name, table in named:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ SIGNS = ("*", "+", "#")
 NAME_WIDTH = 20
 """Columns of text that the first column of a table is given at least."""
 WIDEST = 110
-"""Columns of text above which long heads are replaced by numbers and told below."""
+"""Columns of text above which long heads are replaced by numbers and told below, and notes are broken."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,9 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
         lines += [rule] * (row > 0 and row in table.marked(SUMMARY)[:1])
         lines += [line([name[0], *cells[1:]], row), *("  " + rest for rest in name[1:])]
     lines += [f"{sign} {meaning}" for meaning, sign in signs.items()] + legend
-    return "\n".join(filter(None, [*lines, *map(printable, table.below())])) + "\n"
+    for note in map(printable, table.below()):
+        lines += textwrap.wrap(note, WIDEST, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(filter(None, lines)) + "\n"
 
 
 def print_tables(tables: Sequence[Table]) -> None:

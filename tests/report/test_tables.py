@@ -78,7 +78,7 @@ def test_what_is_printed_elsewhere_than_on_a_terminal_is_plain_text(report, caps
 
 def test_cells_of_the_tests(tested):
     first, second = significance_tables(tested)
-    assert (first.title, second.title) == ("RR@10", "R@100")
+    assert (first.title, second.title) == ("Differences in RR@10", "Differences in R@100")
     assert first.cells(0) == ["retromae − none <b>", "+0.012", "<0.0001", "0.0300", "0.0123", "0.0490", "208"]
     assert first.emphasis() == {(0, 1): CLEAR}
     assert second.cells(0)[2:4] == ["-", "-"]
@@ -169,7 +169,7 @@ def test_a_report_keeps_shows_and_prints_the_tables_of_stages(capsys):
 def test_every_table_has_a_file(tested):
     named = all_tables(replace(tested, tables={"glue": [glue("a"), glue("b")]}))
     assert list(named) == [
-        "measures", "glue_Understanding_GLUE", "glue_Understanding_GLUE_2", "difference_RR@10", "difference_R@100",
+        "measures", "glue_Understanding_GLUE", "glue_Understanding_GLUE_2", "Differences_in_RR@10", "Differences_in_R@100",
         "diagnosis_retromae_b",
     ]  # fmt: skip
     assert list(all_tables(Report("x", arms=[Arm("a", {}, 1)]))) == ["measures"]
