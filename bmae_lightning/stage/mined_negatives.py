@@ -25,6 +25,7 @@ from bmae_lightning.retrieval.negatives.source import (
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import TrainingStage
@@ -158,4 +159,13 @@ class TrainsOnGroups(TrainingStage):
         qrels = {query: marks for query, marks in share.items() if query not in held_out}
         return training_groups(
             qrels, *stores, self.negatives, mined, self.positives, self.train_group_size, self.seed, scored
+        )
+
+    def announce(self, title: str, groups: Groups, note: str, held_out: int = 0) -> None:
+        """Print how many queries are trained with, and how many of them have too few hard negatives."""
+        dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        dropped += f", {held_out:,} held out for validation" if held_out else ""
+        print_once(
+            f"{title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
+            f"{self.train_group_size - 1} hard negatives (filled at random), {note}"
         )
