@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.stores import write_store
 
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
