@@ -33,7 +33,7 @@ def test_the_work_is_done_once_with_the_model_on_its_device(tmp_path, capsys):
     share(TRAINER, MODEL, work, "label", tmp_path)
     assert seen == [(0, 1, "cpu")]
     assert [part.tolist() for part in shards.read()] == [[0, 0, 0], [0, 0, 0], [2]]
-    assert "label: 8/8 items" in capsys.readouterr().out, "two units an item, of the unfinished shards"
+    assert "label: 8/8 items" in capsys.readouterr().err, "two units an item, of the unfinished shards"
 
 
 def test_sigterm_stops_the_work_and_is_handled_as_before_afterwards(tmp_path):

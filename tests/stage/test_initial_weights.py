@@ -30,7 +30,6 @@ def start(prepared, made, representation=None, **options):
         **representation.record(),
     )
     source = ScratchEncoder(TrainedTokenizer(300), 1, 16, 2)
-    torch.manual_seed(options.get("query_length", 0))
     return start_retriever(made, source, Vocabulary(prepared.tokenizer()), representation, config), config
 
 
@@ -41,6 +40,8 @@ def weights(model):
 def test_an_earlier_retriever_is_continued(prepared, tmp_path):
     first, config = start(prepared, context(tmp_path / "retriever1"), shared=False)
     assert first.passage_encoder is not None
+    with torch.no_grad():
+        next(first.passage_encoder.parameters()).add_(1.0)
     save_dual_encoder(first, config, prepared.tokenizer_directory, tmp_path / "retriever1" / "retriever")
     made = context(tmp_path / "retriever2", retriever=tmp_path / "retriever1")
     again, _ = start(prepared, made, shared=False, query_length=16)

@@ -74,7 +74,7 @@ def test_options_that_no_retriever_can_be_trained_with(overrides, message):
     ("overrides", "scores", "message"),
     [
         ([DISTILS], None, "retriever1.losses.distillation needs a teacher's scores: set retriever1.inputs.scores"),
-        (["retriever1.negatives.margin=3.0"], None, "retriever1.negatives.margin needs a teacher's scores"),
+        (["negatives.margin=3.0"], None, "retriever1.negatives.margin needs a teacher's scores"),
         ([DISTILS], SCORES, r"retriever1.negatives.depth=200, but score.depth=4: the passages below"),
         ([DISTILS, "negatives.depth=4", "retriever1.refresh.every_steps=5"], SCORES, "score has not scored"),
         (["negatives.depth=4"], SCORES, "retriever1.inputs.scores is given, but no loss of retriever1.losses distils"),
