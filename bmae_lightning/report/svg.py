@@ -1,6 +1,6 @@
 """From a matplotlib figure to an <svg> element that lives inside a page: small, without ids that clash or any address.
 
-Ink becomes `currentColor` and text stays text, so the page decides colour scheme and fonts; no equation here.
+Ink becomes `currentColor` and text stays text, so the page decides colour scheme and fonts.
 """
 
 import io

@@ -37,8 +37,9 @@ class MakeReport(Stage):
         logger: tracking.
         shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
             takes it from their YAML.
-        paper_results: published values of the arm with pre-training: by measure those of the row of `evaluate`, or by stage
-            and measure, those of a stage that leaves tables by head of a column; a stage that does not run has no row.
+        paper_results: published values of the arm with pre-training: by measure those of the row of `evaluate`, or by
+            stage and measure, those of a stage that leaves tables by head of a column; a stage that does not run has no
+            row.
         paper_source: where they are printed.
         significance: measures in which all pairs of arms are tested.
         cases: test queries that are shown with the best passage of every arm.

@@ -151,8 +151,8 @@ class Suite(Stage):
         if self.identical_ids == "keep" or not results["own_relevant"]:
             return []
         return [
-            f"{name}: for {results['own_relevant']:,} queries a relevant passage has the query's id and is removed from "
-            "the results, as BEIR does (suite.identical_ids=keep keeps it)."
+            f"{name}: for {results['own_relevant']:,} queries a relevant passage has the query's id and is removed "
+            "from the results, as BEIR does (suite.identical_ids=keep keeps it)."
         ]
 
     def _write(self, context: Context, tables: list[Table], settings: dict[str, str]) -> None:
@@ -182,7 +182,7 @@ def _table(
     measure: str, benchmark: Benchmark, models: list[str], found: Mapping[str, Mapping[str, list[dict]]],
     notes: list[str],
 ) -> Table:  # fmt: skip
-    """A row per collection, a column per retriever, the unweighted means of the named sets below; the best of rows marked.
+    """A row per collection, a column per retriever, unweighted means of the named sets below; the best of rows marked.
 
     found: collection -> retriever -> results of its parts.
     """
