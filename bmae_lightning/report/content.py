@@ -23,8 +23,8 @@ FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 class Arm:
     """One row of the comparison: a way to rank, judged on `queries` test queries.
 
-    `measures` and `paper` (the published values, if any) are keyed by the names of ir_measures, in the same unit, higher
-    is better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is
+    `measures` and `paper` (the published values, if any) are keyed by names of ir_measures, in the same unit, higher is
+    better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is
     the key of the stage that measured it.
     """
 

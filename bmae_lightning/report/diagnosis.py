@@ -14,12 +14,13 @@ COLUMNS = (
     Column("hidden", PERCENT), Column("function words", PERCENT), Column("loss: true", NATS), Column("shuffled", NATS),
     Column("zero", NATS), Column("saved", NATS), Column("gradient share", PERCENT),
 )  # fmt: skip
-ABOUT = """Losses of the decoders in nats per label, without dropout, with the passage's own bottleneck (true), with that
-of another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the decoder
-does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's last layer, as a
-share of all. Hidden: share of the positions that are masked. Function words: share of English function words and
-punctuation among the hidden positions, and among all. Hidden and function words are means over the run.""".replace(
-    "\n", " "
+ABOUT = (
+    "Losses of the decoders in nats per label, without dropout, with the passage's own bottleneck (true), with that of "
+    "another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the "
+    "decoder does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's "
+    "last layer, as a share of all. Hidden: share of the positions that are masked. Function words: share of English "
+    "function words and punctuation among the hidden positions, and among all. Hidden and function words are means over "
+    "the run."
 )
 
 

@@ -23,10 +23,10 @@ from bmae_lightning.runtime.table import (
 LEVEL = 0.05
 CLEAR = f"both adjusted p below {LEVEL}"
 ABOUT = (
-    "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of them "
-    f"where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs of the "
-    "measure. Arms judged on other queries are not compared. What another seed of training would change is not in these "
-    "numbers."
+    "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of "
+    f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs of "
+    "the measure. Arms judged on other queries are not compared. What another seed of training would change is not in "
+    "these numbers."
 )
 
 
@@ -55,8 +55,9 @@ def significance_tables(report: Report) -> list[Table]:
     rows: dict[str, list[Difference]] = {}
     for row in report.differences:
         rows.setdefault(row.measure, []).append(row)
-    heads = [("t: p", "p"), ("Holm", "p"), ("randomisation: p", "p"), ("Holm", "p"), ("queries", ",")]
-    columns = [Column("difference", f"+.{decimals(report.arms)}f"), *(Column(*head) for head in heads)]
+    columns = [Column("difference", f"+.{decimals(report.arms)}f")]
+    columns += [Column(name, "p", group=test) for test in ("t-test", "randomisation") for name in ("p", "Holm")]
+    columns.append(Column("queries", ","))
     return [
         Table(
             f"Differences in {measure}",

@@ -17,7 +17,7 @@ from bmae_lightning.report.content import Report, row_name
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables
-from bmae_lightning.report.tracking.loggers import Tracking, log_table
+from bmae_lightning.report.tracking.loggers import Tracking, log_tables
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
@@ -174,8 +174,7 @@ class Suite(Stage):
         with self.logger.of(context) as loggers:
             for logger in loggers:
                 logger.log_metrics(results, step=0)
-            for table in tables:
-                log_table(loggers, table.title, ["collection", *models], [list(row[:-1]) for row in table.rows])
+            log_tables(loggers, {table.title: table for table in tables})
 
 
 def _table(

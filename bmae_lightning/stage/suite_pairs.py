@@ -1,7 +1,7 @@
 """Pairs of a retriever and a collection, each ranked once in its own directory of the store, and measured.
 
-A pair's fingerprint is of content: of the collection's files, the model's files and the settings, not of their names. So
-a pair that is done is skipped after a kill as well as in a longer list.
+A pair's fingerprint is made from the content of the collection's and the model's files and from the settings, not from
+their names, so a pair that is done is skipped after a kill as well as in a longer list.
 """
 
 import shutil

@@ -95,9 +95,9 @@ def test_tests_on_the_page_and_in_the_terminal(tested, report):
     many = replace(tested, differences=[ROW] * 16)
     assert "<details><summary>RR@10: 16 pairs</summary>" in html(many)
     lines = text(significance_tables(tested)[0]).splitlines()
-    assert lines[3].startswith("retromae − none <b>")
-    assert "+0.012*" in lines[3]
-    assert "-0.500*" not in lines[4]
+    assert lines[4].startswith("retromae − none <b>")
+    assert "+0.012*" in lines[4]
+    assert "-0.500*" not in lines[5]
     assert "* both adjusted p below 0.05" in lines
     assert significance_tables(replace(report, differences=[])) == []
 
