@@ -5,7 +5,8 @@ Only light modules are imported, since this runs before `--help`.
 
 import re
 
-from bmae_lightning.runtime.configuration import config_directory, nearest
+from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.configuration import config_directory
 from bmae_lightning.runtime.errors import BadInput
 
 MULTIRUN = ("-m", "--multirun")

@@ -11,7 +11,8 @@ from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.comparison import AXES
 from bmae_lightning.retrieval.model_options import label_models
-from bmae_lightning.runtime.configuration import build, config_directory, nearest
+from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from bmae_lightning.command.pipeline import BASELINE_ARM, plan
-from bmae_lightning.runtime.configuration import build, nearest
+from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
 if TYPE_CHECKING:

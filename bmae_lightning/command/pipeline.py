@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.retrieval.model_options import BM25, label_models
-from bmae_lightning.runtime.configuration import build, nearest
+from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.fingerprint import fingerprint

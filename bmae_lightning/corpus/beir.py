@@ -4,7 +4,6 @@ Everything is streamed. It holds no equation.
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bmae_lightning.corpus.json_lines import json_passages, json_queries
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.qrels_lines import qrels_of
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 
 HEADER = "query-id<tab>corpus-id<tab>score"
@@ -75,8 +75,7 @@ class BeirCorpus(Collection):
             )
         for name in self._requested or []:
             if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else "; choose among them or add the file."
+                hint = nearest(name, names, otherwise="; choose among them or add the file.")
                 raise BadInput(f"split {name!r} is not in {directory}, which holds {', '.join(names)}{hint}")
         if self._requested is not None and not self._requested:
             raise BadInput(f"an empty list of splits was asked for; name some of {', '.join(names)}, or null for all.")

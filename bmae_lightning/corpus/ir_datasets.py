@@ -5,9 +5,8 @@ It holds no equation.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection, split_order
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
 
@@ -126,7 +126,7 @@ class IrDatasetsCorpus(Collection):
             return library().load(id)
         except KeyError:
             raise BadInput(
-                f"{id!r} is no dataset of ir_datasets {library().__version__}{_near(id, library().registry)} "
+                f"{id!r} is no dataset of ir_datasets {library().__version__}{nearest(id, library().registry, otherwise='')} "
                 "(all of them: https://ir-datasets.com)."
             ) from None
 
@@ -202,8 +202,3 @@ def _judgment(source: str, number: int, qrel: Any) -> Judgment:
 
 def _text(record: Any) -> str:
     return record.text if hasattr(record, "text") else record.default_text()
-
-
-def _near(id: str, ids: Iterable[str]) -> str:
-    near = get_close_matches(id, list(ids), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -5,13 +5,13 @@ A JSON object has `_id` (or `id`), `text` (or `contents`) and, for passages, `ti
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 from bmae_lightning.corpus.lines import BrokenLine, as_object, as_text, raw_lines
 from bmae_lightning.corpus.records import Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream, lines_of
+from bmae_lightning.runtime.checks import closest
 from bmae_lightning.runtime.errors import BadInput
 
 
@@ -49,8 +49,7 @@ def _id(path: Path, number: int, record: dict) -> str:
     if isinstance(id, int) and not isinstance(id, bool):
         return str(id)
     if id is None:
-        near = get_close_matches("_id", list(record), 1)
-        hint = f" (is {near[0]!r} meant?)" if near else ""
+        hint = f" (is {near!r} meant?)" if (near := closest("_id", record)) else ""
         raise BrokenLine(path, number, "id", f'has no "_id"{hint}; give every record a unique string.')
     if not isinstance(id, str):
         raise BrokenLine(path, number, "id", f'"_id" is the {type(id).__name__} {id!r}; make it a string.')

@@ -16,6 +16,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 INITS = ("random", "last_layers")
@@ -112,8 +113,7 @@ class Encoder(nn.Module):
 
     def new_layers(self, count: int, init: str = "random") -> nn.ModuleList:
         """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        choice(INITS, init=init)
         own = self.masked_lm.bert.encoder.layer
         if init == "last_layers":
             check_copies(init, count, len(own))

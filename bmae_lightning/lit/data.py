@@ -1,7 +1,7 @@
 """What every device sees at every step, as a pure function of (seed, step), and the DataModules that serve it.
 
-Workers only slice memory-mapped word-piece ids; nothing is masked or drawn from a generator's state here, so a resumed
-run, any number of workers and any number of devices see the same texts.
+Workers only slice memory-mapped word-piece ids; nothing is masked here or drawn from the state of a generator, so a
+resumed run, any number of workers and any number of devices see the same texts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +22,10 @@ def item_order(items: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class StepBatches(Sampler[list[Item]]):
-    """The micro-batches of one rank.
+    """The micro-batches of one process.
 
     Step s takes items s·B .. (s+1)·B − 1 of the endless sequence of epochs (B = `batch_size`); its micro-batches and
-    ranks take consecutive slices, so that the global batch does not depend on either number.
+    processes take consecutive slices, so that the global batch does not depend on either number.
 
     Args:
         items: number of rows.

@@ -1,4 +1,4 @@
-"""Asks the core model what it does with the training batch, at the first step, every N steps and at the last."""
+"""Measures what the core model does with the training batch: at the first step, every N steps and at the last."""
 
 from typing import Any
 
@@ -8,24 +8,24 @@ from bmae_lightning.pretraining.diagnostics import diagnose
 
 
 class Diagnostics(pl.Callback):
-    """Leaves `once` on the module (name -> number) for the metrics of the step that begins; training does not notice.
+    """Leaves `once` on the module (name -> number) for the metrics of the step that begins; training is not changed.
 
-    It looks at the first micro-batch of a step, with the parameters before the step, as the losses of that step do.
+    What is measured is the first micro-batch of a step, with the parameters before the step, as for its losses.
 
     Args:
-        every: steps between two looks.
+        every: steps between two diagnoses.
         steps: the last step.
     """
 
     def __init__(self, every: int, steps: int) -> None:
         self.every, self.steps = every, steps
-        self.looked_at = -1
+        self.measured = -1
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step + 1
-        if step != self.looked_at and (step in (1, self.steps) or step % self.every == 0):
-            self.looked_at = step
+        if step != self.measured and (step in (1, self.steps) or step % self.every == 0):
+            self.measured = step
             with trainer.precision_plugin.forward_context():
                 pl_module.once = diagnose(pl_module.model, batch, pl_module.loss_norm)

@@ -19,6 +19,12 @@ from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
 
+QUIET = {
+    "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
+    "use_distributed_sampler": False,
+}  # fmt: skip
+"""What Lightning does by itself and is done by the package instead."""
+
 
 def fit(
     trainer: partial,
@@ -34,13 +40,22 @@ def fit(
 ) -> pl.Trainer:
     """Train for `data.steps` optimiser steps, from the newest checkpoint in `directory` if there is one.
 
-    callbacks: of the stage, before those that write metrics and checkpoints.
+    Args:
+        trainer: makes the Trainer.
+        module: left with the trained parameters.
+        data: the batches of all steps.
+        loggers: get the metrics that are written to metrics.jsonl.
+        directory: of metrics.jsonl and checkpoints/.
+        label: of the progress bar and of messages.
+        log_every: steps between two lines of metrics.
+        checkpoint: `every_steps` and `every_minutes` between two checkpoints.
+        unit: what an item of `data` is, `passages`.
+        callbacks: called before those that write metrics and checkpoints.
 
     Raises:
         BadInput: devices that do not exist, a batch that cannot be shared out, a checkpoint of another architecture.
         Interrupted: asked to stop; the state is saved.
     """
-    quiet_lightning()
     resume = ResumeCheckpoints(
         directory / "checkpoints", int(checkpoint["every_steps"]), float(checkpoint["every_minutes"])
     )
@@ -53,10 +68,6 @@ def fit(
         logger=loggers,
         callbacks=[*callbacks, metrics, resume],
         default_root_dir=directory,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
@@ -75,7 +86,7 @@ def fit(
 
 @contextmanager
 def sigterm_restored() -> Iterator[None]:
-    """Afterwards SIGTERM does what it did before: Lightning leaves handlers behind, which would swallow it."""
+    """Restore the handler of SIGTERM at the end; Lightning's own, which it leaves behind, would ignore the signal."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -85,12 +96,15 @@ def sigterm_restored() -> Iterator[None]:
 
 
 def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
-    """The Trainer of the configuration with a stage's own settings; bf16 only where there is bf16.
+    """The Trainer of the configuration with a stage's own settings above it; bf16 only where there is bf16.
+
+    label: of the stage, in messages.
 
     Raises:
         BadInput: devices that do not exist, or options that Lightning refuses.
     """
-    options = trainer.keywords | settings
+    quiet_lightning()
+    options = trainer.keywords | QUIET | settings
     if options.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise BadInput("trainer.accelerator=gpu: there is no CUDA GPU here; use trainer=cpu or trainer=ddp_cpu")
     if "bf16" in str(options.get("precision")) and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
@@ -104,8 +118,7 @@ def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
 
 def check_trainer(trainer: partial, batch_size: int, stage: str) -> None:
     """Raise BadInput if the trainer cannot be made or the batch cannot be shared out among its devices."""
-    quiet_lightning()
-    built = make_trainer(trainer, stage, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    built = make_trainer(trainer, stage)
     share = built.world_size * built.accumulate_grad_batches
     if batch_size % share:
         raise BadInput(
@@ -114,7 +127,7 @@ def check_trainer(trainer: partial, batch_size: int, stage: str) -> None:
 
 
 def quiet_lightning() -> None:
-    """Leave out Lightning's remarks on things that are decided here on purpose."""
+    """Silence Lightning's warnings about what the package does on purpose."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     for message in (".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",

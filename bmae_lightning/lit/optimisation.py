@@ -1,4 +1,4 @@
-"""AdamW and the linear schedule, remembered by the configuration and made once parameters and steps are known."""
+"""AdamW and the linear schedule: options first, made once parameters and steps are known."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class AdamW:
-    """AdamW with decoupled weight decay on matrices only: biases and LayerNorm parameters are left out, as in BERT's recipe.
+    """AdamW with decoupled weight decay on matrices only; biases and LayerNorm parameters do not decay, as in BERT.
 
     Args:
         betas, eps: as in `torch.optim.AdamW`.

@@ -1,7 +1,7 @@
 """Checkpoints to continue from, and a clean stop on SIGTERM.
 
-A checkpoint holds weights, optimiser, schedule, step and the random state of every rank; the order of the data needs
-none, it follows from the step.
+A checkpoint holds weights, optimiser, schedule, step and the random state of every process; the order of the data
+follows from the step.
 """
 
 import os
@@ -13,15 +13,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from bmae_lightning.lit.step_callback import StepCallback
 from bmae_lightning.runtime.errors import BadInput, Interrupted
 from bmae_lightning.runtime.process import print_once
 
 
-class ResumeCheckpoints(pl.Callback):
-    """Saves every `every_steps` steps and `every_minutes` minutes, after the last step too (early or not), keeps the newest `keep`, stops on SIGTERM.
+class ResumeCheckpoints(StepCallback):
+    """Saves checkpoints and stops on SIGTERM.
+
+    There is a checkpoint every `every_steps` steps, every `every_minutes` minutes, and after the last step, also where
+    training stops early; the newest `keep` are kept.
 
     Args:
-        directory: where the checkpoints lie; nobody else's files are touched.
+        directory: where the checkpoints lie; other files there are not touched.
         every_steps: optimiser steps between two checkpoints.
         every_minutes: save earlier when this much time has passed.
         keep: checkpoints kept.
@@ -32,14 +36,14 @@ class ResumeCheckpoints(pl.Callback):
             raise ValueError(f"checkpoint.every_steps must be at least 1, got {every_steps}")
         self.directory, self.every_steps, self.every_minutes, self.keep = directory, every_steps, every_minutes, keep
         self.asked_to_stop = False
-        self.saved_step = -1
         self.saved_at = time.monotonic()
         self.parent = os.getppid()
         self.random_states: list[dict[str, torch.Tensor]] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         self.previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
-        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+        self.saved_at = time.monotonic()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -51,26 +55,20 @@ class ResumeCheckpoints(pl.Callback):
                 torch.cuda.set_rng_state(state["cuda"])
             self.random_states = None
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.fit_loop._should_accumulate() or trainer.global_step == self.saved_step:
-            return
+    def after_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         overdue = time.monotonic() - self.saved_at > 60 * self.every_minutes
         stop = self.asked_to_stop or os.getppid() != self.parent
         wanted, stop = _any_rank(trainer, [overdue, stop])
-        last = trainer.global_step == trainer.max_steps or trainer.should_stop
-        if stop or wanted or last or trainer.global_step % self.every_steps == 0:
+        last = self.step == trainer.max_steps or trainer.should_stop
+        if stop or wanted or last or self.step % self.every_steps == 0:
             self.save(trainer)
         if stop:
-            raise Interrupted(
-                f"asked to stop: saved at step {trainer.global_step}; run the same command again to continue"
-            )
+            raise Interrupted(f"asked to stop: saved at step {self.step}; run the same command again to continue")
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write a checkpoint (atomic) and remove the oldest; all ranks must call it."""
+        """Write a checkpoint (atomic) and remove the oldest; all processes must call it."""
         trainer.save_checkpoint(self.directory / f"step-{trainer.global_step:08d}.ckpt", weights_only=False)
-        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        self.saved_at = time.monotonic()
         if trainer.is_global_zero:
             for old in sorted(self.directory.glob("step-*.ckpt"))[: -self.keep]:
                 old.unlink()
@@ -109,7 +107,7 @@ def _any_rank(trainer: pl.Trainer, flags: list[bool]) -> list[bool]:
 
 
 def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | None:
-    """The newest checkpoint in `directory` that can be read; unreadable ones are named and skipped.
+    """The newest checkpoint in `directory` that can be read; one that cannot is reported and skipped.
 
     Raises:
         BadInput: the checkpoint is of another architecture.
@@ -117,7 +115,7 @@ def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | Non
     for path in sorted(directory.glob("step-*.ckpt"), reverse=True):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-        except Exception as error:  # noqa: BLE001  whatever is wrong with the file, the one before it may be whole
+        except Exception as error:  # noqa: BLE001  whatever is wrong with this file, an older one may be whole
             print_once(f"{path}: skipped, it cannot be read ({type(error).__name__})")
             continue
         check_architecture(state, module.state_dict(), path)
@@ -140,6 +138,6 @@ def check_architecture(found: dict[str, torch.Tensor], wanted: dict[str, torch.T
         shapes = [tuple(state[name].shape) if name in state else "absent" for state in (found, wanted)]
         if shapes[0] != shapes[1]:
             raise BadInput(
-                f"{path}: a checkpoint of another architecture ({name} is {shapes[0]} there, {shapes[1]} in this model): "
-                "use the options it was trained with, or delete it to start again"
+                f"{path}: a checkpoint of another architecture ({name} is {shapes[0]} there, {shapes[1]} in this "
+                "model): use the options it was trained with, or delete it to start again"
             )

@@ -103,6 +103,7 @@ class RetrieverModule(pl.LightningModule):
         self.mask_known_positives, self.distillation = mask_known_positives, distillation
         self.grad_cache = grad_cache or GradCache()
         self.parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.once: dict[str, float] = {}
 
     def training_step(self, batch: RetrievalBatch, index: int) -> torch.Tensor:
         queries = self.grad_cache(partial(self.model, passages=False), batch.queries)

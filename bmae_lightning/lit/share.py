@@ -1,5 +1,4 @@
-"""Share long work out among all processes of a trainer: each makes its shards, finished ones are skipped, and SIGTERM is a
-clean stop.
+"""Share long work among all processes of a trainer: each writes its shards, skips finished ones, and stops on SIGTERM.
 
 Processes wait for each other's files, never in a collective operation, whose timeout the slowest shard would exceed.
 """
@@ -17,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from bmae_lightning.lit.fit import make_trainer, quiet_lightning, sigterm_restored
+from bmae_lightning.lit.fit import make_trainer, sigterm_restored
 from bmae_lightning.runtime.errors import Interrupted
 from bmae_lightning.runtime.process import launched
 from bmae_lightning.runtime.progress import track
@@ -39,9 +38,7 @@ class Process:
     def track(self, label: str, shards: Shards, unit: str, each: int = 1) -> Iterator[Callable[[int], None]]:
         """Yield `advance(n)`, to be called whenever n units of this process's unfinished shards are done.
 
-        It ends the work where a stop was asked for.
-
-        each: units that an item of a shard makes.
+        `advance` raises Interrupted where a stop was asked for.  each: units that an item of a shard makes.
         """
         total = sum(len(shards.rows(number)) for number in shards.missing(self.rank, self.world)) * each
         share = f" (1 of {self.world} processes)" if self.world > 1 else ""
@@ -62,11 +59,11 @@ class Process:
 
 
 class Left(Exception):
-    """A process that Lightning launched stops silently: because of an exit code the first would be killed."""
+    """Ends a process that Lightning launched, without an exit code: because of one it would kill the first process."""
 
 
 class Work(pl.LightningModule):
-    """Has `work` done once in every process.
+    """Calls `work` once in every process.
 
     Args:
         model: what it needs on the device.
@@ -115,23 +112,11 @@ def share(
         BadInput: devices that do not exist.
         Interrupted: asked to stop; finished shards are kept.
     """
-    quiet_lightning()
-    built = make_trainer(
-        trainer,
-        label,
-        logger=False,
-        default_root_dir=directory,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **settings,
-    )
+    built = make_trainer(trainer, label, default_root_dir=directory, **settings)
     with sigterm_restored():
         built.predict(Work(model, work), DataLoader([0]), return_predictions=False)
 
 
 def check_devices(trainer: partial, label: str) -> None:
     """Raise BadInput if the trainer cannot be made."""
-    quiet_lightning()
-    make_trainer(trainer, label, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    make_trainer(trainer, label)

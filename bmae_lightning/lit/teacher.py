@@ -1,4 +1,4 @@
-"""Train a small teacher of the generate stage: its own cross-entropy, on one device, so that devices change nothing."""
+"""Training of the small teachers of the generate stage: their own cross-entropy, on one device whatever the trainer has."""
 
 from functools import partial
 from typing import Any

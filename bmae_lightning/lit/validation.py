@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from bmae_lightning.lit.metrics import VALIDATION
+from bmae_lightning.lit.module import TrainedModule
 from bmae_lightning.lit.resume import step_of
+from bmae_lightning.lit.step_callback import StepCallback
 from bmae_lightning.pretraining.diagnostics import undisturbed
 from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.process import print_once, process_rank
 
 
-class Looks(pl.Callback):
+class Looks(StepCallback):
     """Leaves `validation/<name>` in the module's `once` for the metrics of the step that ends, and stops the training.
 
     What it knows is part of every checkpoint, the best weights lie beside them. It must come before the callbacks that
@@ -41,7 +43,6 @@ class Looks(pl.Callback):
         self.look, self.name, self.every, self.steps = look, name, every, steps
         self.patience, self.keep_best, self.directory = patience, keep_best, directory
         self.best, self.best_step, self.waited = float("-inf"), 0, 0
-        self.looked_at = -1
 
     @property
     def stopped(self) -> bool:
@@ -58,27 +59,23 @@ class Looks(pl.Callback):
         trainer.should_stop = self.stopped  # continued from a checkpoint of the step that was the last
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         if trainer.is_global_zero:
             for step, path in self._kept().items():
                 if step > trainer.global_step:  # of a run that got further than the checkpoint continued from
                     path.unlink()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        if trainer.fit_loop._should_accumulate() or step == self.looked_at:
-            return
+    def after_step(self, trainer: pl.Trainer, module: TrainedModule) -> None:
+        step = self.step
         if step % self.every and step != self.steps:
             return
-        self.looked_at = step
-        with undisturbed(pl_module.model, trainer.strategy.root_device):
-            value = trainer.strategy.broadcast(self.look(pl_module.model, trainer.strategy.root_device))
-        pl_module.once = getattr(pl_module, "once", {}) | {VALIDATION + self.name: value}
+        with undisturbed(module.model, trainer.strategy.root_device):
+            value = trainer.strategy.broadcast(self.look(module.model, trainer.strategy.root_device))
+        module.once |= {VALIDATION + self.name: value}
         if value > self.best:
             self.best, self.best_step, self.waited = value, step, 0
             if self.keep_best and trainer.is_global_zero:
-                self._keep(pl_module.model)
+                self._keep(module.model)
         else:
             self.waited += 1
         trainer.should_stop = self.stopped

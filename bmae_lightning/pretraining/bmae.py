@@ -20,7 +20,8 @@ from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.masked import MaskedObjective
 from bmae_lightning.pretraining.objective.objective import Objective
-from bmae_lightning.pretraining.view import View, nearest
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.runtime.checks import nearest
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
             )
     for name, decoder in decoders.items():
         if decoder.view not in views:
-            raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}; {nearest(decoder.view, views)}")
+            raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}{nearest(decoder.view, views)}")
         view = views[decoder.view]
         mask = getattr(decoder, "mask", None) or getattr(getattr(decoder, "shown", None), "mask", None)
         if mask is not None and mask.relative and (decoder.stream, decoder.span) != (view.stream, view.span):

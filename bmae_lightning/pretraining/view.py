@@ -6,9 +6,7 @@ Shapes: B passages, L positions, H positions of a half.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import choice, nearest
 
 SPANS = ("whole", "first_half", "second_half")
 
@@ -87,7 +86,7 @@ class View(nn.Module):
 def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> Tokens:
     """The uncorrupted text of a stream and span; ValueError for a stream that the batch does not hold."""
     if stream not in batch.streams:
-        raise ValueError(f"the batch has no stream {stream!r}; {nearest(stream, batch.streams)}")
+        raise ValueError(f"the batch has no stream {stream!r}{nearest(stream, batch.streams)}")
     tokens = batch.streams[stream]
     return tokens if span == "whole" else half(tokens, span, vocabulary)
 
@@ -112,12 +111,5 @@ def halve(ids_BL: Tensor, real_BL: Tensor, second: bool, pad_id: int) -> tuple[T
 
 
 def check_span(span: str) -> str:
-    if span not in SPANS:
-        raise ValueError(f"span must be one of {', '.join(SPANS)}, got {span!r}")
+    choice(SPANS, span=span)
     return span
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: the most similar known one, or all of them."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"

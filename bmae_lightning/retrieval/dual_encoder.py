@@ -17,6 +17,7 @@ from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
@@ -74,8 +75,7 @@ class DualEncoder(nn.Module):
 
 def check_similarity(similarity: str, representation: PooledRepresentation) -> None:
     """Raise ValueError for a similarity that does not exist or that the representation does not have."""
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    choice(SIMILARITIES, similarity=similarity)
     if similarity == "cos" and representation.lexical:
         raise ValueError("similarity: cos is for dense representations; one with a lexical part is scored by dot")
 

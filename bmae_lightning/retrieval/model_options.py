@@ -8,7 +8,7 @@ from typing import Any
 
 from bmae_lightning.retrieval.dual_encoder import SIMILARITIES
 from bmae_lightning.retrieval.representation.pooled import POOLINGS
-from bmae_lightning.runtime.configuration import nearest
+from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.errors import BadInput
 
 BM25 = "bm25"
@@ -40,6 +40,10 @@ class ModelOptions:
     segments: bool | None = None
     package: str | None = None
 
+    def __post_init__(self) -> None:
+        choice((None, *POOLINGS), pooling=self.pooling)
+        choice((None, *SIMILARITIES), similarity=self.similarity)
+
 
 def parse_model(entry: Any, key: str) -> ModelOptions:
     """A name, or options by name as `{name: DIR, query_prefix: "query: "}`.
@@ -58,10 +62,10 @@ def parse_model(entry: Any, key: str) -> ModelOptions:
         kind = next(kind for kind in (bool, int, str) if kind.__name__ in str(fields[name]))
         if value is not None and type(value) is not kind:
             raise BadInput(f"{key}.{name} must be of type {kind.__name__}, got {value!r}")
-    for name, choices in (("pooling", POOLINGS), ("similarity", SIMILARITIES)):
-        if entry.get(name) not in (None, *choices):
-            raise BadInput(f"{key}.{name} must be one of {', '.join(choices)}, got {entry[name]!r}")
-    return ModelOptions(**entry)
+    try:
+        return ModelOptions(**entry)
+    except ValueError as error:
+        raise BadInput(f"{key}.{error}") from error
 
 
 def label_models(entries: Sequence[Any], key: str, taken: Sequence[str] = ()) -> dict[str, ModelOptions]:

@@ -4,7 +4,6 @@
 a misspelt argument or a missing `_target_` is reported under the name that the user typed.
 """
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -14,11 +13,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import new_place, renamed_option
-
-MOST_NAMES = 12
-"""Names listed where nothing close to a misspelt one exists."""
 
 
 def config_directory() -> Path:
@@ -28,17 +25,6 @@ def config_directory() -> Path:
         if (candidate / "config.yaml").is_file():
             return candidate
     raise BadInput(f"no conf/ directory beside {package}: install the package again with `pip install .`")
-
-
-def nearest(name: str, names: typing.Iterable[str]) -> str:
-    """'; did you mean X?' when something close to `name` exists, else the list of what exists."""
-    names = sorted(set(names))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    if not names:
-        return ""
-    return f"; there is {', '.join(names[:MOST_NAMES])}" + (" ..." if len(names) > MOST_NAMES else "")
 
 
 def build(node: Any, key: str = "") -> Any:

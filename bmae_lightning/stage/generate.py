@@ -122,8 +122,8 @@ class Generate(FittingStage):
             TeacherModule(model, optimisation, role), data, loggers, directory, f"{context.title}: teacher of {role}",
             "texts", trainer=on_one_device(self.trainer),
         )  # fmt: skip
-        with replacing(directory / "model") as made:
-            teacher.save(model.cpu(), tokenizer, made)
+        with replacing(directory / "model") as temporary:
+            teacher.save(model.cpu(), tokenizer, temporary)
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)
 
     def _finish(

@@ -28,6 +28,7 @@ from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -64,8 +65,7 @@ class Pretrain(TrainingStage):
         super().__post_init__()
         if self.length < 4:
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
-        if self.loss_norm not in NORMS:
-            raise ValueError(f"loss_norm must be one of {', '.join(NORMS)}, got {self.loss_norm!r}")
+        choice(NORMS, loss_norm=self.loss_norm)
         if self.keep_every is not None and self.keep_every < 1:
             raise ValueError(
                 f"keep_every must be at least 1 step, or null for the last encoder only, got {self.keep_every}"

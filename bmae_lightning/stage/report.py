@@ -16,7 +16,7 @@ from bmae_lightning.report.scores import glue_scores
 from bmae_lightning.report.significance import paired_tests
 from bmae_lightning.report.table import print_report
 from bmae_lightning.report.tracking.loggers import Tracking
-from bmae_lightning.runtime.configuration import nearest
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.example_queries import find_cases

@@ -22,7 +22,8 @@ from bmae_lightning.pretraining.bmae import used_views
 from bmae_lightning.pretraining.decoder.decoder import Decoder
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.objective import Objective
-from bmae_lightning.pretraining.view import View, nearest
+from bmae_lightning.pretraining.view import View
+from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import MappedArray
 from bmae_lightning.stage.prepared import Prepared
@@ -66,7 +67,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
     """
     for need in wanted:
         if need.stream not in OWN + GENERATED:
-            raise BadInput(f"{need.part}.stream={need.stream} is no stream; {nearest(need.stream, OWN + GENERATED)}")
+            raise BadInput(f"{need.part}.stream={need.stream} is no stream{nearest(need.stream, OWN + GENERATED)}")
         if need.stream in GENERATED and not inputs.get("generate"):
             raise BadInput(
                 f"{need.part} reads the stream {need.stream!r}, which the stage `generate` writes, but "
@@ -198,6 +199,5 @@ class PassageBatches:
 
 
 def check_crop(crop: str) -> str:
-    if crop not in CROPS:
-        raise ValueError(f"crop must be one of {', '.join(CROPS)}, got {crop!r}")
+    choice(CROPS, crop=crop)
     return crop

@@ -21,6 +21,7 @@ from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json, write_text
 from bmae_lightning.runtime.process import print_once
@@ -58,8 +59,7 @@ class Suite(Stage):
         index: Index, measures: list[str], depth: int, batch_tokens: int, shard: int,
         processes: partial, logger: Tracking,
     ) -> None:  # fmt: skip
-        if identical_ids not in IDENTICAL_IDS:
-            raise ValueError(f"identical_ids must be one of {', '.join(IDENTICAL_IDS)}, got {identical_ids!r}")
+        choice(IDENTICAL_IDS, identical_ids=identical_ids)
         for name, value in {"depth": depth, "shard": shard}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

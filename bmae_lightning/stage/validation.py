@@ -20,7 +20,7 @@ from bmae_lightning.retrieval.encode import Encoded, encode_vectors
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.retrieval.search import search
-from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import require_splits
@@ -67,8 +67,7 @@ class Validation:
     def __post_init__(self) -> None:
         if self.every is not None and (self.every <= 0 or self.every > 1 and self.every != int(self.every)):
             raise ValueError(f"every must be a number of steps, or below 1 a share of them, got {self.every}")
-        if self.keep not in KEEP:
-            raise ValueError(f"keep must be one of {', '.join(KEEP)}, got {self.keep!r}")
+        choice(KEEP, keep=self.keep)
         at_least(
             1, queries=self.queries, passages=self.passages, patience=self.patience, batch_tokens=self.batch_tokens
         )

@@ -61,7 +61,7 @@ def test_unknown_names():
         View(UniformMask(0.5), HideCorruption(), span="hole")
     with pytest.raises(ValueError, match="no stream 'query'; did you mean 'queries'"):
         View(UniformMask(0.5), HideCorruption(), "query")(batch(), VOCABULARY, noise(), "x")
-    with pytest.raises(ValueError, match="there are: passage, queries"):
+    with pytest.raises(ValueError, match="there is passage, queries"):
         View(UniformMask(0.5), HideCorruption(), "zzz")(batch(), VOCABULARY, noise(), "x")
 
 

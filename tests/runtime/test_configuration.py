@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bmae_lightning.runtime.configuration import build, config_directory, explain, nearest
+from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.configuration import build, config_directory, explain
 from bmae_lightning.runtime.errors import BadInput
 
 

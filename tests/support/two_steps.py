@@ -57,7 +57,7 @@ def take_two_steps(
     """
     import torch
 
-    import bmae_lightning.stage.pretrain as stage
+    import bmae_lightning.stage.training as stage
     from bmae_lightning.runtime.configuration import build
     from bmae_lightning.runtime.stage import Context
 

@@ -11,11 +11,11 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from bmae_lightning.runtime.checks import closest
 from bmae_lightning.runtime.errors import BadInput
 
 STDLIB = "stdlib"
@@ -169,7 +169,6 @@ def _string(node: ast.expr) -> str:
 def _not_installed(package: str) -> str:
     if package and not package.isidentifier():
         return f"package {package!r} is not a top-level import name; give e.g. {package.split('.')[0]!r}."
-    known = sorted({STDLIB, *metadata.packages_distributions(), *sys.stdlib_module_names})
-    near = get_close_matches(package, known, 3)
-    hint = f"did you mean {' or '.join(map(repr, near))}? Otherwise " if near else ""
+    near = closest(package, {STDLIB, *metadata.packages_distributions(), *sys.stdlib_module_names})
+    hint = f"did you mean {near!r}? Otherwise " if near else ""
     return f"package {package!r} of the built-in collection is not installed; {hint}pip install {package}."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.runtime.checks import choice
 
 UNITS = ("word", "piece")
 STRIDE = np.uint64(0x9E3779B97F4A7C15)
@@ -87,8 +88,7 @@ class UnitReader:
     """
 
     def __init__(self, store: TokenStore, special_V: np.ndarray, continuation_V: np.ndarray, unit: str):
-        if unit not in UNITS:
-            raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
+        choice(UNITS, unit=unit)
         if not store.vocabulary_size <= len(special_V) == len(continuation_V):
             raise ValueError(
                 f"special_V and continuation_V describe {len(special_V)} and {len(continuation_V)} ids, "

@@ -18,6 +18,7 @@ from bmae_lightning.corpus.statistics.pmi import BOUNDARIES, PMI_MODES
 from bmae_lightning.corpus.statistics.token_values import NAMES, TokenValues
 from bmae_lightning.corpus.statistics.words import UNITS, UnitReader
 from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json, write_text, writing
 from bmae_lightning.runtime.threads import Workers
@@ -46,14 +47,13 @@ class StatisticsOptions:
     min_count: int = 1
 
     def __post_init__(self) -> None:
-        choices = {"keyword": WEIGHTS, "unit": UNITS, "pmi_mode": PMI_MODES, "boundary": BOUNDARIES}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        choice(WEIGHTS, keyword=self.keyword)
+        choice(UNITS, unit=self.unit)
+        choice(PMI_MODES, pmi_mode=self.pmi_mode)
+        choice(BOUNDARIES, boundary=self.boundary)
         if self.window < 2:
             raise ValueError(f"window must be at least 2, a word and its neighbour, got {self.window}")
-        if self.min_count < 1:
-            raise ValueError(f"min_count must be at least 1, got {self.min_count}")
+        at_least(1, min_count=self.min_count)
 
 
 def write_statistics(

@@ -7,7 +7,6 @@ unweighted mean of its parts.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from bmae_lightning.corpus.beir import BeirCorpus
@@ -15,6 +14,7 @@ from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.ir_datasets import IrDatasetsCorpus, library
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.records import TOLERATE
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 
 LIBRARY, BEIR = "ir_datasets", "beir/"
@@ -198,12 +198,11 @@ class DataSets:
         if directory.is_dir():
             return self._data_set(Directory(directory.parent, self.split, self.titles), directory.name)
         names = [*self.sets, *(self.place.names() if self.place else [])]
-        near = get_close_matches(item, names, 1)
         some = f"give one, or one of {', '.join(self.sets)} and suite.path"
         raise BadInput(
             f"suite.collections: {item!r} is no directory"
             + (f", nor is it in {self.place}" if self.place else "")
-            + (f"; did you mean {near[0]!r}?" if near else f"; {some}")
+            + nearest(item, names, otherwise=f"; {some}")
         )
 
     def _data_set(self, place: Place, name: str) -> DataSet:

@@ -16,6 +16,7 @@ from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corrupti
 from bmae_lightning.pretraining.corruption.hide import HideCorruption
 from bmae_lightning.pretraining.generator.generator import Generator
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import choice
 
 INPUTS = {"hide": HideCorruption, "bert": BertCorruption}
 LABELS = ("all", "selected")
@@ -31,10 +32,8 @@ class ReplaceCorruption(Corruption):
     generates = True
 
     def __init__(self, input: str = "hide", labels: str = "all", segments: bool = False):
-        if input not in INPUTS:
-            raise ValueError(f"input must be one of {', '.join(INPUTS)}, got {input!r}")
-        if labels not in LABELS:
-            raise ValueError(f"labels must be one of {', '.join(LABELS)}, got {labels!r}")
+        choice(INPUTS, input=input)
+        choice(LABELS, labels=labels)
         self.shown = INPUTS[input]()
         self.labels = labels
         self.segments = segments

@@ -16,6 +16,7 @@ from bmae_lightning.pretraining.loss.bag_of_words import NORMALISE, bag_of_words
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, take
+from bmae_lightning.runtime.checks import choice
 
 POOLS = ("code", "paper")
 
@@ -47,10 +48,8 @@ class BagOfWordsDecoder(Decoder):
         normalise: str = "length",
     ):
         super().__init__(view, stream, span, weight)
-        if pool not in POOLS:
-            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
-        if normalise not in NORMALISE:
-            raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {normalise!r}")
+        choice(POOLS, pool=pool)
+        choice(NORMALISE, normalise=normalise)
         self.pool = pool
         self.normalise = normalise
 

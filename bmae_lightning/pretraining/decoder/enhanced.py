@@ -20,6 +20,7 @@ from bmae_lightning.pretraining.loss.vocabulary import IGNORED
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import take
+from bmae_lightning.runtime.checks import choice
 
 QUERIES = ("raw", "embedded")
 ROWS = ("independent", "pooled")
@@ -53,10 +54,8 @@ class EnhancedDecoder(Decoder):
                 f"layers must be 1 for enhanced decoding, got {layers}: a second layer would let each token see itself "
                 "through the others; use a shallow decoder for more layers"
             )
-        if query not in QUERIES:
-            raise ValueError(f"query must be one of {', '.join(QUERIES)}, got {query!r}")
-        if rows not in ROWS:
-            raise ValueError(f"rows must be one of {', '.join(ROWS)}, got {rows!r}")
+        choice(QUERIES, query=query)
+        choice(ROWS, rows=rows)
         self.mask = mask
         self.query = query
         self.rows = rows

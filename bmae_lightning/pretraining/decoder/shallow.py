@@ -15,7 +15,8 @@ from bmae_lightning.pretraining.corruption.corruption import Corruption
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.view import MaskedText, View, nearest
+from bmae_lightning.pretraining.view import MaskedText, View
+from bmae_lightning.runtime.checks import choice, nearest
 
 
 class ShallowDecoder(Decoder):
@@ -43,8 +44,7 @@ class ShallowDecoder(Decoder):
         super().__init__(view, stream, span, weight)
         if layers < 1:
             raise ValueError(f"layers must be at least 1, got {layers}")
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        choice(INITS, init=init)
         self.shown = View(mask, corruption, stream, span)
         self.layers = layers
         self.init = init
@@ -64,7 +64,7 @@ class ShallowDecoder(Decoder):
             self.stack = (built[self.layers_of].layer,)  # in a tuple, so that only one decoder owns the parameters
         else:
             raise ValueError(
-                f"layers_of={self.layers_of!r} is no earlier shallow decoder with layers of its own; "
+                f"layers_of={self.layers_of!r} is no earlier shallow decoder with layers of its own"
                 f"{nearest(self.layers_of, owners)}"
             )
         self.project = encoder.new_linear(encoder.width, encoder.width) if self.projection else nn.Identity()

@@ -13,6 +13,7 @@ from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.runtime.checks import choice
 
 
 class SkipDecoder(Decoder):
@@ -35,8 +36,7 @@ class SkipDecoder(Decoder):
             raise ValueError(f"layers must be at least 1, got {layers}")
         if skip_from is not None and skip_from < 0:
             raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {skip_from}")
-        if init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {init!r}")
+        choice(INITS, init=init)
         self.layers = layers
         self.skip_from = skip_from
         self.init = init

@@ -4,11 +4,11 @@
 """
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from bmae_lightning.corpus.lines import BrokenLine, as_object
+from bmae_lightning.runtime.checks import nearest
 
 KEYS = ("_id", "queries", "continuation")
 
@@ -35,9 +35,8 @@ def parse(path: Path, number: int, line: bytes) -> Generated:
     record = as_object(path, number, line)
     for key in record:
         if key not in KEYS:
-            near = get_close_matches(key, KEYS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"a line has {', '.join(KEYS)}."
-            raise BrokenLine(path, number, "key", f"unknown key {key!r}; {hint}")
+            hint = nearest(key, KEYS, otherwise=f"; a line has {', '.join(KEYS)}.")
+            raise BrokenLine(path, number, "key", f"unknown key {key!r}{hint}")
     id = record.get("_id")
     if isinstance(id, int) and not isinstance(id, bool):
         id = str(id)

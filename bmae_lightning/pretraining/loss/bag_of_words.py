@@ -14,6 +14,7 @@ from torch.nn.functional import embedding_bag, linear, pad
 
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
+from bmae_lightning.runtime.checks import choice
 
 NORMALISE = ("length", "none")
 
@@ -33,8 +34,7 @@ def bag_of_words_loss(
     chunk: rows of logits that exist at a time.  The count is the number of passages with a label and a pooled position; others
     have no loss, and without any the gradient is zero but present.
     """
-    if normalise not in NORMALISE:
-        raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, got {normalise!r}")
+    choice(NORMALISE, normalise=normalise)
     labelled_BT = labels_BT != IGNORED
     used_B = labelled_BT.any(1) & pooled_BL.any(1)
     mu_BV = max_pool(hidden_BLD, pooled_BL, head, chunk).masked_fill(~used_B[:, None], 0.0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
+from bmae_lightning.runtime.checks import choice
 
 NORMS = ("global_mean", "micro_mean", "seq_mean")
 
@@ -19,8 +20,7 @@ def mean_loss(loss: TokenLoss, norm: str) -> Tensor:
     so that the average of gradients that DDP takes is the gradient a single process would have had.  'seq_mean': over the
     labels of each passage, then over the passages of all processes that have one.
     """
-    if norm not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
+    choice(NORMS, norm=norm)
     total, count, processes = loss.total, loss.count, 1
     if norm == "seq_mean":
         total, count = (loss.total_B / loss.count_B.clamp(min=1)).sum(), (loss.count_B > 0).sum()

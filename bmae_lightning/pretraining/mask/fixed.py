@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
+from bmae_lightning.runtime.checks import choice
 
 SELECT = ("everything", "nothing")
 
@@ -14,8 +15,7 @@ class FixedMask(MaskPolicy):
     """
 
     def __init__(self, select: str):
-        if select not in SELECT:
-            raise ValueError(f"select must be one of {', '.join(SELECT)}, got {select!r}")
+        choice(SELECT, select=select)
         self.everything = select == "everything"
 
     def select(self, request: MaskRequest) -> Tensor:

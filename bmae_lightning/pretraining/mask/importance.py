@@ -13,6 +13,7 @@ from torch import Tensor
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
 from bmae_lightning.pretraining.mask.words import Words, first_pieces, group_words, select_words
 from bmae_lightning.pretraining.noise import widest_float
+from bmae_lightning.runtime.checks import choice
 
 UNITS = ("word", "piece")
 
@@ -39,8 +40,7 @@ class ImportanceMask(MaskPolicy):
         check_rate(self.rate)
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"sigma must be at least 0 and finite, got {self.sigma}")
-        if self.unit not in UNITS:
-            raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {self.unit!r}")
+        choice(UNITS, unit=self.unit)
 
     @property
     def values(self) -> tuple[str]:

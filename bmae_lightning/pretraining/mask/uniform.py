@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
 from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words
+from bmae_lightning.runtime.checks import choice
 
 SPECIALS = ("count", "skip")
 
@@ -31,8 +32,7 @@ class UniformMask(MaskPolicy):
     def __post_init__(self) -> None:
         check_rate(self.rate)
         check_fill(self.fill)
-        if self.specials not in SPECIALS:
-            raise ValueError(f"specials must be one of {', '.join(SPECIALS)}, got {self.specials!r}")
+        choice(SPECIALS, specials=self.specials)
 
     def select(self, request: MaskRequest) -> Tensor:
         skip = self.specials == "skip"

@@ -19,6 +19,7 @@ from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.mask.policy import MaskRequest
 from bmae_lightning.pretraining.noise import log, uniform, widest_float
+from bmae_lightning.runtime.checks import choice
 
 FILLS = ("exact", "prefix", "overshoot")
 
@@ -69,8 +70,7 @@ def budget(base_B: Tensor, rate: float) -> Tensor:
 
 
 def check_fill(fill: str) -> str:
-    if fill not in FILLS:
-        raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {fill!r}")
+    choice(FILLS, fill=fill)
     return fill
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bmae_lightning.retrieval.index.index import Blocks, Index, blocks_of, check_some, check_width
-from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 
 QUERIES_AT_ONCE = 2048
@@ -39,8 +39,7 @@ class ExactIndex(Index):
     choice = "index.backend=faiss"
 
     def __init__(self, backend: str = "auto") -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        choice(BACKENDS, backend=backend)
         self.backend, self.lexical = backend, backend != "faiss"
 
     def search(

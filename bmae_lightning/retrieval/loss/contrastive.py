@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bmae_lightning.runtime.checks import choice
+
 FORMS = ("plain", "simlm_code", "eq3_literal")
 
 
@@ -50,8 +52,7 @@ def temperature_at(temperature: float, step: int, warmup: int) -> float:
 
 def check_contrastive(form: str, temperature: float, temperature_warmup: float = 0) -> None:
     """Raise ValueError for options that no loss can be made of."""
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+    choice(FORMS, form=form)
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
     if temperature_warmup < 0 or (temperature_warmup > 0 and temperature > 1):

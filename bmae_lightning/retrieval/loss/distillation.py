@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bmae_lightning.runtime.checks import choice
+
 KINDS = ("kl", "soft_cross_entropy", "margin_mse")
 REDUCTIONS = ("queries", "elements")
 
@@ -43,10 +45,8 @@ def distillation_loss(student_Bn: Tensor, teacher_Bn: Tensor, kind: str = "kl", 
 
 def check_distillation(kind: str, reduction: str) -> None:
     """Raise ValueError for an unknown kind or reduction."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    choice(KINDS, kind=kind)
+    choice(REDUCTIONS, reduction=reduction)
 
 
 class Distillation:

@@ -6,6 +6,7 @@ SimLM's rule on Natural Questions (finetuning §3.6): a found passage with an an
 from collections.abc import Collection, Mapping, Sequence
 
 from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 POSITIVES = ("labelled", "first", "answers")
@@ -13,8 +14,7 @@ POSITIVES = ("labelled", "first", "answers")
 
 def check_positives(name: str) -> None:
     """Raise ValueError for a rule that there is not."""
-    if name not in POSITIVES:
-        raise ValueError(f"positives must be one of {', '.join(POSITIVES)}, got {name!r}")
+    choice(POSITIVES, positives=name)
 
 
 def choose_positives(

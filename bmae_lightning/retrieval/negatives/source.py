@@ -7,6 +7,7 @@ from typing import TypeVar
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.hard_negatives import group, negatives_from_run, shortfall, without_empty
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 EMPTY = ("fill", "drop")
@@ -29,8 +30,7 @@ class RankedNegatives:
     def __init__(self, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
-        if empty not in EMPTY:
-            raise ValueError(f"empty must be one of {', '.join(EMPTY)}, got {empty!r}")
+        choice(EMPTY, empty=empty)
         self.depth, self.empty, self.margin = depth, empty, margin
 
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.bag_of_words import max_pool
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 ACTIVATIONS = ("none", "relu", "log1p_relu")
@@ -34,10 +35,8 @@ class HybridRepresentation(PooledRepresentation):
         super().__init__(pooling)
         if dense < 0 or lexical < 0 or not dense + lexical:
             raise ValueError(f"dense={dense} and lexical={lexical}: neither is negative and one is above 0")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        if separator not in SEPARATORS:
-            raise ValueError(f"separator must be one of {', '.join(SEPARATORS)}, got {separator!r}")
+        choice(ACTIVATIONS, activation=activation)
+        choice(SEPARATORS, separator=separator)
         self.dense, self.lexical, self.activation, self.separator = dense, lexical, activation, separator
 
     def build(self, encoder: Encoder) -> None:

@@ -6,6 +6,7 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.retrieval.representation.vectors import Vectors
+from bmae_lightning.runtime.checks import choice
 
 POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
 
@@ -23,8 +24,7 @@ class PooledRepresentation(nn.Module):
 
     def __init__(self, pooling: str = "cls") -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+        choice(POOLINGS, pooling=pooling)
         self.pooling = pooling
         self.pool = POOLINGS[pooling]()
 
