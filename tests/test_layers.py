@@ -16,10 +16,10 @@ WINGS = [
 """In order: a file imports only from its own wing and from wings before it."""
 
 GROUPS_WITHOUT_A_MODULE = {
-    "experiment", "recipe", "until", "scale", "stages", "needs", "trainer", "logger", "optim", "schedule",
+    "experiment", "recipe", "scale", "stages", "trainer", "logger", "optim", "schedule",
 }  # fmt: skip
-"""Groups that are no module: `needs` only names inputs, `recipe` sets stages, `until` ends them early, `stages` is
-`stage`, `logger` is `tracking`, `optim` and `schedule` are lit.optimisation."""
+"""Groups that are no module: `recipe` sets options of stages, `stages` is `stage`, `logger` is `tracking`, `optim` and
+`schedule` are lit.optimisation."""
 
 
 def imported(source: str) -> set[str]:
@@ -158,7 +158,7 @@ def test_groups_mirror_modules():
     for directory in sorted(CONF.iterdir()):
         if not directory.is_dir() or directory.name in GROUPS_WITHOUT_A_MODULE:
             continue
-        module = {"decoders": "decoder"}.get(directory.name, directory.name)
+        module = {"decoders": "decoder", "losses": "loss"}.get(directory.name, directory.name)
         for path in directory.glob("*.yaml"):
             targets = re.findall(r"^\s*_target_: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert not targets or any(module in target.split(".")[1:-1] for target in targets), path

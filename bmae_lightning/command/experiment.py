@@ -6,7 +6,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
-from bmae_lightning.command.pipeline import PLANNING_KEYS, Pipeline, plan
+from bmae_lightning.command.pipeline import Pipeline
+from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.comparison import AXES
@@ -15,10 +16,11 @@ from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.former import renamed_option
 from bmae_lightning.runtime.process import print_once, process_rank
 
-INSTANCES = ("view", "decoders")
-"""Groups that are lists of named instances; each entry needs a `_target_`."""
+INSTANCES = ("view", "decoders", "losses")
+"""Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
 CORPUS_OPTIONS = ("check", "expected", "evaluated")
@@ -35,7 +37,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         key = min(missing)
         raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
     for group in INSTANCES:
-        _drop_unselected(cfg, hydra_cfg, group)
+        for place in [group, *(f"{name}.{group}" for name, node in cfg.items() if isinstance(node, DictConfig))]:
+            if OmegaConf.select(cfg, place) is not None:
+                _drop_unselected(cfg, hydra_cfg, group, place)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
     if judges_files(config):
@@ -51,31 +55,39 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if lookup:
         look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
         return
-    selected = [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
-    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, selected)
+    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, find_goals(config))
     nodes = plan(config, config["name"], extra)
     output_dir = Path(config["output_dir"])
-    group = config["group"] or config["name"]
-    Pipeline(nodes, selected, group, output_dir, _origins(cfg), corpus.splits()).run()
+    Pipeline(nodes, config["group"] or config["name"], output_dir, _origins(cfg, config), corpus.splits()).run()
     if process_rank() == 0:
-        run_dir = Path(hydra_cfg.runtime.output_dir)
-        overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
-        result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
-        result["places"] = {axis: config[axis] for axis in AXES}
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(run_dir / "result.json", result)
-        if "report" in nodes:
-            from bmae_lightning.stage.report import show
+        _record(config, nodes, hydra_cfg)
+        _show(nodes, output_dir)
 
-            show(nodes["report"].directory)
-        if "suite" in nodes:
-            from bmae_lightning.stage.suite import show as show_suite
 
-            show_suite(nodes["suite"].directory)
-        if (output_dir / "wandb").is_dir():
-            print_once(
-                f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"
-            )
+def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
+    """Write what this job ran, for the comparison of a sweep and for whoever looks into the directory of the run."""
+    run_dir = Path(hydra_cfg.runtime.output_dir)
+    overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
+    result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
+    result["places"] = {axis: config[axis] for axis in AXES}
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(run_dir / "result.json", result)
+
+
+def _show(nodes: dict[str, Node], output_dir: Path) -> None:
+    """Print the tables of the report and of the suite, and where the W&B runs lie."""
+    if "report" in nodes:
+        from bmae_lightning.stage.report import show
+
+        show(nodes["report"].directory)
+    if "suite" in nodes:
+        from bmae_lightning.stage.suite import show as show_suite
+
+        show_suite(nodes["suite"].directory)
+    if (output_dir / "wandb").is_dir():
+        print_once(
+            f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"
+        )
 
 
 def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
@@ -100,14 +112,16 @@ def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
         key = item[1:].partition("=")[0]
         if item.startswith("+") and isinstance(config.get(key), str) and key not in hydra_cfg.runtime.choices:
             groups = [path.name for path in config_directory().iterdir() if path.is_dir()]
-            raise BadInput(
-                f"{item}: there is no group {key!r} (tables of papers and their rows need -cd experiments)"
-                f"{nearest(key, groups)}"
+            hint = renamed_option(item[1:]) or (
+                f" (tables of papers and their rows need -cd experiments){nearest(key, groups)}"
             )
+            raise BadInput(f"{item}: there is no group {key!r}{hint}")
 
 
-def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None:
+def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: str) -> None:
     """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
+
+    place: dotted key of the list, `decoders` or `retriever1.losses`.
 
     Raises:
         BadInput: settings for something that the group does not offer, or that the command itself names.
@@ -115,15 +129,17 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str) -> None
     sources = [Path(source.path) for source in hydra_cfg.runtime.config_sources if source.schema == "file"]
     offered = {path.stem for source in sources for path in (source / group).glob("*.yaml")}
     typed = {override.lstrip("+").split("=")[0] for override in hydra_cfg.overrides.task}
-    left = [name for name, node in cfg[group].items() if not isinstance(node, DictConfig) or "_target_" not in node]
+    found = OmegaConf.select(cfg, place)
+    left = [name for name, node in found.items() if not isinstance(node, DictConfig) or "_target_" not in node]
     for name in left:
         if name not in offered:
-            known = {other for other in cfg[group] if other not in left} | offered
-            raise BadInput(f"{group}.{name} is no known instance{nearest(name, known)}")
-        if any(key.startswith(f"{group}.{name}.") for key in typed):
-            raise BadInput(f"{group}.{name} is set but not selected: add {name} to {group}=[…]")
+            known = {other for other in found if other not in left} | offered
+            raise BadInput(f"{place}.{name} is no known instance{nearest(name, known)}")
+        if any(key.startswith(f"{place}.{name}.") for key in typed):
+            override = group if place == group else f"{group}@{place}"
+            raise BadInput(f"{place}.{name} is set but not selected: add {name} to {override}=[…]")
         with open_dict(cfg):
-            del cfg[group][name]
+            del found[name]
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:
@@ -138,29 +154,28 @@ def _files(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _models(config: dict[str, Any], selected: list[str]) -> dict[str, Any]:
+def _models(config: dict[str, Any], goals: list[str]) -> dict[str, Any]:
     """The content of the models and collections from elsewhere, for the stages that take them."""
     found: dict[str, Any] = {}
-    if config["compare"] and "external" in selected:
+    if config["compare"] and "external" in goals:
         from bmae_lightning.retrieval.foreign_model import find_retriever
 
         for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
             found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
-    if config["suite"]["collections"] and "suite" in selected:
-        options = {key: value for key, value in config["suite"].items() if key not in PLANNING_KEYS}
-        found["suite"] = build(options, "suite").identity()
+    if config["suite"]["collections"] and "suite" in goals:
+        found["suite"] = build(read_entry(config["suite"]).options, "suite").identity()
     return found
 
 
-def _origins(cfg: DictConfig) -> dict[str, dict[str, str]]:
-    """stage -> {option: dotted key it is an interpolation of}, so that messages name the key that the user can set."""
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    return {
-        stage: {
-            key: value[2:-1]
-            for key, value in node.items()
-            if isinstance(value, str) and value.startswith("${") and value.count("$") == 1
+def _origins(cfg: DictConfig, config: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """stage -> {option: dotted key where the user sets it}, for messages.
+
+    That is what the option interpolates; an option that a part of the stage requires is the group of its name.
+    """
+    raw, found = OmegaConf.to_container(cfg, resolve=False), {}
+    for stage, entry in read_entries(config).items():
+        texts = {key: value for key, value in raw[stage].items() if isinstance(value, str)}
+        found[stage] = {key: key for key in entry.options if key not in raw[stage]} | {
+            key: text[2:-1] for key, text in texts.items() if text.startswith("${") and text.count("$") == 1
         }
-        for stage, node in raw.items()
-        if isinstance(node, dict) and "inputs" in node
-    }
+    return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from bmae_lightning.command.pipeline import BASELINE_ARM, plan
+from bmae_lightning.command.plan import BASELINE_ARM, named_stages, plan
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
@@ -33,7 +33,7 @@ def judges_files(config: dict[str, Any]) -> bool:
         return False
     if not config["run"] or not config["qrels"]:
         raise BadInput(f"{given[0]}= needs a run and its judgments: {example}")
-    if _selected(config) != [JUDGING]:
+    if named_stages(config) != [JUDGING]:
         raise BadInput(f"run= and qrels= are measured by themselves, not with stages: {example}")
     if not config["measures"]:
         raise BadInput("measures is empty: name at least one, as measures=[RR@10]")
@@ -55,8 +55,8 @@ def lookup_of(config: dict[str, Any]) -> "Lookup | None":
     Raises:
         BadInput: a search mixed with stages, a question without a search, or wrong options of it.
     """
-    wanted = SEARCHING in _selected(config)
-    if wanted != (config["query"] is not None) or (wanted and len(_selected(config)) > 1):
+    wanted = SEARCHING in named_stages(config)
+    if wanted != (config["query"] is not None) or (wanted and len(named_stages(config)) > 1):
         raise BadInput(f'a search stands alone and needs a question: python -m bmae_lightning {SEARCHING} query="…"')
     return build(config[SEARCHING], SEARCHING) if wanted else None
 
@@ -87,10 +87,6 @@ def look_up(lookup: "Lookup", config: dict[str, Any], extra: dict[str, Any], hyd
         f"none of {', '.join(lookup.indexes)} is finished for {arm} in {Path(config['output_dir']) / 'store'} with these "
         f"options: run `{_command(hydra_cfg)}` first, or give {SEARCHING} the options of a finished run"
     )
-
-
-def _selected(config: dict[str, Any]) -> list[str]:
-    return [config["stage"]] if isinstance(config["stage"], str) else list(config["stage"])
 
 
 def _command(hydra_cfg: DictConfig) -> str:

@@ -16,8 +16,9 @@ from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
-from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.retrieval.retriever_config import FILE, RetrieverConfig
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
@@ -81,7 +82,17 @@ def check_similarity(similarity: str, representation: PooledRepresentation) -> N
 
 
 def representation_of(config: RetrieverConfig) -> PooledRepresentation:
-    """The representation that a record describes, without its parameters."""
+    """The representation that a record describes, without its parameters.
+
+    Raises:
+        BadInput: the record names a class that cannot be imported or is no representation; nothing else is called.
+    """
+    if config.representation is not None:
+        target = config.representation["_target_"]
+        kind = locate(target, "representation")
+        if not (isinstance(kind, type) and issubclass(kind, PooledRepresentation)):
+            raise BadInput(f"{FILE}: representation._target_={target} is no PooledRepresentation")
+        return build(config.representation, "representation")
     if config.lexical:
         return HybridRepresentation(
             config.pooling, config.dense or 0, config.lexical, config.activation, config.separator

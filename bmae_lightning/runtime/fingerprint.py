@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever a stage writes something that earlier readers would misunderstand."""
 
 EXECUTION_KEYS = frozenset(

@@ -14,9 +14,27 @@ from typing import Any
 
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
-from bmae_lightning.runtime.files import read_json, remove_leftovers
+from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json
+from bmae_lightning.runtime.fingerprint import FORMAT
 from bmae_lightning.runtime.process import launched, print_once, process_rank
 from bmae_lightning.runtime.stage import Context
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(
+    directory: Path, fingerprint: str, context: dict[str, Any], config: dict[str, Any], **more: Any
+) -> Path:
+    """Write what `run_stage` reads into the stage's directory; `more` is kept beside it. Returns the file."""
+    manifest = directory / MANIFEST
+    content = {"format": FORMAT, "fingerprint": fingerprint, "context": context, "config": config}
+    write_json(manifest, content | more)
+    return manifest
+
+
+def count_former(store: Path) -> int:
+    """How many stages in a store were written by a version with other formats; this one neither reads nor deletes them."""
+    return sum(read_json(manifest).get("format") != FORMAT for manifest in store.glob(f"*/{MANIFEST}"))
 
 
 def read_manifest(manifest: Path) -> tuple[Context, dict[str, Any]]:

@@ -55,7 +55,8 @@ def start_retriever(
         return DualEncoder(encoder, representation, config.similarity, config.shared, config.segments)
     directory = context.input("retriever") / "retriever"
     model, found = load_dual_encoder(directory, source.dropout)
-    names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator")
+    names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator",
+             "representation")  # fmt: skip
     for name in names:
         if getattr(found, name) != getattr(config, name):
             raise BadInput(

@@ -1,17 +1,33 @@
-"""What was mined for the training queries, and the groups of passages that they are trained with (finetuning §3.2, §3.6).
+"""Stages that train on groups of a query's passages, and what was mined for the training queries (docs/finetuning.md §3.2).
 
-Where questions have answers, a found passage that holds one is never a negative.
+Where questions have answers, a found passage that holds one is never a negative (docs/finetuning.md §3.6).
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.encoder.pretrained import PretrainedEncoder
+from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels, read_run, run_of_lists
-from bmae_lightning.retrieval.negatives.positives import choose_positives
-from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives, RankedNegatives, relevant_of
+from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives
+from bmae_lightning.retrieval.negatives.source import (
+    Groups,
+    QueryShare,
+    RandomNegatives,
+    RankedNegatives,
+    check_ids,
+    relevant_of,
+)
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.stage import Context, require_splits
+from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.training import TrainingStage
 
 
 class Mined(NamedTuple):
@@ -39,21 +55,107 @@ def read_mined(ranking: Path) -> Mined:
 
 
 def training_groups(
-    qrels: Mapping[str, Mapping[str, int]], queries: TokenStore, passages: TokenStore,
-    source: RankedNegatives | RandomNegatives, mined: Mined | None, positives: str, size: int, seed: int,
-    scored: bool = False,
+    qrels: Qrels, queries: TokenStore, passages: TokenStore, source: RankedNegatives | RandomNegatives,
+    mined: Mined | None, positives: str, size: int, seed: int, scored: bool = False,
 ) -> Groups:  # fmt: skip
     """The groups of the training queries.
 
     Args:
         qrels, queries, passages, source, size, seed: as for `Groups`.
         mined: the ranking of the training queries, None where the source needs none.
-        positives: which passages count as such, in the words of `choose_positives`.
+        positives: which passages count as such, see `choose_positives`.
         scored: a teacher will choose among the passages with an answer, so all of them are kept.
 
     Raises:
         BadInput: as `Groups` and `choose_positives`.
     """
-    run, answered = (mined.found, mined.answered) if mined else (None, {})
+    run, answered = mined or (None, {})
     chosen = choose_positives(positives, relevant_of(qrels), run, answered, above_negatives=not scored)
     return Groups(qrels, queries, passages, source, mined and mined.negatives, size, seed, chosen)
+
+
+def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, inputs: Mapping[str, Any]) -> None:
+    """Raise BadInput where hard negatives come from a ranking of the training queries that nobody makes.
+
+    Args:
+        name: of the stage that trains.
+        inputs: role -> what makes it, as for `Stage.check_inputs`.
+    """
+    if not negatives.needs_run:
+        return
+    ranking = inputs.get("ranking")
+    if not ranking:
+        raise BadInput(f"{name}.inputs.ranking is empty: name the stage whose ranking holds the hard negatives")
+    options, stage = getattr(ranking, "config", {}), getattr(ranking, "stage", "evaluate")
+    if corpus := build(options.get("corpus"), "corpus"):
+        given = corpus.negatives(TRAIN) if isinstance(corpus, Collection) else iter(())
+        if next(given, None) is None:
+            raise BadInput(
+                f"{name}.inputs.ranking={stage}: the corpus comes without hard negatives of its own; name a stage "
+                "that ranks the training queries, such as bm25"
+            )
+    if not options.get("train_depth", 1):
+        raise BadInput(
+            f"{name} takes hard negatives from {stage}, which does not search for training queries: set "
+            f"{stage}.train_depth=200, or choose a recipe with this rung (recipe=ladder)"
+        )
+
+
+@dataclass(kw_only=True)
+class TrainsOnGroups(TrainingStage):
+    """A stage that trains on groups of passages of one query: a positive and hard negatives.
+
+    Args:
+        encoder: what the model starts from where no input says otherwise.
+        negatives: source of hard negatives.
+        train_group_size: passages per query, the positive among them.
+        positives: which passages count as such, see `choose_positives`.
+        train_queries: which training queries take part.
+    """
+
+    encoder: PretrainedEncoder | ScratchEncoder
+    negatives: RankedNegatives | RandomNegatives
+    train_group_size: int
+    positives: str = "labelled"
+    train_queries: QueryShare = field(default_factory=QueryShare)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positives(self.positives)
+
+    def preflight(self, splits: list[str]) -> None:
+        super().preflight(splits)
+        require_splits(self.name, [TRAIN], splits)
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
+        check_ranking(self.name, self.negatives, inputs)
+
+    def check_corpus(self, corpus: Path) -> None:
+        """Raise BadInput where a file of the user's with hard negatives does not fit the prepared corpus."""
+        if self.negatives.foreign:
+            prepared = Prepared(corpus)
+            listed = self.negatives.of(None, relevant_of(prepared.qrels(TRAIN)))
+            check_ids(listed, prepared.passages(), self.negatives.path)
+
+    def mined(self, context: Context) -> Mined | None:
+        """The ranking of the training queries, None where the negatives come from elsewhere."""
+        ranking = context.inputs.get("ranking")
+        return read_mined(ranking) if ranking and self.negatives.needs_run else None
+
+    def groups(
+        self, qrels: Qrels, stores: tuple[TokenStore, TokenStore], mined: Mined | None, held_out: Container[str] = (),
+        scored: bool = False,
+    ) -> Groups:  # fmt: skip
+        """`training_groups` with the options of this stage.
+
+        Args:
+            qrels: judgments of the training split.
+            stores: queries and passages.
+            mined, scored: as there.
+            held_out: queries to leave out.
+        """
+        share = self.train_queries.of(qrels)
+        qrels = {query: marks for query, marks in share.items() if query not in held_out}
+        return training_groups(
+            qrels, *stores, self.negatives, mined, self.positives, self.train_group_size, self.seed, scored
+        )

@@ -53,7 +53,7 @@ class MakeReport(Stage):
     def __init__(
         self, title: str, measures: list[str], split: str, logger: Tracking,
         paper_results: dict[str, Any] | None = None, paper_source: str | None = None,
-        significance: list[str] | None = None, cases: int = 0,
+        significance: list[str] | None = None, cases: int = 0, shown_as: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         if cases < 0:
             raise ValueError(f"cases must be at least 0 (none), got {cases}")

@@ -71,7 +71,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
         if need.stream in GENERATED and not inputs.get("generate"):
             raise BadInput(
                 f"{need.part} reads the stream {need.stream!r}, which the stage `generate` writes, but "
-                "pretrain.inputs.generate is empty: add `- /needs/generate` to the defaults of its YAML, or "
+                "pretrain.inputs.generate is empty: add `requires: {generate: generate}` to its YAML, or "
                 "++pretrain.inputs.generate=generate to the command"
             )
         if need.values and need.stream in GENERATED:
@@ -82,7 +82,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
         if need.values and not inputs.get("statistics"):
             raise BadInput(
                 f"{need.part}.mask reads {', '.join(need.values)}, which the stage `statistics` computes, but "
-                "pretrain.inputs.statistics is empty: add `- /needs/statistics` to the defaults of its YAML, or "
+                "pretrain.inputs.statistics is empty: add `requires: {statistics: statistics}` to its YAML, or "
                 "++pretrain.inputs.statistics=statistics to the command"
             )
 

@@ -19,7 +19,7 @@ from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import launched, print_once
-from bmae_lightning.runtime.run_stage import run_here_or_in_child
+from bmae_lightning.runtime.run_stage import run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.zero_shot import RUN, ZeroShot, read_judgments
 
@@ -61,8 +61,7 @@ class Pairs:
             place = {"stage": pair.stage, "arm": title, "directory": str(directory), "inputs": {}}
             place |= {"group": pair.group, "output_dir": str(pair.output_dir)}
             directory.mkdir(parents=True, exist_ok=True)
-            manifest = directory / "manifest.json"
-            write_json(manifest, {"fingerprint": digest, "context": place, "config": config, "content": content})
+            manifest = write_manifest(directory, digest, place, config, content=content)
             run_here_or_in_child(manifest, config)
             write_json(directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
         return self._measured(pair, collection)

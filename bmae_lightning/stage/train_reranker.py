@@ -1,7 +1,7 @@
 """Train a cross-encoder on groups of the best retriever so far: the re-ranker, and the teacher of the distilled retriever."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,11 @@ import torch
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.checkpoint import find_checkpoint
-from bmae_lightning.encoder.pretrained import PretrainedEncoder
-from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.lit.reranker import PairBatches, RerankerModule
-from bmae_lightning.retrieval.negatives.positives import check_positives
-from bmae_lightning.retrieval.negatives.source import Groups, QueryShare, RandomNegatives, RankedNegatives
+from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.reranking.cross_encoder import (
     CrossEncoder,
     cross_encoder_of,
@@ -37,35 +34,28 @@ from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
-from bmae_lightning.runtime.stage import Context, require_splits
+from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.initial_weights import start_encoder
-from bmae_lightning.stage.mined_negatives import read_mined, training_groups
+from bmae_lightning.stage.mined_negatives import TrainsOnGroups
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.train_retriever import check_foreign, check_ranking
-from bmae_lightning.stage.training import TrainingStage
 
 DIRECTORY, RECORD, TOKENS = "reranker", "reranker_spec.json", "tokens"
 
 
 @dataclass(kw_only=True)
-class TrainReranker(TrainingStage):
+class TrainReranker(TrainsOnGroups):
     """Writes reranker/ (Hugging Face format with tokenizer and record) and metrics.jsonl, and tokens/, the corpus in the
     backbone's word pieces, where these are not the encoder's.
 
     The fields are the options of `conf/stages/reranker.yaml`.
     """
 
-    encoder: PretrainedEncoder | ScratchEncoder
-    negatives: RankedNegatives | RandomNegatives
     length: int
-    train_group_size: int
     backbone: str | None = None
     temperature: float = 1.0
     forward_factor: int = 1
     r_drop: bool = False
     title_separator: str | None = None
-    positives: str = "labelled"
-    train_queries: QueryShare = field(default_factory=QueryShare)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,11 +72,9 @@ class TrainReranker(TrainingStage):
             )
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
-        check_positives(self.positives)
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
-        require_splits(self.name, [TRAIN], splits)
         if self.backbone is None:
             limit, what = self.encoder.dimensions()[1], "the encoder"
         else:
@@ -97,7 +85,7 @@ class TrainReranker(TrainingStage):
             raise BadInput(f"{self.name}.length={self.length}: {what} has only {limit} positions")
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
-        check_ranking(self.name, self.negatives, inputs)
+        super().check_inputs(inputs)
         if self.negatives.margin is not None:
             raise BadInput(f"{self.name}.negatives.margin: scores come from the re-ranker itself; set it to null")
         if self.backbone is not None and inputs.get("encoder"):
@@ -105,9 +93,6 @@ class TrainReranker(TrainingStage):
                 f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker starts "
                 "from one of them; set the other to null"
             )
-
-    def check_corpus(self, corpus: Path) -> None:
-        check_foreign(self.negatives, corpus)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
@@ -166,12 +151,8 @@ class TrainReranker(TrainingStage):
         return title_id
 
     def _groups(self, context: Context, prepared: Prepared) -> Groups:
-        ranking = context.inputs.get("ranking")
-        groups = training_groups(
-            self.train_queries.of(prepared.qrels(TRAIN)), prepared.queries(), prepared.passages(), self.negatives,
-            read_mined(ranking) if ranking and self.negatives.needs_run else None,
-            self.positives, self.train_group_size, self.seed,
-        )  # fmt: skip
+        stores = prepared.queries(), prepared.passages()
+        groups = self.groups(prepared.qrels(TRAIN), stores, self.mined(context))
         size = self.train_group_size
         print_once(
             f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {size - 1} "

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.command import look as inspection
 from bmae_lightning.command.look import judges_files, lookup_of
-from bmae_lightning.command.pipeline import plan
+from bmae_lightning.command.plan import plan
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from support.msmarco_files import TEXTS, write_msmarco
 
 from bmae_lightning.command.experiment import take_corpus_options
-from bmae_lightning.command.pipeline import plan
+from bmae_lightning.command.plan import plan
 from bmae_lightning.corpus.doctor import ERROR, OK, WARNING, examine, table
 from bmae_lightning.corpus.files import FileCorpus
 from bmae_lightning.runtime.configuration import config_directory

@@ -10,10 +10,11 @@ from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.grad_cache import GradCache
+from bmae_lightning.retrieval.loss.contrastive import Contrastive
 from bmae_lightning.retrieval.loss.distillation import Distillation
 from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
@@ -34,8 +35,11 @@ def model():
     return DualEncoder(encoder, PooledRepresentation("cls"), "cos")
 
 
-def module(model, **options):
-    return RetrieverModule(model, GROUP, 0.5, AdamW([0.9, 0.999]), LinearSchedule(), 1e-3, 0.0, 0.1, 10, **options)
+def module(model, distillation=None, temperature_warmup=0.0, grad_cache=None, **options):
+    """One that trains with the contrastive loss, and the options of that, and distillation where it is given."""
+    losses = {"contrastive": Contrastive(**options)} | ({"distillation": distillation} if distillation else {})
+    optimisation = Optimisation(AdamW([0.9, 0.999]), LinearSchedule(), 1e-3, 0.0, 0.1, 10)
+    return RetrieverModule(model, losses, GROUP, 0.5, optimisation, temperature_warmup, grad_cache)
 
 
 def batch(model, **rest):
@@ -60,7 +64,7 @@ def test_the_step_is_contrast_plus_distillation(model, chunk):
     step = module(model, grad_cache=GradCache(chunk))
     torch.testing.assert_close(step.training_step(given, 0), contrast)
     assert step.total({name: mean.item() for name, (mean, _) in step.parts.items()}) == pytest.approx(contrast.item())
-    step = module(model, grad_cache=GradCache(chunk), distillation=Distillation(alpha=0.3))
+    step = module(model, grad_cache=GradCache(chunk), distillation=Distillation(), weight=0.3)
     torch.testing.assert_close(step.training_step(given, 0), distilled + 0.3 * contrast)
     assert set(step.parts) == {"loss/contrastive", "loss/distillation", "in_batch_RR@1"}
     means = {name: mean.item() for name, (mean, _) in step.parts.items()}
@@ -77,7 +81,7 @@ def test_options_reach_the_loss(model):
     torch.testing.assert_close(warm, F.cross_entropy(scores(model, given), torch.tensor([0, 2, 4])))
     share = module(model, temperature_warmup=0.5)
     assert share.temperature_warmup == 5
-    module(model, contrastive_grad_scale=0.25).training_step(given, 0).backward()
+    module(model, grad_scale=0.25).training_step(given, 0).backward()
     scaled = model.encoder.masked_lm.bert.embeddings.LayerNorm.weight.grad.clone()
     model.zero_grad()
     plain.backward()

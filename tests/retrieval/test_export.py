@@ -17,6 +17,7 @@ from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.errors import BadInput
 
 WORDS = [f"w{i}" for i in range(40)]
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##x", *WORDS]
@@ -218,3 +219,11 @@ def test_the_card_says_what_was_done(tmp_path):
         assert absent not in card
     assert base_model_of([("retriever1", {"encoder": {"name": str(tmp_path)}})]) is None
     assert base_model_of([("retriever1", {"encoder": {"size": 3}})]) is None
+
+
+def test_a_representation_of_ones_own_is_not_written_as_something_else(tmp_path):
+    class Own(PooledRepresentation):
+        pass
+
+    with pytest.raises(BadInput, match="other programs do not know the representation Own"):
+        exported(tmp_path, Own())

@@ -71,3 +71,6 @@ def test_an_option_that_never_was_has_no_successor():
 def test_a_former_option_names_the_new_one():
     assert renamed_option("distilled.group") == "; use train_group_size"
     assert renamed_option("group") == ""
+    assert renamed_option("distilled.distillation.alpha") == "; use losses.contrastive.weight of the same stage"
+    assert renamed_option("distilled.distillation.kind") == "; use distilled.losses.distillation"
+    assert renamed_option("retriever1.form") == "; use losses.contrastive.form of the same stage"

@@ -17,9 +17,8 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.bm25 import Bm25Ranking
-from bmae_lightning.stage.mined_negatives import read_mined, training_groups
+from bmae_lightning.stage.mined_negatives import check_ranking, read_mined, training_groups
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.train_retriever import check_ranking
 
 TEXTS = {id: text for id, text, _ in passages()}
 MEASURES = ["answer_R@1", "answer_R@2", "answer_R@10"]

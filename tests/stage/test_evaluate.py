@@ -13,7 +13,7 @@ from support.paths import CONF
 from support.stages import prepare
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.command.pipeline import PLANNING_KEYS
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.trec import read_run
@@ -63,7 +63,7 @@ def composed(*overrides):
 def manifest(directory, inputs, retriever, *overrides):
     """What the pipeline writes before it runs the stage."""
     small = {"shard": 7, "query_shard": 6, "depth": 30, "train_depth": 11, "batch_tokens": 100}
-    config = {key: value for key, value in (composed(*overrides) | small).items() if key not in PLANNING_KEYS}
+    config = read_entry(composed(*overrides) | small).options
     directory.mkdir(parents=True)
     context = {"stage": "evaluate", "arm": "", "directory": str(directory), "group": "g", "output_dir": str(directory)}
     context["inputs"] = {"corpus": str(inputs / "corpus"), "retriever": str(inputs / retriever)}

@@ -21,7 +21,6 @@ def test_a_finished_run_is_exported(cli, tmp_path, collection):
     from sentence_transformers import SentenceTransformer
 
     short = ["logger=none", "pretrain.steps=2", "retriever1.steps=2", "retriever1.query_length=9"]
-    assert "needs prepare, which is not done" in cli(*short, "stage=[export]", code=2).splitlines()[-1]
     assert "] export" not in cli(*short)
     output = cli(*short, "stage=[export]")
     paths = re.findall(r"export \((\w+)\): (\S+model) \(sentence-transformers", output)

@@ -13,6 +13,7 @@ from support import teachers as stand_ins
 from support.paths import CONF, ROOT
 from support.stages import prepare
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.runtime.configuration import build
@@ -59,7 +60,7 @@ def composed(option, *changes, trainer="cpu"):
     )
     node = OmegaConf.to_container(config, resolve=True)["generate"]
     node["trainer"].pop("defaults", None)
-    return {key: value for key, value in node.items() if key not in ("inputs", "on_demand")}
+    return read_entry(node).options
 
 
 def manifest(directory, prepared, config):

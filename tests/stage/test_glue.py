@@ -13,6 +13,7 @@ from support.paths import CONF
 
 import bmae_lightning.stage.glue as stage
 from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
@@ -40,8 +41,7 @@ def config(files, collection):
 
 
 def make(config, **changes):
-    options = {name: value for name, value in config["glue"].items() if name not in ("inputs", "if_any")}
-    made = build(options | changes, "glue")
+    made = build(read_entry(config["glue"]).options | changes, "glue")
     made.name = "glue"
     return made
 
@@ -49,8 +49,7 @@ def make(config, **changes):
 @pytest.fixture(scope="module")
 def prepared(config, tmp_path_factory):
     directory = tmp_path_factory.mktemp("prepared")
-    node = {name: value for name, value in config["prepare"].items() if name != "inputs"}
-    build(node, "prepare").run(Context("prepare", "", directory, {}, "g", directory))
+    build(read_entry(config["prepare"]).options, "prepare").run(Context("prepare", "", directory, {}, "g", directory))
     return directory
 
 

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from support import forked
 from support.stages import prepare
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
@@ -24,8 +25,7 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
-from bmae_lightning.stage import train_retriever as finetune
-from bmae_lightning.stage import validation
+from bmae_lightning.stage import train_retriever, training, validation
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
 
@@ -49,7 +49,7 @@ def composed():
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         content = OmegaConf.to_container(compose("config", overrides=GROUPS), resolve=True)["retriever2"]
-    return {key: value for key, value in content.items() if key != "inputs"}
+    return read_entry(content).options
 
 
 def node(*options):
@@ -105,7 +105,7 @@ def whole(tmp_path_factory, corpus):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        renew, fit = Rounds.renew, finetune.fit
+        renew, fit = Rounds.renew, training.fit
 
         def watched(self, number, trainer, model, groups):
             slow.append(slow_ranking(model, corpus))
@@ -116,7 +116,7 @@ def whole(tmp_path_factory, corpus):
             return fit(trainer, module, data, *rest)
 
         patch.setattr(Rounds, "renew", watched)
-        patch.setattr(finetune, "fit", listening)
+        patch.setattr(training, "fit", listening)
         run_stage(manifest(directory, corpus))
     torch.set_num_threads(threads)
     return directory, slow, lists
@@ -157,7 +157,7 @@ def test_the_schedule_is_that_of_one_training(whole, corpus, tmp_path):
         (ArrayShards, "write", 6),  # of round 1, while searching
         (RetrieverModule, "training_step", 4),  # before the first step with round 1
         (RetrieverModule, "training_step", 7),
-        (finetune, "save_dual_encoder", 0),
+        (train_retriever, "save_dual_encoder", 0),
     ],
 )
 def test_kill_9_changes_no_byte(owner, name, calls, whole, corpus, tmp_path):

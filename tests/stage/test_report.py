@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support.paths import CONF
 
-from bmae_lightning.command.pipeline import plan
+from bmae_lightning.command.plan import plan
 from bmae_lightning.report.machine import read_json
 from bmae_lightning.report.table import text_table
 from bmae_lightning.report.tracking.loggers import NoTracking

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from support.masks import select
 from support.stages import context, prepare
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.statistics.write import Statistics
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.importance import ImportanceMask
@@ -87,25 +88,25 @@ def test_impossible_options(arguments, message):
 def composed(*overrides):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=False)
+        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
 
 
 @pytest.mark.parametrize("mask", ["importance", "keyword"])
 def test_a_mask_that_reads_statistics_makes_them_an_input(mask):
     plain = composed("+experiment=retromae")
-    assert "statistics" not in plain["pretrain"]["inputs"]
+    assert "statistics" not in read_entry(plain["pretrain"]).inputs
     config = composed(
         "+experiment=retromae", f"mask@decoders.enhanced.mask={mask}", "mask@view.passage.mask=importance"
     )
-    assert config["pretrain"]["inputs"] == {"corpus": "prepare", "statistics": "statistics"}
-    assert build(config["decoders"]["enhanced"]["mask"]).values
+    entry = read_entry(config["pretrain"])
+    assert entry.inputs == {"corpus": "prepare", "statistics": "statistics"}
+    assert build(entry.options["decoders"]["enhanced"]["mask"]).values
     assert config["view"]["passage"]["mask"]["rate"] == plain["view"]["passage"]["mask"]["rate"]
 
 
 def test_the_stage_has_every_option_in_its_yaml():
     node = OmegaConf.to_container(OmegaConf.load(config_directory() / "stages" / "statistics.yaml"))["statistics"]
     assert node.pop("inputs") == {"corpus": "prepare"}
-    assert node.pop("on_demand") is True
     built = build(node, "statistics")
     assert built.options == CorpusStatistics().options
     assert set(node) - {"_target_"} == set(vars(built.options)) | {"memory_gb", "threads"}

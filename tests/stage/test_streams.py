@@ -286,7 +286,7 @@ def test_needs_name_part_stream_and_values():
         (
             ("queries", None),
             {},
-            r"decoders.d reads the stream 'queries', which the stage `generate` writes.*needs/generate",
+            r"decoders.d reads the stream 'queries', which the stage `generate` writes.*requires: {generate: generate}",
         ),
         (
             ("continuation", None),

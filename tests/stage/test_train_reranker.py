@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, PreTrainedTokenizerFast
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
@@ -18,7 +19,7 @@ def stage(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=["encoder=tiny", "logger=none", *overrides])
     node = OmegaConf.to_container(config, resolve=True)["reranker"]
-    made = build({key: value for key, value in node.items() if key not in ("inputs", "on_demand")}, "reranker")
+    made = build(read_entry(node).options, "reranker")
     made.name = "reranker"
     return made
 

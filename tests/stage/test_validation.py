@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from support import command as tools
 from support.stages import context, prepare
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
-from bmae_lightning.stage import train_retriever as finetune_stage
+from bmae_lightning.stage import training
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.validation import Validation, sample_passages
 
@@ -43,8 +44,7 @@ def composed(*overrides):
 
 def node(stage, overrides=(), options=()):
     """A stage with options of its own."""
-    content = OmegaConf.to_container(composed(*overrides), resolve=True)[stage]
-    del content["inputs"]
+    content = read_entry(OmegaConf.to_container(composed(*overrides), resolve=True)[stage]).options
     return OmegaConf.to_container(OmegaConf.merge(content, OmegaConf.from_dotlist(list(options))))
 
 
@@ -129,7 +129,7 @@ def stop_at(made):
 
 def test_held_out_training_queries_are_not_trained_with(corpus, tmp_path, capsys, monkeypatch):
     made = {}
-    monkeypatch.setattr(finetune_stage, "fit", stop_at(made))
+    monkeypatch.setattr(training, "fit", stop_at(made))
     options = ["validation.every=0.5", "validation.split=train", "validation.queries=7"]
     with pytest.raises(Stopped):
         finetune(tmp_path / "r", corpus, *options)
@@ -180,7 +180,7 @@ def test_the_ranking_of_the_stage_says_which_passages_are_hard(corpus, tmp_path)
     for split in ("train", "dev"):
         made, options = {}, ["validation.every=3", f"validation.split={split}", "validation.queries=1"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(finetune_stage, "fit", stop_at(made))
+            patch.setattr(training, "fit", stop_at(made))
             with pytest.raises(Stopped):
                 finetune(tmp_path / split, corpus, *options, "validation.passages=4", ranking=tmp_path / "ranking")
         (query,) = made["looks"].look.qrels

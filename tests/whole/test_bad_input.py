@@ -41,10 +41,10 @@ def error_line(output: str) -> str:
             ["decoders.shallow.mask", "0.2 is below encoder_rate 0.3"],
         ),
         (["pretrain.length=200"], ["pretrain.length=200", "128 positions"]),
-        (["decoders=[queries]", "pretrain.inputs.generate=null"], ["decoders.queries", "`generate`", "needs/generate"]),
+        (["decoders=[queries]", "+pretrain.inputs.generate=null"], ["decoders.queries", "`generate`", "requires:"]),
         (
-            ["mask@decoders.enhanced.mask=importance", "pretrain.inputs.statistics=null"],
-            ["decoders.enhanced.mask", "importance", "`statistics`", "needs/statistics"],
+            ["mask@decoders.enhanced.mask=importance", "+pretrain.inputs.statistics=null"],
+            ["decoders.enhanced.mask", "importance", "`statistics`", "requires: {statistics: statistics}"],
         ),
         (["decoders.enhanced.stream=neighbor"], ["decoders.enhanced.stream=neighbor", "did you mean 'neighbour'?"]),
         (["decoders=[]", "objective=none"], ["nothing would be learned"]),

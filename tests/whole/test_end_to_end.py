@@ -154,7 +154,7 @@ def test_title_and_text_are_told_apart_from_the_store_to_the_re_ranker(here, tmp
     here(
         "+experiment=simlm", *tools.TINY[1:], "encoder.layers=3", "masked_lm.steps=2", "masked_lm.encoder.width=32",
         "logger=none",
-        f"corpus.path={titled}", "corpus.title=pair", "+until=reranker", "baseline=false", "reranker.steps=2",
+        f"corpus.path={titled}", "corpus.title=pair", "rungs=3", "baseline=false", "reranker.steps=2",
         "evaluate.train_depth=20", "retriever2.steps=2",
     )  # fmt: skip
     (prepared,) = (tmp_path / "outputs" / "store").glob("prepare-*")

@@ -8,13 +8,14 @@ from safetensors.torch import load_file
 from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
-from bmae_lightning.encoder.batch import Pairs, Tokens
+from bmae_lightning.encoder.batch import Pairs, RetrievalBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.loss.contrastive import contrastive_logits, contrastive_loss, targets, temperature_at
+from bmae_lightning.retrieval.loss.contrastive import Contrastive, contrastive_logits, contrastive_loss
 from bmae_lightning.retrieval.loss.distillation import Distillation
 from bmae_lightning.retrieval.loss.listwise import listwise_loss
+from bmae_lightning.retrieval.loss.loss import ScoredBatch, targets, temperature_at
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import score
 from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss, hardest_pairs
@@ -80,6 +81,14 @@ def dual_encoder(folder, dtype, pooling, similarity):
     return named, queries, passages, inputs["teacher_scores"]
 
 
+def listed(queries, passages, teacher_Bn, temperature, distillation, contrastive):
+    """The losses of a distilled retriever by name, and their weighted sum."""
+    batch = ScoredBatch(queries, passages, RetrievalBatch(None, None, teacher_Bn=teacher_Bn), GROUP, temperature)
+    named = {"distillation": distillation, "contrastive": contrastive}
+    found = {name: loss(queries, passages, batch).loss for name, loss in named.items()}
+    return found | {"total": sum(named[name].weight * value for name, value in found.items())}
+
+
 def check(folder, case, dtype, losses, named, relative=1e-5):
     expected = recorded(folder, case)[dtype]["loss"]
     assert set(losses) == set(expected)
@@ -106,9 +115,8 @@ def test_plain_contrast_and_distillation(case, dtype):
     contrast = contrastive_loss(queries, passages, GROUP, settings["temperature"], score=score)
     losses = {"contrastive": contrast.loss, "total": contrast.loss}
     if settings["teacher"]:
-        distillation = Distillation("kl", "elements", settings["weight"])
-        losses["distillation"] = distillation(contrast.group_bn, teacher_Bn)
-        losses["total"] = losses["distillation"] + distillation.alpha * contrast.loss
+        distillation, contrastive = Distillation(kind="kl", reduction="elements"), Contrastive(settings["weight"])
+        losses |= listed(queries, passages, teacher_Bn, settings["temperature"], distillation, contrastive)
     check("retromae_biencoder", case, dtype, losses, named)
 
 
@@ -124,21 +132,22 @@ def test_contrast_in_four_blocks(case, dtype):
     matrices = load_file(SET / "simlm_biencoder" / "expected.safetensors")
     close(queries.dense_BD, matrices[f"{case}.q_reps.{dtype}"], dtype, "state")
     close(passages.dense_BD, matrices[f"{case}.p_reps.{dtype}"], dtype, "state")
-    distillation = Distillation("kl", "queries", settings.get("kd_cont_loss_weight", 0), settings.get("mask_hn", False))
+    masked = settings.get("mask_hn", False)
+    contrastive = Contrastive(settings.get("kd_cont_loss_weight", 0), form, mask_hard_negatives=masked)
     contrast = contrastive_loss(
         queries, passages, GROUP, temperature, form=form, score=score,
-        mask_hard_negatives=distillation.mask_hard_negatives,
+        mask_hard_negatives=masked,
     )  # fmt: skip
     logits_BC, absent_BC = contrastive_logits(queries, passages, GROUP, temperature, form=form, score=score)
-    if distillation.mask_hard_negatives:
+    if masked:
         for row in range(4):
             absent_BC[row, GROUP * row + 1 : GROUP * (row + 1)] = True
     close(logits_BC.masked_fill(absent_BC, -torch.inf), matrices[f"{case}.logits.{dtype}"], dtype, "state")
     assert torch.equal(matrices[f"{case}.target"], targets(4, GROUP))
     losses = {"contrastive": contrast.loss, "total": contrast.loss}
     if settings["kd"]:
-        losses["distillation"] = distillation(contrast.group_bn, teacher_Bn)
-        losses["total"] = losses["distillation"] + distillation.alpha * contrast.loss
+        distillation = Distillation(kind="kl", reduction="queries")
+        losses |= listed(queries, passages, teacher_Bn, temperature, distillation, contrastive)
     check("simlm_biencoder", case, dtype, losses, named, relative=2e-5)
 
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from support.paths import CONF, GOLDEN
 from transformers import BertConfig, BertForMaskedLM
 
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -37,7 +38,7 @@ def composed(*overrides):
 
 def make(*overrides):
     """The model of an experiment with an encoder of two layers; what the command does not select is dropped."""
-    config = composed(*overrides)
+    config = read_entry(composed(*overrides)["pretrain"]).options
     parts = [
         build({name: node for name, node in config[group].items() if "_target_" in node}, group)
         for group in ("view", "decoders")

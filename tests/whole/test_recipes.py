@@ -11,7 +11,7 @@ from support import quick_hydra
 from support.paths import CONF
 
 from bmae_lightning.command.experiment import take_corpus_options
-from bmae_lightning.command.pipeline import plan
+from bmae_lightning.command.plan import plan
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
@@ -45,7 +45,7 @@ def test_recipes_experiments_and_scales_compose(pair, experiment, tmp_path):
         assert (config[stage]["steps"] is None) != (config[stage]["epochs"] is None), stage
     nodes = plan(config, experiment, {})
     arms = {experiment, "none"}
-    for stage in ("retriever1", "evaluate", *(set(FINETUNING) & set(config["stage"]))):
+    for stage in ("retriever1", "evaluate", *FINETUNING[: config["rungs"]]):
         assert {f"{stage}@{arm}" for arm in arms} <= set(nodes)
     for node in nodes.values():
         if node.stage in ("retriever1", "retriever2", "reranker", "distilled", "score"):
@@ -74,8 +74,9 @@ def keys(path, package=""):
 
 
 def climbed(config):
-    """The selected stages without those that run only where they are given something to compare or read."""
-    return [stage for stage in config["stage"] if "if_any" not in config[stage]]
+    """The planned stages of the arm with pre-training and of all arms, in order, and how deep each of them mines."""
+    nodes = plan(config | {"baseline": False}, config["name"], {}).values()
+    return {node.stage: node.config.get("train_depth") for node in nodes}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -87,8 +88,8 @@ def test_recipes_and_experiments_set_nothing_in_common(recipe):
 
 def test_without_a_recipe_there_is_retriever_1_only():
     config = composed("+experiment=retromae")
-    assert climbed(config)[-3:] == ["retriever1", "evaluate", "report"]
-    assert config["evaluate"]["train_depth"] == 0
+    assert list(climbed(config)) == ["prepare", "pretrain", "bm25", "retriever1", "evaluate", "report"]
+    assert climbed(config)["evaluate"] == 0
     assert composed("+experiment=retromae", "recipe=retriever1") == config
 
 
@@ -105,10 +106,10 @@ def test_without_a_recipe_there_is_retriever_1_only():
 def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experiment, recipe, batch):
     """`recipe=` on the command line wins, and the numbers of the scale follow the recipe either way."""
     usual = composed(f"+experiment={experiment}", "scale=paper")
-    assert climbed(usual)[-3:] == ["distilled", "evaluate_distilled", "report"]
+    assert list(climbed(usual))[-3:] == ["distilled", "evaluate_distilled", "report"]
     assert (usual["retriever1"]["batch_size"], usual["retriever1"]["train_group_size"]) == batch
     assert usual["retriever1"]["warmup"] == (0 if recipe == "dupmae" else 1000)
-    assert usual["distilled"]["distillation"] == composed(f"recipe={recipe}")["distilled"]["distillation"]
+    assert usual["distilled"]["losses"] == composed(f"recipe={recipe}")["distilled"]["losses"]
     first = composed(f"+experiment={experiment}", "scale=paper", "recipe=retriever1")["retriever1"]
     plain = composed("scale=paper", "recipe=retriever1")["retriever1"]
     assert first | {"encoder": None} == plain | {"encoder": None}
@@ -117,16 +118,15 @@ def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experi
 def test_a_ladder_can_be_left_early():
     """The rungs of the recipe, with its numbers, and no mining that nobody reads."""
     whole = composed("+experiment=simlm", "scale=paper")
-    for last, stages, mining in [
-        ("retriever1", ["retriever1", "evaluate", "report"], (0, 200)),
-        ("retriever2", ["retriever2", "evaluate2", "report"], (200, 0)),
-        ("reranker", ["reranker", "rerank", "report"], (200, 200)),
-    ]:
-        config = composed("+experiment=simlm", "scale=paper", f"+until={last}")
-        assert climbed(config) == [*whole["stage"][: whole["stage"].index(stages[1]) + 1], "report"]
-        assert climbed(config)[-3:] == stages
-        assert tuple(config[stage]["train_depth"] for stage in ("evaluate", "evaluate2")) == mining
+    stages = list(climbed(whole))
+    for rungs, (last, mining) in enumerate([("evaluate", 0), ("evaluate2", 0), ("rerank", 200)], 1):
+        config = composed("+experiment=simlm", "scale=paper", f"rungs={rungs}")
+        depths = climbed(config)
+        assert list(depths) == [*stages[: stages.index(last) + 1], "report"]
+        assert depths["evaluate"] == (0 if rungs == 1 else 200)
+        assert depths.get("evaluate2", mining) == mining
         assert all(config[stage] == whole[stage] for stage in ("retriever1", "retriever2", "reranker", "rerank"))
+    assert climbed(whole)["evaluate_distilled"] == 0
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_ladder_can_be_left_early():
         (
             "simlm",
             "retriever2",
-            {"batch_size": 64, "train_group_size": 16, "lr": 2e-5, "temperature": 0.02, "form": "simlm_code"},
+            {"batch_size": 64, "train_group_size": 16, "lr": 2e-5, "temperature": 0.02},
         ),
         (
             "simlm",
@@ -149,7 +149,7 @@ def test_a_ladder_can_be_left_early():
                 "lr": 3e-5,
             },
         ),
-        ("simlm", "distilled", {"train_group_size": 24, "epochs": 6, "similarity": "cos", "form": "simlm_code"}),
+        ("simlm", "distilled", {"train_group_size": 24, "epochs": 6, "similarity": "cos"}),
         ("simlm_nq", "distilled", {"epochs": 15, "steps": None, "temperature_warmup": 1000, "passage_length": 192}),
         ("retromae_dpr", "retriever1", {"batch_size": 128, "epochs": 4, "warmup": 0, "passage_length": 140}),
         ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "train_group_size": 16}),
@@ -183,17 +183,20 @@ def test_numbers_of_the_papers(recipe, stage, wanted):
 
 
 def test_who_starts_from_whom_and_what_is_distilled_how():
-    for recipe, second, third, kind, alpha in [
-        ("ladder", None, None, "kl", 0.2),
-        ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0),
-        ("retromae_distilled", None, "retriever2", "kl", 1e-4),
-        ("master", None, None, "soft_cross_entropy", 0.2),
+    for recipe, second, third, kind, alpha, form in [
+        ("ladder", None, None, "kl", 0.2, "plain"),
+        ("simlm", None, None, "kl", 0.2, "simlm_code"),
+        ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0, "plain"),
+        ("retromae_distilled", None, "retriever2", "kl", 1e-4, "plain"),
+        ("master", None, None, "soft_cross_entropy", 0.2, "plain"),
     ]:
         config = composed(f"recipe={recipe}")
         assert config["retriever2"]["inputs"]["retriever"] == second
         assert config["distilled"]["inputs"]["retriever"] == third
-        assert config["distilled"]["distillation"]["kind"] == kind
-        assert config["distilled"]["distillation"]["alpha"] == alpha
+        losses = config["distilled"]["losses"]
+        assert (losses["distillation"]["kind"], losses["contrastive"]["weight"]) == (kind, alpha)
+        stages = ("retriever1", "retriever2", "distilled")
+        assert [config[stage]["losses"]["contrastive"]["form"] for stage in stages] == 3 * [form]
         assert config["score"]["depth"] == config["distilled"]["negatives"]["depth"]
     assert composed("recipe=dupmae")["representation"]["pooling"] == "mean"
     assert composed("recipe=dupmae", "encoder=tiny")["representation"]["pooling"] == "cls"

@@ -44,7 +44,7 @@ LADDER = [
     "retriever1.lr=5e-3",
     "retriever2.train_group_size=4", "retriever2.steps=60", "evaluate2.train_depth=12", "reranker.steps=1",
     "distilled.negatives.depth=11",
-    "distilled.train_group_size=12", "distilled.steps=50", "distilled.distillation.alpha=0",
+    "distilled.train_group_size=12", "distilled.steps=50", "distilled.losses.contrastive.weight=0",
     "retriever1.checkpoint={every_steps:1000,every_minutes:15}",
 ]  # fmt: skip
 

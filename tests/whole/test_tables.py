@@ -121,7 +121,7 @@ def launch(command_here):
         jobs = []
 
         class Pipeline:
-            def __init__(self, nodes, selected, group, *_):
+            def __init__(self, nodes, group, *_):
                 jobs.append(Job(nodes, group))
 
             def run(self):
@@ -309,7 +309,7 @@ def test_a_pre_training_table_starts_at_every_scale_and_every_row_takes_two_step
         assert {node.stage for node in job.nodes.values()}.isdisjoint(("retriever2", "reranker", "distilled"))
         retriever = job.nodes.get(f"retriever1@{job.name}")
         assert (retriever is None) == ("glue" in job.published)
-        assert retriever is None or retriever.config["form"] == "plain"
+        assert retriever is None or retriever.config["losses"]["contrastive"]["form"] == "plain"
     check_that_what_differs_in_print_is_computed_differently(jobs["paper"])
     for job in (job for job in jobs["laptop"] if job.pretrain):
         if job.pretrain.hash not in TRAINED:

@@ -2,8 +2,7 @@
 
 L_i = -s(q_i, p_i0) + log sum_jk exp s(q_i, p_jk) over all passages of the global batch, and SimLM's extensions (its Eq. 3
 and the form of its released code), where the positive passage, too, is pushed away from negatives.
-Shapes: b queries of this process, B of all, N = B·n passages of all (row i·n is the positive of query i), n group size,
-D width, C columns of the soft-max, P positives of a query.
+Shapes as in `loss`, and C columns of the soft-max.
 """
 
 from collections.abc import Callable
@@ -13,9 +12,56 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bmae_lightning.retrieval.loss.loss import (
+    LossParts,
+    RetrieverLoss,
+    ScoredBatch,
+    check_temperature,
+    own_columns,
+    targets,
+)
+from bmae_lightning.retrieval.representation.vectors import Vectors, dot
 from bmae_lightning.runtime.checks import choice
 
 FORMS = ("plain", "simlm_code", "eq3_literal")
+
+
+class Contrastive(RetrieverLoss):
+    """In-batch contrastive loss with hard negatives, shared by all processes.
+
+    Relations: `form=plain` is InfoNCE (DPR, RetroMAE); the other two are SimLM's. Beside `Distillation` it is the term
+    that keeps passages of other queries away, with a weight of 0.2 in SimLM.
+
+    Args:
+        weight: factor in the optimised sum.
+        form: which other pairs of the batch are pushed apart, see `contrastive_logits`.
+        mask_known_positives: a labelled positive of a query that stands elsewhere in the batch is no negative of it.
+        mask_hard_negatives: leave a query's own hard negatives out; a teacher's scores are then all that orders them.
+        grad_scale: factor of the gradient, not of the value; 1 / W imitates codes that leave the gradient divided by
+            their number of processes W.
+
+    Raises:
+        ValueError: an unknown form.
+    """
+
+    def __init__(
+        self, weight: float = 1.0, form: str = "plain", mask_known_positives: bool = False,
+        mask_hard_negatives: bool = False, grad_scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        super().__init__(weight)
+        choice(FORMS, form=form)
+        self.form, self.needs_positives = form, mask_known_positives
+        self.mask_hard_negatives, self.grad_scale = mask_hard_negatives, grad_scale
+
+    def __call__(self, queries: Vectors, passages: Vectors, batch: ScoredBatch) -> LossParts:
+        """Its loss, and `in_batch_RR@1`: the share of queries whose positive scores highest among all passages."""
+        known_bN = batch.known_bN if self.needs_positives else None
+        all_queries = batch.all_queries if self.form == "simlm_code" else None
+        contrast = contrastive_loss(
+            queries, passages, batch.group, 1.0, batch.offset, self.form, all_queries, known_bN,
+            self.mask_hard_negatives, batch.score,
+        )  # fmt: skip
+        return LossParts(scale_gradient(contrast.loss, self.grad_scale), {"in_batch_RR@1": contrast.first})
 
 
 class Contrast(NamedTuple):
@@ -29,39 +75,6 @@ class Contrast(NamedTuple):
     group_bn: Tensor
 
 
-def dot(left_AD: Tensor, right_CD: Tensor) -> Tensor:
-    """Inner products [A, C]; at least in float32, under autocast as well."""
-    with torch.autocast(left_AD.device.type, enabled=False):
-        if left_AD.dtype in (torch.float16, torch.bfloat16):
-            left_AD = left_AD.float()
-        return left_AD @ right_CD.to(left_AD.dtype).T
-
-
-def targets(queries: int, group: int, offset: int = 0, device: torch.device | None = None) -> Tensor:
-    """Row of the positive of each query: (offset + i)·n."""
-    return (offset + torch.arange(queries, device=device)) * group
-
-
-def temperature_at(temperature: float, step: int, warmup: int) -> float:
-    """The temperature at an optimiser step: 1 / max(1, min(1, step / warmup) / temperature), without warm-up as given.
-
-    Scores are thus multiplied by 1 at step 0 and by 1 / temperature from step `warmup` on (SimLM's NQ recipe).
-    """
-    return 1 / max(1.0, min(1.0, step / warmup) / temperature) if warmup > 0 else temperature
-
-
-def check_contrastive(form: str, temperature: float, temperature_warmup: float = 0) -> None:
-    """Raise ValueError for options that no loss can be made of."""
-    choice(FORMS, form=form)
-    if temperature <= 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}")
-    if temperature_warmup < 0 or (temperature_warmup > 0 and temperature > 1):
-        raise ValueError(
-            f"temperature_warmup={temperature_warmup} lowers the temperature from 1 to temperature={temperature}: "
-            "give 0 for no warm-up, or a temperature of at most 1"
-        )
-
-
 def contrastive_logits(
     queries: Any, passages: Any, group: int, temperature: float = 1.0, offset: int = 0, form: str = "plain",
     all_queries: Any = None, known_bN: Tensor | None = None, score: Callable[[Any, Any], Tensor] = dot,
@@ -72,11 +85,12 @@ def contrastive_logits(
     `contrastive_loss`. By form there are
     plain: N columns.
     simlm_code: N + 3B: query → passages, own positive → queries, query → queries, own positive → positives, where the
-        last three leave out the row's own query and positive (finetuning §1.4).
+        last three leave out the row's own query and positive (docs/finetuning.md §1.4).
     eq3_literal: 2N: query → passages, own positive → passages but itself, so that every negative passage stands
         against the query and against the positive; queries are no negatives.
     """
-    check_contrastive(form, temperature)
+    choice(FORMS, form=form)
+    check_temperature(temperature)
     if group < 1 or len(passages) % group or (offset + len(queries)) * group > len(passages):
         raise ValueError(
             f"group {group}: {len(passages)} passages cannot serve {len(queries)} queries from {offset} on; "
@@ -126,21 +140,13 @@ def contrastive_loss(
         queries, passages, group, temperature, offset, form, all_queries, known_bN, score
     )
     target_b = targets(len(queries), group, offset, logits_bC.device)
-    own_bn = target_b[:, None] + torch.arange(group, device=logits_bC.device)
+    own_bn = own_columns(target_b, group)
     group_bn = logits_bC.gather(1, own_bn)
     if mask_hard_negatives:
         absent_bC = absent_bC.scatter(1, own_bn[:, 1:], True)
     logits_bC = logits_bC.masked_fill(absent_bC, float("-inf"))
     first_b = logits_bC[:, : len(passages)].detach().argmax(dim=1) == target_b
     return Contrast(F.cross_entropy(logits_bC, target_b), first_b.to(logits_bC.dtype).mean(), group_bn)
-
-
-def known_positives(passage_N: Tensor, positives_bP: Tensor) -> Tensor:
-    """Which columns are labelled positives of the row's query [b, N]: in-batch passages that would be false negatives.
-
-    passage_N: number of the passage in each column.  positives_bP: numbers of each query's positives, filled with -1.
-    """
-    return (positives_bP[:, :, None] == passage_N).any(1)
 
 
 def scale_gradient(loss: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Distillation of a teacher's scores over each query's own passages (finetuning §1.7), added to the contrastive loss.
+"""Distillation of a teacher's scores over each query's own passages (docs/finetuning.md §1.7).
 
 KL(teacher ‖ student), the soft-label cross-entropy (DupMAE, Eq. 15: KL plus the teacher's entropy) or the squared
 difference of the margins positive - negative (MarginMSE). Shapes: B queries, n passages of a query, positive first.
@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bmae_lightning.retrieval.loss.loss import LossParts, RetrieverLoss, ScoredBatch
+from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.runtime.checks import choice
 
 KINDS = ("kl", "soft_cross_entropy", "margin_mse")
@@ -49,24 +51,28 @@ def check_distillation(kind: str, reduction: str) -> None:
     choice(REDUCTIONS, reduction=reduction)
 
 
-class Distillation:
-    """What a distilled retriever optimises: distillation + alpha · contrastive.
+class Distillation(RetrieverLoss):
+    """Distillation of a teacher's scores, usually those of a re-ranker.
+
+    Relations: orders a query's own passages only, so `Contrastive` stands beside it (RetroMAE, SimLM, CDMAE, MASTER);
+    alone in DupMAE (`contrastive.weight=0`).
 
     Args:
+        weight: factor in the optimised sum.
         kind: `kl` | `soft_cross_entropy` | `margin_mse`.
         reduction: `queries` | `elements`, see `distillation_loss`.
-        alpha: weight of the contrastive loss.
-        mask_hard_negatives: leave a query's own hard negatives out of the contrastive loss.
+
+    Raises:
+        ValueError: an unknown kind or reduction.
     """
 
-    def __init__(
-        self, kind: str = "kl", reduction: str = "queries", alpha: float = 0.2, mask_hard_negatives: bool = False
-    ) -> None:
-        check_distillation(kind, reduction)
-        if alpha < 0:
-            raise ValueError(f"alpha weighs the contrastive loss, so it is at least 0, got {alpha}")
-        self.kind, self.reduction, self.alpha, self.mask_hard_negatives = kind, reduction, alpha, mask_hard_negatives
+    needs_teacher = True
 
-    def __call__(self, student_Bn: Tensor, teacher_Bn: Tensor) -> Tensor:
-        """`distillation_loss` with these options."""
-        return distillation_loss(student_Bn, teacher_Bn, self.kind, self.reduction)
+    def __init__(self, weight: float = 1.0, kind: str = "kl", reduction: str = "queries") -> None:
+        super().__init__(weight)
+        check_distillation(kind, reduction)
+        self.kind, self.reduction = kind, reduction
+
+    def __call__(self, queries: Vectors, passages: Vectors, batch: ScoredBatch) -> LossParts:
+        """`distillation_loss` of the scores of each query's own passages."""
+        return LossParts(distillation_loss(batch.scores_bn, batch.teacher_bn, self.kind, self.reduction))

@@ -4,6 +4,8 @@ The lexical part is the maximum over positions 1 .. L - 1 of the masked-language
 k largest entries, a query all. Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,8 +49,14 @@ class HybridRepresentation(PooledRepresentation):
             )
         self.projection = encoder.new_linear(encoder.width, self.dense, bias=False) if self.dense else None
 
-    def record(self) -> dict[str, str | int | None]:
-        return super().record() | {"activation": self.activation, "separator": self.separator}
+    def options(self) -> dict[str, Any]:
+        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical, **self._lexical_options()}
+
+    def record(self) -> dict[str, Any]:
+        return super().record() | self._lexical_options()
+
+    def _lexical_options(self) -> dict[str, str]:
+        return {"activation": self.activation, "separator": self.separator}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         if self.projection is None:

@@ -1,5 +1,7 @@
 """A text's vector is the [CLS] state or the mean of all states of the last layer, nothing added (finetuning §1.1)."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import Tokens
@@ -35,9 +37,14 @@ class PooledRepresentation(nn.Module):
         """Dimensions of the dense part."""
         return encoder.width if self.dense is None else self.dense
 
-    def record(self) -> dict[str, str | int | None]:
-        """What must be known to read the vectors: fields of `RetrieverConfig`."""
-        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical}
+    def options(self) -> dict[str, Any]:
+        """The arguments of the constructor that make it again, as JSON can hold them."""
+        return {"pooling": self.pooling}
+
+    def record(self) -> dict[str, Any]:
+        """What must be known to read the vectors, and to make it again: fields of `RetrieverConfig`."""
+        node = {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
+        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical, "representation": node}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         """Represent B texts by their last-layer states.

@@ -3,6 +3,8 @@
 Queries and passages share the map, also where they have encoders of their own.
 """
 
+from typing import Any
+
 from torch import Tensor
 
 from bmae_lightning.encoder.batch import Tokens
@@ -25,6 +27,9 @@ class ProjectedRepresentation(PooledRepresentation):
 
     def build(self, encoder: Encoder) -> None:
         self.projection = encoder.new_linear(encoder.width, self.dense, bias=False)
+
+    def options(self) -> dict[str, Any]:
+        return {"pooling": self.pooling, "dense": self.dense}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         return Vectors(self.projection(self.pool(hidden_BLD, tokens.real_BL)))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bmae_lightning.retrieval.loss.contrastive import dot
 from bmae_lightning.retrieval.representation.gather import gather_with_grad
 
 ENTRIES_AT_ONCE = 2**24
@@ -75,6 +74,14 @@ class Vectors:
         """The rows of all parts, one after the other."""
         columns = iter([torch.cat(tensors) for tensors in zip(*(part.tensors() for part in parts), strict=True)])
         return parts[0].map(lambda _: next(columns))
+
+
+def dot(left_AD: Tensor, right_CD: Tensor) -> Tensor:
+    """Inner products [A, C]; at least in float32, under autocast as well."""
+    with torch.autocast(left_AD.device.type, enabled=False):
+        if left_AD.dtype in (torch.float16, torch.bfloat16):
+            left_AD = left_AD.float()
+        return left_AD @ right_CD.to(left_AD.dtype).T
 
 
 def score(queries: Vectors, passages: Vectors) -> Tensor:

@@ -11,15 +11,17 @@ from torch.nn import functional as F
 
 from bmae_lightning.retrieval.loss.contrastive import (
     FORMS,
-    check_contrastive,
     contrastive_logits,
     contrastive_loss,
-    dot,
-    known_positives,
     scale_gradient,
+)
+from bmae_lightning.retrieval.loss.loss import (
+    check_temperature,
+    known_positives,
     targets,
     temperature_at,
 )
+from bmae_lightning.retrieval.representation.vectors import dot
 
 BIENCODER = GOLDEN / "retriever" / "retromae_biencoder"
 CASES = ["plain", "teacher_default", "teacher_cosine", "mean_pooling"]
@@ -148,7 +150,7 @@ def test_the_temperature_falls_from_one_while_it_warms_up():
     assert factors == sorted(factors)
     assert temperature_at(2.0, 0, 0) == 2.0
     with pytest.raises(ValueError, match="temperature_warmup"):
-        check_contrastive("plain", 2.0, 10)
+        check_temperature(2.0, 10)
 
 
 @pytest.mark.parametrize("form", FORMS)

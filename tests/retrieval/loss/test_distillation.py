@@ -1,6 +1,7 @@
 """Distillation against loops and by its invariances."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,11 +108,13 @@ def test_only_the_contrast_reaches_passages_of_other_queries(kind):
 
 def test_options_and_mistakes():
     student_Bn, teacher_Bn = drawn()
-    distillation = Distillation("margin_mse", "elements", 0.3)
-    assert distillation(student_Bn, teacher_Bn) == distillation_loss(student_Bn, teacher_Bn, "margin_mse", "elements")
+    expected = distillation_loss(student_Bn, teacher_Bn, "margin_mse", "elements")
+    given = SimpleNamespace(scores_bn=student_Bn, teacher_bn=teacher_Bn)
+    found = Distillation(0.3, "margin_mse", "elements")(None, None, given)
+    assert (found.loss, found.parts) == (expected, {})
     half = distillation_loss(student_Bn.to(torch.bfloat16), teacher_Bn.float())
     assert half.dtype == torch.float32
-    for options, word in (({"kind": "mse"}, "kind"), ({"reduction": "sum"}, "reduction"), ({"alpha": -1.0}, "alpha")):
+    for options, word in (({"kind": "mse"}, "kind"), ({"reduction": "sum"}, "reduction"), ({"weight": -1.0}, "weight")):
         with pytest.raises(ValueError, match=word):
             Distillation(**options)
     with pytest.raises(ValueError, match="teacher scores have shape"):
