@@ -1,6 +1,6 @@
 """The README.md of an exported retriever: what it is, how to load it, what it was trained on and how, what it measures.
 
-Every figure is read from the manifests and results of the stages that made it; it implements no equation.
+Every figure is read from the manifests and results of the stages that made it.
 """
 
 from pathlib import Path
@@ -113,15 +113,15 @@ def _titles(config: RetrieverConfig, parts: list[str], title: str) -> str:
     if config.segments:
         library = "`encode_document` of sentence-transformers takes them as they are, " if parts else ""
         return (
-            f"Passages with a title are pairs, `(title, text)`, with token type 1 for the text: {library}a tokenizer as "
-            "`tokenizer(titles, texts)`."
+            f"Passages with a title are pairs, `(title, text)`, with token type 1 for the text: {library}a tokenizer "
+            "as `tokenizer(titles, texts)`."
         )
     return "Passages with a title are written as `title [SEP] text`."
 
 
 def _use(config: RetrieverConfig, parts: list[str]) -> str:
     if not parts:
-        return f"```python\n{_mixed_code(config)}```"
+        return f"```python\n{_code(config, parts)}```"
     if parts == ["."]:
         load = 'queries = passages = SentenceTransformer("DIRECTORY")\n'
     else:
@@ -130,67 +130,68 @@ def _use(config: RetrieverConfig, parts: list[str]) -> str:
         f"from sentence_transformers import SentenceTransformer\n\n{load}"
         'scores = queries.similarity(queries.encode_query(["a question"]), passages.encode_document(["a passage"]))\n'
     )
-    text = f"```python\n{code}```\n\nThe same with transformers alone:\n\n```python\n{_dense_code(config, parts)}```"
+    text = f"```python\n{code}```\n\nThe same with transformers alone:\n\n```python\n{_code(config, parts)}```"
     text += "\n\nThe pooler that transformers may report as missing is not used."
     if config.shared and config.query_length != config.passage_length:
         text += (
-            f"\n\n`encode_query` cuts queries after {config.query_length} word pieces where sentence-transformers knows "
-            "the entry `query_length` of `sentence_bert_config.json` (6.2 does). For a version that refuses it, remove "
-            f"it and set `max_seq_length = {config.query_length}` on the model before encoding queries."
+            f"\n\n`encode_query` cuts queries after {config.query_length} word pieces where sentence-transformers "
+            "knows the entry `query_length` of `sentence_bert_config.json` (6.2 does). For a version that refuses it, "
+            f"remove it and set `max_seq_length = {config.query_length}` on the model before encoding queries."
         )
     return text
 
 
-def _dense_code(config: RetrieverConfig, parts: list[str]) -> str:
-    """Python that defines `encode(texts, passages)`; the user replaces DIRECTORY."""
-    where = '"DIRECTORY"' if parts == ["."] else '"DIRECTORY/passage" if passages else "DIRECTORY/query"'
+def _code(config: RetrieverConfig, parts: list[str]) -> str:
+    """Python that defines `encode(texts, passages)`; the user replaces DIRECTORY.
+
+    It returns vectors, or dense and lexical part where there is a lexical one.
+    """
+    model, states = "AutoModel.from_pretrained(directory, add_pooling_layer=False)", "model"
+    if not parts:
+        model, states = "BertForMaskedLM.from_pretrained(directory)", "model.bert"
+    where = '"DIRECTORY"'
+    if not config.shared:
+        where = '"DIRECTORY/passage" if passages else ' + ('"DIRECTORY/query"' if parts else '"DIRECTORY"')
     lines = [
         "import torch",
         *(["from safetensors.torch import load_file"] if config.dense else []),
-        "from transformers import AutoModel, AutoTokenizer",
+        f"from transformers import AutoTokenizer, {model.partition('.')[0]}",
         "", "",
         "def encode(texts, passages):",
         f"    directory, length = {where}, {config.passage_length} if passages else {config.query_length}",
         "    tokenizer = AutoTokenizer.from_pretrained(directory)",
-        "    model = AutoModel.from_pretrained(directory, add_pooling_layer=False).eval()",
+        f"    model = {model}.eval()",
         f"    prefix = {config.passage_prefix!r} if passages else {config.query_prefix!r}",
         "    texts = [prefix + text for text in texts]",
         '    batch = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")',
         "    with torch.inference_mode():",
-        "        states = model(**batch).last_hidden_state",
+        f"        states = {states}(**batch).last_hidden_state",
         *_pooling(config),
-        *(['    vectors = vectors @ load_file(f"{directory}/2_Dense/model.safetensors")["linear.weight"].T']
-          if config.dense else []),
+        *(_vectors(config) if parts else _entries(config)),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _vectors(config: RetrieverConfig) -> list[str]:
+    """The end of `encode` for dense vectors, and its use."""
+    linear = 'load_file(f"{directory}/2_Dense/model.safetensors")["linear.weight"].T'
+    return [
+        *([f"    vectors = vectors @ {linear}"] if config.dense else []),
         *(["    vectors = torch.nn.functional.normalize(vectors, dim=-1)"] if config.similarity == "cos" else []),
         "    return vectors",
         "", "",
         'scores = encode(["a question"], passages=False) @ encode(["a passage"], passages=True).T',
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
-def _mixed_code(config: RetrieverConfig) -> str:
-    """Python that defines `encode(texts, passages)`, which returns the dense and the lexical part."""
-    where = '"DIRECTORY"' if config.shared else '"DIRECTORY/passage" if passages else "DIRECTORY"'
+def _entries(config: RetrieverConfig) -> list[str]:
+    """The end of `encode` for a dense and a lexical part, and its use."""
     activation = {"none": "", "relu": ".relu()", "log1p_relu": ".relu().log1p()"}[config.activation]
-    lines = [
-        "import torch",
-        *(["from safetensors.torch import load_file"] if config.dense else []),
-        "from transformers import AutoTokenizer, BertForMaskedLM",
-        "", "",
-        "def encode(texts, passages):",
-        f"    directory, length = {where}, {config.passage_length} if passages else {config.query_length}",
-        "    tokenizer = AutoTokenizer.from_pretrained(directory)",
-        "    model = BertForMaskedLM.from_pretrained(directory).eval()",
-        f"    prefix = {config.passage_prefix!r} if passages else {config.query_prefix!r}",
-        "    texts = [prefix + text for text in texts]",
-        '    batch = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")',
+    linear = 'load_file("DIRECTORY/representation.safetensors")["projection.weight"].T'
+    return [
+        f"    vectors = vectors @ {linear}" if config.dense else "    vectors = vectors[:, :0]",
         "    with torch.inference_mode():",
-        "        states = model.bert(**batch).last_hidden_state",
         "        logits = model.cls(states[:, 1:])",
-        *_pooling(config),
-        '    vectors = vectors @ load_file("DIRECTORY/representation.safetensors")["projection.weight"].T'
-        if config.dense else "    vectors = vectors[:, :0]",
         '    counted = batch["attention_mask"][:, 1:].bool()',
         *(['    counted &= batch["input_ids"][:, 1:] != tokenizer.sep_token_id']
           if config.separator == "exclude" else []),
@@ -203,7 +204,6 @@ def _mixed_code(config: RetrieverConfig) -> str:
         'q, d = encode(["a question"], passages=False), encode(["a passage"], passages=True)',
         "scores = q[0] @ d[0].T + q[1] @ d[1].T",
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
 def _pooling(config: RetrieverConfig) -> list[str]:
@@ -218,8 +218,8 @@ def _pooling(config: RetrieverConfig) -> list[str]:
 def _data(corpus: dict[str, Any]) -> str:
     return (
         f"## Data\n\nCollection `{corpus['name']}`: {corpus['passages']:,} passages, {corpus['queries']:,} "
-        f"queries, {corpus['words']:,} words; judgments for {', '.join(corpus['splits'])}. Training reads the judgments "
-        "of `train` only."
+        f"queries, {corpus['words']:,} words; judgments for {', '.join(corpus['splits'])}. Training reads the "
+        "judgments of `train` only."
     )
 
 

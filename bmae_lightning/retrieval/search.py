@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 
 class FoundShards(ArrayShards):
-    """What was found for queries: files `<directory>/shard-<number>.npy` with a record (rows [K], scores [K]) per query.
+    """What was found for queries: files `<directory>/shard-<number>.npy`, a record (rows [K], scores [K]) per query.
 
     Args:
         directory: where the files lie.

@@ -22,8 +22,8 @@ from bmae_lightning.runtime.errors import BadInput
 QUERIES_AT_ONCE = 2048
 BACKENDS = ("auto", "faiss", "torch")
 BLOCK = {"faiss": 1_048_576, "copied": 65_536, "torch": 8192}
-"""Rows scored at a time: by faiss's kernel, which starts a new list of candidates for each block; by the same where rows
-must be converted first; by a matrix product, which holds their scores."""
+"""Rows scored at a time: by faiss's kernel, which starts a new list of candidates for each block; by the same where
+rows must be converted first; by a matrix product, which holds their scores."""
 SPARE = 8
 """Candidates asked for beyond k, to see whether equal scores were cut apart."""
 

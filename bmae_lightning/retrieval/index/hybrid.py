@@ -23,7 +23,7 @@ from bmae_lightning.runtime.errors import BadInput
 QUERIES_AT_ONCE = 512
 """Queries scored at a time; their entries are spread over the whole vocabulary: 60 MB at 30,522 entries."""
 QUERIES_PER_PRODUCT = 32
-"""Queries of one sparse product on a CPU: its right side (4 MB) stays in the cache, 3 to 4 times as fast as with 512."""
+"""Queries of one sparse product on a CPU: its right side (4 MB) stays in the cache, 3 to 4 times as fast as 512."""
 
 
 class HybridIndex:
