@@ -13,9 +13,10 @@ import numpy as np
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import Encoded, encode, encode_vectors
+from bmae_lightning.retrieval.encode import encode, encode_vectors
 from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.index import Index
+from bmae_lightning.retrieval.vector_files import Encoded
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.shards import ArrayShards
 

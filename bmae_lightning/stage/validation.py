@@ -16,10 +16,11 @@ from bmae_lightning.evaluation.measure.ranking import TRAIN, canonical, check_me
 from bmae_lightning.evaluation.measure.trec import Qrels, Run
 from bmae_lightning.lit.validation import Looks
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import Encoded, encode_vectors
+from bmae_lightning.retrieval.encode import encode_vectors
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.retrieval.search import search
+from bmae_lightning.retrieval.vector_files import Encoded
 from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
