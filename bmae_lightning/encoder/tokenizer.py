@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.checkpoint import find_checkpoint, first_line, quiet_transformers
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
@@ -17,9 +17,8 @@ def load_tokenizer(directory: Path | str) -> Any:
         BadInput: there is none, it has no vocabulary, or it is no fast tokenizer.
     """
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet_transformers()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(directory))
     except (OSError, ValueError, ImportError) as error:
@@ -28,7 +27,7 @@ def load_tokenizer(directory: Path | str) -> Any:
             raise BadInput(
                 f"{directory}: reading {pieces.name} needs sentencepiece: pip install sentencepiece"
             ) from error
-        raise BadInput(f"{directory}: no tokenizer can be loaded from it ({str(error).splitlines()[0]})") from error
+        raise BadInput(f"{directory}: no tokenizer can be loaded from it ({first_line(error)})") from error
     if not tokenizer.is_fast:
         raise BadInput(f"{directory}: needs a fast tokenizer (tokenizer.json)")
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # what a directory with config.json alone gives

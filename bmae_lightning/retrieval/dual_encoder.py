@@ -33,11 +33,11 @@ class DualEncoder(nn.Module):
     but neither used nor trained.
 
     Args:
-    encoder: of queries, and of passages where shared.
-    representation: of its states; its parameters are made here and serve queries and passages.
-    similarity: `dot` or `cos`.
-    shared: False gives passages a copy of the encoder, the same to begin with.
-    segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
+        encoder: of queries, and of passages where shared.
+        representation: of its states; its parameters are made here and serve queries and passages.
+        similarity: `dot` or `cos`.
+        shared: False gives passages a copy of the encoder, the same to begin with.
+        segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
     """
 
     def __init__(

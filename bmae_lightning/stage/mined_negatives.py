@@ -1,4 +1,4 @@
-"""Stages that train on groups of a query's passages, and what was mined for the training queries (docs/finetuning.md §3.2).
+"""What was mined for the training queries, and the stages that train on groups of a query's passages.
 
 Where questions have answers, a found passage that holds one is never a negative (docs/finetuning.md §3.6).
 """
@@ -17,9 +17,8 @@ from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels, read_
 from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives
 from bmae_lightning.retrieval.negatives.source import (
     Groups,
+    Negatives,
     QueryShare,
-    RandomNegatives,
-    RankedNegatives,
     check_ids,
     relevant_of,
 )
@@ -55,7 +54,7 @@ def read_mined(ranking: Path) -> Mined:
 
 
 def training_groups(
-    qrels: Qrels, queries: TokenStore, passages: TokenStore, source: RankedNegatives | RandomNegatives,
+    qrels: Qrels, queries: TokenStore, passages: TokenStore, source: Negatives,
     mined: Mined | None, positives: str, size: int, seed: int, scored: bool = False,
 ) -> Groups:  # fmt: skip
     """The groups of the training queries.
@@ -74,7 +73,7 @@ def training_groups(
     return Groups(qrels, queries, passages, source, mined and mined.negatives, size, seed, chosen)
 
 
-def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, inputs: Mapping[str, Any]) -> None:
+def check_ranking(name: str, negatives: Negatives, inputs: Mapping[str, Any]) -> None:
     """Raise BadInput where hard negatives come from a ranking of the training queries that nobody makes.
 
     Args:
@@ -114,7 +113,7 @@ class TrainsOnGroups(TrainingStage):
     """
 
     encoder: PretrainedEncoder | ScratchEncoder
-    negatives: RankedNegatives | RandomNegatives
+    negatives: Negatives
     train_group_size: int
     positives: str = "labelled"
     train_queries: QueryShare = field(default_factory=QueryShare)

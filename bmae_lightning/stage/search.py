@@ -10,8 +10,6 @@ import numpy as np
 
 from bmae_lightning.corpus.tokens.store import write_token_store
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.report.case import excerpt
-from bmae_lightning.report.table import print_text, printable
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index, search
@@ -19,6 +17,8 @@ from bmae_lightning.retrieval.vector_files import open_vectors
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import device_of
+from bmae_lightning.runtime.table import print_text, printable
+from bmae_lightning.stage.example_queries import excerpt
 from bmae_lightning.stage.prepared import Prepared
 
 

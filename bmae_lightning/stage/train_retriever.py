@@ -110,8 +110,8 @@ class Finetune(TrainsOnGroups):
             )
         if not self.distils and margin is None:
             raise BadInput(
-                f"{self.name}.inputs.scores is given, but no loss of {self.name}.losses distils and negatives.margin is "
-                "null: nothing would read it"
+                f"{self.name}.inputs.scores is given, but no loss of {self.name}.losses distils and negatives.margin "
+                "is null: nothing would read it"
             )
 
     def run(self, context: Context) -> None:
@@ -153,7 +153,7 @@ class Finetune(TrainsOnGroups):
         return RetrieverConfig(tokenizer=tokenizer, **options, **self.representation.record())
 
     def _teacher(self, context: Context, stores: tuple[TokenStore, TokenStore], groups: Groups) -> TeacherScores | None:
-        """The teacher's scores for the losses; `groups` loses the positives and negatives that the teacher rules out."""
+        """The teacher's scores for the losses; `groups` loses positives and negatives that the teacher rules out."""
         if not context.inputs.get("scores"):
             return None
         teacher = TeacherScores(context.input("scores") / FILE, *stores)

@@ -1,18 +1,15 @@
-"""Which retrieved passages hold an answer, and the answer recall of Natural Questions (DPR's matching; finetuning §9.2).
+"""Which retrieved passages hold an answer: judgments of Natural Questions by the matching of DPR's code.
 
-answer_R@k is the share of all questions with a passage in the top k whose text holds an answer: what ir_measures calls
-Success@k, over judgments made from the answers. Shapes: C different passages, T entries of the whole run.
+The measure over these judgments is `AnswerRecall` (answer_R@k). Shapes: T entries of the whole run.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import regex
 
-from bmae_lightning.evaluation.measure.ranking import Measured, answer_cutoff, evaluate
 from bmae_lightning.evaluation.measure.trec import Qrels, Run
 from bmae_lightning.runtime.errors import BadInput
 
@@ -97,14 +94,3 @@ class AnswerJudge:
             if passages and not judged[query]:
                 judged[query] = {passages[0]: 0}
         return judged
-
-
-def answer_recall(run: Run, judged: Qrels, measures: Sequence[str]) -> Measured:
-    """answer_R@k of a run that was judged by answers, over all questions of `judged`, also those without any passage."""
-    names = {f"Success@{answer_cutoff(measure)}": measure for measure in measures}
-    measured = evaluate(judged, run, list(names))
-    return replace(
-        measured,
-        mean={names[name]: value for name, value in measured.mean.items()},
-        per_query={names[name]: values for name, values in measured.per_query.items()},
-    )

@@ -1,8 +1,8 @@
-"""What a retriever's loss is: it sees the vectors of one step and what is known of the batch, and returns a number to minimise.
+"""The base class of a retriever's losses, which see the vectors of one step and the labels of its batch.
 
-A training stage lists its losses by name (`losses: [contrastive, distillation]`) and minimises the sum of weight · loss.
-Shapes: b queries of this process, B of all W processes (B = W·b), n passages of a query, N = B·n passages of all processes
-(row i·n is the positive of query i of B), P labelled positives of a query, A and C any numbers of vectors.
+A training stage lists losses by name (`losses: [contrastive, distillation]`) and minimises the sum of weight · loss.
+Shapes: b queries of this process, B of all W processes (B = W·b), n passages of a query, N = B·n passages of all
+processes (row i·n is the positive of query i of B), P labelled positives of a query, A and C any numbers of vectors.
 """
 
 from functools import cached_property

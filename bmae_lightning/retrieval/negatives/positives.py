@@ -1,6 +1,7 @@
 """Which passages a query is trained to find: all that are judged relevant, the first, or found ones with an answer.
 
-SimLM's rule on Natural Questions (finetuning §3.6): a found passage with an answer counts only above every negative.
+SimLM's rule on Natural Questions: a found passage with an answer counts only above every negative
+(docs/finetuning.md §3.6).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +14,7 @@ POSITIVES = ("labelled", "first", "answers")
 
 
 def check_positives(name: str) -> None:
-    """Raise ValueError for a rule that there is not."""
+    """Raise ValueError for an unknown rule."""
     choice(POSITIVES, positives=name)
 
 
@@ -59,6 +60,6 @@ def with_answer(query: str, run: Run, answered: Mapping[str, Mapping[str, int]])
 
 
 def _leading(ranked: Sequence[str], positives: Collection[str]) -> list[str]:
-    """Those before the first negative."""
+    """The passages ranked above the first negative."""
     end = next((rank for rank, passage in enumerate(ranked) if passage not in positives), len(ranked))
     return list(ranked[:end])

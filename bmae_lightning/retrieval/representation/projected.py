@@ -14,9 +14,11 @@ from bmae_lightning.retrieval.representation.vectors import Vectors
 
 
 class ProjectedRepresentation(PooledRepresentation):
-    """Args:
-    pooling: `cls` or `mean`, the state that is mapped.
-    dense: dimensions of the vector.
+    """A linear map of the pooled state.
+
+    Args:
+        pooling: `cls` or `mean`, the state that is mapped.
+        dense: dimensions of the vector.
     """
 
     def __init__(self, pooling: str = "cls", dense: int = 384) -> None:

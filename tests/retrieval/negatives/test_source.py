@@ -54,6 +54,17 @@ def test_what_cannot_be_trained_on(tmp_path):
         RankedNegatives(5, empty="keep")
 
 
+def test_short_lists_are_counted(tmp_path):
+    run = Run({"q1": [("p1", 3.0), ("p2", 2.0), ("p3", 1.0)], "q2": [("p1", 1.0)]})
+    qrels = {"q1": {"p9": 1}, "q2": {"p9": 1}, "q3": {"p9": 1}}
+    groups = Groups(qrels, *stores(tmp_path), RankedNegatives(), run, 4, seed=1)
+    assert (groups.short, groups.dropped, groups.ids) == (2, 0, ["q1", "q2", "q3"])
+    groups = Groups(qrels, *stores(tmp_path), RankedNegatives(empty="drop"), run, 4, seed=1)
+    assert (groups.short, groups.dropped, groups.ids) == (1, 1, ["q1", "q2"])
+    groups.renew(Run({"q1": [("p1", 3.0), ("p9", 2.0)]}), 5)
+    assert (groups.short, groups.negatives) == (2, {"q1": ["p1"], "q2": []})
+
+
 def test_queries_without_negatives_are_dropped_and_counted_where_that_is_asked_for(tmp_path):
     groups = Groups(QRELS, *stores(tmp_path), RankedNegatives(200, empty="drop"), RUN, 3, seed=1)
     assert (groups.ids, groups.query_rows, groups.dropped, len(groups)) == (["q3"], [3], 2, 1)
