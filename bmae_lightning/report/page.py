@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class View(NamedTuple):
-    """A table as it is printed: heads with their small print, groups with the number of their columns, bodies of rows."""
+    """A table as it is printed; heads and groups have small print, groups the number of their columns."""
 
     title: str
     groups: list[tuple[str, list[str], int]]
@@ -46,7 +46,7 @@ def write_html(path: str | Path, report: Report) -> None:
 
 
 def html(report: Report) -> str:
-    """The page of `report`: measures, tables, tests, cases, curves, rebuilt passages, settings; empty sections say so."""
+    """The page of `report`: measures, tables, tests, cases, curves, rebuilt passages, settings."""
     tints, measures = colours(report), measures_table(report)
     return _template().render(
         report=report,

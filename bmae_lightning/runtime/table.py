@@ -1,7 +1,7 @@
 """A table as a record: its values, apart from how they look, and the same as text for a terminal or a log.
 
-A stage that has results of its own to show leaves them as `tables.json` (`write_tables`), and the report shows them. HTML,
-Markdown, LaTeX and CSV are made in `bmae_lightning.report.render`.
+A stage that has results of its own to show leaves them as `tables.json` (`write_tables`), and the report shows them.
+Markdown, LaTeX and CSV are made in `bmae_lightning.report.render`, HTML in `bmae_lightning.report.page`.
 """
 
 import math

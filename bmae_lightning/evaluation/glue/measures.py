@@ -1,4 +1,4 @@
-"""The measures of the GLUE tasks: Matthews' correlation, accuracy and F1 of two classes; Pearson's and Spearman's of grades.
+"""The measures of GLUE: Matthews' correlation, accuracy, F1 of two classes; Pearson's and Spearman's of grades.
 
 Where a measure is not defined (all predictions alike, for example) it is 0. Shapes: N examples.
 """
