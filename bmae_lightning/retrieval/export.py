@@ -52,7 +52,8 @@ def save_portable(model: DualEncoder, config: RetrieverConfig, tokenizer_directo
 
 
 def _save(
-    model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path, length: int,
+    model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path,
+    length: int,
 ) -> None:  # fmt: skip
     encoder.masked_lm.bert.save_pretrained(directory)
     tokenizer = load_tokenizer(tokenizer_directory)

@@ -86,7 +86,7 @@ def write_ranking(title: str, prepared: Prepared, search: Search, run: Run) -> N
 
 @dataclass(kw_only=True)
 class RankingStage(Stage):
-    """Writes run.<split>.trec, per_query.<split>.json and metrics.json; with `train_depth` also run.train.trec (mining).
+    """Writes run.<split>.trec, per_query.<split>.json, metrics.json, and with `train_depth` run.train.trec (mining).
 
     Args:
         splits: judged splits.

@@ -33,8 +33,8 @@ class Score(Stage):
     """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
 
     Args:
-        depth: passages scored per training query beside its positives and those with an answer: the first of its ranking
-            that are neither.
+        depth: passages scored per training query beside its positives and those with an answer: the first of its
+            ranking that are neither.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
         trainer: makes Lightning's Trainer, whose devices share the shards.
@@ -60,8 +60,8 @@ class Score(Stage):
         ranking = inputs.get("ranking")
         if not getattr(ranking, "config", {}).get("train_depth", 1):
             raise BadInput(
-                f"{self.name} scores the ranking of training queries, which {getattr(ranking, 'stage', 'its input')} does "
-                "not make: set its train_depth=200"
+                f"{self.name} scores the ranking of training queries, which {getattr(ranking, 'stage', 'its input')} "
+                "does not make: set its train_depth=200"
             )
 
     def run(self, context: Context) -> None:
@@ -86,8 +86,8 @@ class Score(Stage):
         short = sum(len(ranked) < self.depth for ranked in negatives.values())
         counts = {"pairs": rows, "queries": len(listed), "positives": sum(map(len, positives.values())), "short": short}
         print_once(
-            f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of positives; "
-            f"{short:,} queries with fewer than {self.depth} hard negatives"
+            f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of "
+            f"positives; {short:,} queries with fewer than {self.depth} hard negatives"
         )
         self.logger.log(context, counts)
         write_json(context.directory / "metrics.json", counts)

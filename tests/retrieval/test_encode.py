@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.stores import write_store
+from support.vectors import encode_to_files
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.model import Encoder
@@ -74,7 +75,7 @@ def interrupted(after):
 
 def test_an_interrupted_encoding_keeps_its_whole_shards(model, store, tmp_path):
     def encode(name, advance=lambda n: None):
-        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance, shard=10).dense
+        return encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance, shard=10).dense
 
     whole = encode("whole.npy")
     with pytest.raises(KeyboardInterrupt):
@@ -104,7 +105,7 @@ def test_the_head_is_neither_used_nor_trained(model):
 def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense):
     model = build(HybridRepresentation("cls", dense, 9))
     done = []
-    found = encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append, shard=10)
+    found = encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append, shard=10)
     assert sum(done) == 25
     assert sorted(path.name for path in tmp_path.glob("*.npy*")) == [
         "passages.indices.npy", "passages.npy", "passages.values.npy",
@@ -124,7 +125,7 @@ def test_a_kill_at_any_write_of_a_hybrid_encoding_changes_nothing(store, tmp_pat
     model = build(HybridRepresentation("cls", 6, 9))
 
     def encode(name):
-        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, lambda n: None, shard=10)
+        return encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, lambda n: None, shard=10)
 
     def ending(act, numbers, acts):
         """`act`, but the process ends before the act of that number."""
@@ -180,7 +181,7 @@ def test_separate_encoders_encode_their_own_side(store):
 
 def test_an_index_of_another_corpus_is_one_clear_line(model, store, tmp_path):
     def encode(of, length=20):
-        return encoding.encode_to_files(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None).dense
+        return encode_to_files(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None).dense
 
     def other(digest, rows):
         content = [store[row % len(store)] for row in range(rows)]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from support.stores import write_store
+from support.vectors import encode_to_files
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_to_files
 from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
