@@ -13,7 +13,7 @@ from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN, check_measures
 from bmae_lightning.evaluation.measure.trec import Run, write_run
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.runtime.checks import at_least
@@ -174,4 +174,4 @@ class SharedRankingStage(RankingStage):
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
-        check_devices(self.trainer, self.name)
+        make_trainer(self.trainer, self.name)

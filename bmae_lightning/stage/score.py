@@ -9,8 +9,8 @@ import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.ranking import TRAIN
-from bmae_lightning.lit.scoring import score_pairs
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
+from bmae_lightning.lit.share import score_pairs
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
 from bmae_lightning.retrieval.negatives.positives import with_answer
@@ -53,7 +53,7 @@ class Score(Stage):
         at_least(1, depth=self.depth, batch_tokens=self.batch_tokens, shard=self.shard)
 
     def preflight(self, splits: list[str]) -> None:
-        check_devices(self.trainer, self.name)
+        make_trainer(self.trainer, self.name)
         require_splits(self.name, [TRAIN], splits)
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:

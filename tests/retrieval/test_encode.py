@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.stores import write_store
 from support.vectors import encode_to_files
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval import encode as encoding
@@ -40,10 +40,8 @@ def model():
 @pytest.fixture
 def store(tmp_path):
     draw = np.random.default_rng(0)
-    with TokenStoreWriter(tmp_path / "store", len(TOKENS), "digest") as writer:
-        for row in range(25):
-            writer.append(draw.integers(5, len(TOKENS), int(draw.integers(1, 40))), f"p{row}")
-        return writer.commit()
+    rows = [draw.integers(5, len(TOKENS), int(draw.integers(1, 40))) for _ in range(25)]
+    return write_store(tmp_path / "store", rows, "p", len(TOKENS))
 
 
 def one_by_one(model, store, length, passages=True):
@@ -186,10 +184,8 @@ def test_an_index_of_another_corpus_is_one_clear_line(model, store, tmp_path):
         return encode_to_files(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None).dense
 
     def other(digest, rows):
-        with TokenStoreWriter(tmp_path / f"{digest}{rows}", len(TOKENS), digest) as writer:
-            for row in range(rows):
-                writer.append(store[row % len(store)], f"p{row}")
-            return writer.commit()
+        content = [store[row % len(store)] for row in range(rows)]
+        return write_store(tmp_path / f"{digest}{rows}", content, "p", len(TOKENS), digest)
 
     before = encode(store).copy()
     with pytest.raises(BadInput, match=r"vectors.npy: the corpus has changed .*passages 25.*now passages 26.*: remove"):
