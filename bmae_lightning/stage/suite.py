@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bmae_lightning.evaluation.measure.ranking import Measure, check_measures
 from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets, Group
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.content import Report, row_name
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
@@ -88,7 +88,7 @@ class Suite(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        check_devices(self.processes, self.name)
+        make_trainer(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
