@@ -14,10 +14,10 @@ from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
-from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.retrieval.retriever_config import FILE, RetrieverConfig
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
@@ -32,11 +32,11 @@ class DualEncoder(nn.Module):
     but neither used nor trained.
 
     Args:
-    encoder: of queries, and of passages where shared.
-    representation: of its states; its parameters are made here and serve queries and passages.
-    similarity: `dot` or `cos`.
-    shared: False gives passages a copy of the encoder, the same to begin with.
-    segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
+        encoder: of queries, and of passages where shared.
+        representation: of its states; its parameters are made here and serve queries and passages.
+        similarity: `dot` or `cos`.
+        shared: False gives passages a copy of the encoder, the same to begin with.
+        segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
     """
 
     def __init__(
@@ -81,14 +81,20 @@ def check_similarity(similarity: str, representation: PooledRepresentation) -> N
 
 
 def representation_of(config: RetrieverConfig) -> PooledRepresentation:
-    """The representation that a record describes, without its parameters."""
-    if config.lexical:
-        return HybridRepresentation(
-            config.pooling, config.dense or 0, config.lexical, config.activation, config.separator
-        )
-    if config.dense is not None:
-        return ProjectedRepresentation(config.pooling, config.dense)
-    return PooledRepresentation(config.pooling)
+    """The representation that a record describes, without its parameters.
+
+    Raises:
+        BadInput: the record names a class that cannot be imported or is no representation; nothing else is called.
+    """
+    if config.representation is not None:
+        target = config.representation["_target_"]
+        kind = locate(target, "representation")
+        if not (isinstance(kind, type) and issubclass(kind, PooledRepresentation)):
+            raise BadInput(f"{FILE}: representation._target_={target} is no PooledRepresentation")
+        return build(config.representation, "representation")
+    if config.dense is None and not config.lexical:
+        return PooledRepresentation(config.pooling)
+    return HybridRepresentation(config.pooling, config.dense or 0, config.lexical, config.activation, config.separator)
 
 
 def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverConfig]:

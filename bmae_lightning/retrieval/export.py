@@ -13,7 +13,10 @@ from torch import nn
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
+from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
+from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 
 MODULES = "sentence_transformers.models."
@@ -27,7 +30,15 @@ def save_portable(model: DualEncoder, config: RetrieverConfig, tokenizer_directo
     ["."] for one encoder, ["query", "passage"] for two, [] for a representation with a lexical part, of which
     sentence-transformers knows no module: it becomes the masked language model as transformers loads it, with the
     parameters of the dense part in `representation.safetensors` and a record of the rest.
+
+    Raises:
+        BadInput: the representation is none of the package's, so that no other program could compute it.
     """
+    if type(model.representation) not in (PooledRepresentation, HybridRepresentation):
+        raise BadInput(
+            f"export: other programs do not know the representation {type(model.representation).__name__}; load the "
+            "retriever with bmae_lightning.retrieval.dual_encoder.load_dual_encoder"
+        )
     if config.lexical:
         save_dual_encoder(model, config, tokenizer_directory, directory)
         return []
@@ -41,7 +52,8 @@ def save_portable(model: DualEncoder, config: RetrieverConfig, tokenizer_directo
 
 
 def _save(
-    model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path, length: int,
+    model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path,
+    length: int,
 ) -> None:  # fmt: skip
     encoder.masked_lm.bert.save_pretrained(directory)
     tokenizer = load_tokenizer(tokenizer_directory)

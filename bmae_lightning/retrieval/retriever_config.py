@@ -26,6 +26,8 @@ class RetrieverConfig:
         dense: dimensions of a projected dense part (0: there is none), None for the pooled state itself.
         lexical: vocabulary entries kept per passage, 0 without a lexical part.
         activation, separator: of the lexical part, see `HybridRepresentation`.
+        representation: `_target_` and options that make the representation again; None where the fields above say it
+            all, as for checkpoints from elsewhere.
     """
 
     pooling: str
@@ -41,6 +43,7 @@ class RetrieverConfig:
     lexical: int = 0
     activation: str = "none"
     separator: str = "include"
+    representation: dict[str, Any] | None = None
 
     def save(self, directory: Path) -> None:
         write_json(directory / FILE, dataclasses.asdict(self))

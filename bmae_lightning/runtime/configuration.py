@@ -44,7 +44,7 @@ def build(node: Any, key: str = "") -> Any:
         return node
     if "_target_" not in node:
         return {name: build(value, join(key, name)) for name, value in node.items()}
-    target = _locate(node["_target_"], key)
+    target = locate(node["_target_"], key)
     arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
     _check_arguments(target, arguments, key, partial=bool(node.get("_partial_")))
     arguments = {name: build(value, join(key, name)) for name, value in arguments.items()}
@@ -60,7 +60,8 @@ def join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else str(name)
 
 
-def _locate(path: str, key: str) -> Any:
+def locate(path: str, key: str) -> Any:
+    """What a `_target_` names. Raises BadInput, under the key, where it cannot be imported."""
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

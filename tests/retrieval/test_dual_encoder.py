@@ -1,5 +1,9 @@
 """Shared and separate encoders, and what is saved of them."""
 
+import dataclasses
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +15,6 @@ from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors, score
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
@@ -19,7 +22,7 @@ from bmae_lightning.runtime.errors import BadInput
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 REPRESENTATIONS = {
     "cls": lambda: PooledRepresentation("cls"),
-    "projected": lambda: ProjectedRepresentation("mean", 5),
+    "projected": lambda: HybridRepresentation("mean", 5, lexical=0),
     "hybrid": lambda: HybridRepresentation("cls", 5, 7, "relu", "exclude"),
     "lexical": lambda: HybridRepresentation("cls", 0, 7),
 }
@@ -160,3 +163,40 @@ def test_mistakes(tmp_path):
         load_dual_encoder(tmp_path)
     with pytest.raises(BadInput, match="no retriever"):
         load_dual_encoder(tmp_path / "nowhere")
+
+
+class LastToken(PooledRepresentation):
+    """A representation that the package does not have: the state of a token counted from the end."""
+
+    def __init__(self, back: int = 1) -> None:
+        super().__init__()
+        self.back = back
+
+    def options(self):
+        return {"back": self.back}
+
+    def forward(self, encoder, tokens, hidden_BLD, passages):
+        return Vectors(hidden_BLD[range(len(hidden_BLD)), tokens.real_BL.sum(1) - self.back])
+
+
+def test_a_representation_from_elsewhere_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "elsewhere", types.SimpleNamespace(LastToken=LastToken))
+    monkeypatch.setattr(LastToken, "__module__", "elsewhere")
+    model = build()
+    model = DualEncoder(model.encoder, LastToken(2), "dot").eval()
+    config = save(model, tmp_path / "retriever")
+    assert config.representation == {"_target_": "elsewhere.LastToken", "back": 2}
+    loaded, found = load_dual_encoder(tmp_path / "retriever")
+    assert found == config
+    assert loaded.representation.back == 2
+    assert torch.equal(loaded(texts(model, 4, 3), False).dense_BD, model(texts(model, 4, 3), False).dense_BD)
+
+
+def test_a_record_calls_nothing_but_a_representation(tmp_path):
+    config = save(build(), tmp_path / "retriever")
+    called = tmp_path / "called"
+    node = {"_target_": "os.mkdir", "path": str(called)}
+    dataclasses.replace(config, representation=node).save(tmp_path / "retriever")
+    with pytest.raises(BadInput, match="os.mkdir is no PooledRepresentation"):
+        load_dual_encoder(tmp_path / "retriever")
+    assert not called.exists()

@@ -6,13 +6,13 @@ epoch after epoch takes the next window of it, so that a negative comes back onl
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.splitmix64 import outputs
 
 
 def negatives_from_run(run: Run, positives: Mapping[str, Collection[str]], depth: int) -> dict[str, list[str]]:
@@ -31,35 +31,10 @@ def negatives_from_run(run: Run, positives: Mapping[str, Collection[str]], depth
     return negatives
 
 
-@dataclass(frozen=True)
-class Shortfall:
-    """queries: with fewer negatives than a group needs.  empty: with none.  passages: random ones drawn per epoch."""
-
-    queries: int
-    empty: int
-    passages: int
-
-
-def shortfall(negatives: Mapping[str, Sequence[str]], n: int) -> Shortfall:
-    """How much `sample` fills at random when n negatives are drawn for every query."""
-    missing = [n - len(listed) for listed in negatives.values() if len(listed) < n]
-    return Shortfall(len(missing), sum(not listed for listed in negatives.values()), sum(missing))
-
-
-def without_empty(negatives: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Only the queries that have a hard negative, for training that drops the others instead of filling."""
-    return {query: listed for query, listed in negatives.items() if listed}
-
-
 def sample(
-    negatives: Sequence[str],
-    n: int,
-    seed: int,
-    epoch: int,
-    query_id: str,
-    corpus: Sequence[str] = (),
+    negatives: Sequence[str], n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str] = (),
     positives: Collection[str] = (),
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """n different negatives of one query for one epoch.
 
     A list of at least n gives its window epoch·n .. epoch·n + n - 1, modulo its length. A shorter list is taken whole
@@ -76,15 +51,9 @@ def sample(
 
 
 def group(
-    positives: Sequence[str],
-    negatives: Sequence[str],
-    n: int,
-    seed: int,
-    epoch: int,
-    query_id: str,
-    corpus: Sequence[str] = (),
-    known: Collection[str] = (),
-) -> list[str]:
+    positives: Sequence[str], negatives: Sequence[str], n: int, seed: int, epoch: int, query_id: str,
+    corpus: Sequence[str] = (), known: Collection[str] = (),
+) -> list[str]:  # fmt: skip
     """The n passages of one query in one epoch: a positive first (they take turns), then n - 1 negatives.
 
     known: further positives, which are not drawn but are no negatives either.
@@ -113,10 +82,5 @@ def _fill(n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str], b
 
 
 def _bits(key: str, n: int) -> np.ndarray:
-    """n uint64 that depend on the key alone: splitmix64 of a counter."""
-    start = np.uint64(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
-    with np.errstate(over="ignore"):
-        bits = start + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    """n uint64 that depend on the key alone."""
+    return outputs(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"), n)

@@ -1,8 +1,12 @@
-"""Dense and lexical part together, DupMAE's representation for fine-tuning (finetuning §5.1).
+"""A projected state, a lexical part, or both: DupMAE's representation for fine-tuning (docs/finetuning.md §5.1).
 
-The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps its
-k largest entries, a query all. Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
+The dense part is a linear map of the pooled state without bias, which queries and passages share.
+The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps
+its K largest entries, a query all.
+Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,12 +24,17 @@ SEPARATORS = ("include", "exclude")
 
 
 class HybridRepresentation(PooledRepresentation):
-    """Args:
-    pooling: `cls` or `mean`, the state whose linear map is the dense part.
-    dense: dimensions of the dense part, 0 for none.
-    lexical: vocabulary entries kept per passage, 0 for no lexical part.
-    activation: of the pooled logits: `none`, `relu`, or `log1p_relu` (log(1 + max(0, x))).
-    separator: `include` or `exclude` [SEP] among the pooled positions; [CLS] never takes part.
+    """A projected state and max-pooled vocabulary logits.
+
+    Relations: `representation=projected` is this with `lexical=0`; with `dense=0` and `activation=log1p_relu` it is
+    SPLADE-max without its regulariser.
+
+    Args:
+        pooling: `cls` or `mean`, the state whose linear map is the dense part.
+        dense: dimensions of the dense part, 0 for none.
+        lexical: vocabulary entries kept per passage, 0 for no lexical part.
+        activation: of the pooled logits: `none`, `relu`, or `log1p_relu` (log(1 + max(0, x))).
+        separator: `include` or `exclude` [SEP] among the pooled positions; [CLS] never takes part.
     """
 
     def __init__(
@@ -47,8 +56,14 @@ class HybridRepresentation(PooledRepresentation):
             )
         self.projection = encoder.new_linear(encoder.width, self.dense, bias=False) if self.dense else None
 
-    def record(self) -> dict[str, str | int | None]:
-        return super().record() | {"activation": self.activation, "separator": self.separator}
+    def options(self) -> dict[str, Any]:
+        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical, **self._lexical_options()}
+
+    def record(self) -> dict[str, Any]:
+        return super().record() | self._lexical_options()
+
+    def _lexical_options(self) -> dict[str, str]:
+        return {"activation": self.activation, "separator": self.separator}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         if self.projection is None:

@@ -1,4 +1,6 @@
-"""A text's vector is the [CLS] state or the mean of all states of the last layer, nothing added (finetuning §1.1)."""
+"""A text's vector is the [CLS] state of the last layer or the mean of all its states, without a projection."""
+
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,11 +14,14 @@ POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
 
 
 class PooledRepresentation(nn.Module):
-    """What other representations derive from. `dense` is the width of the dense part, None for the encoder's own;
-    `lexical` the number of vocabulary entries kept per passage, 0 for no lexical part.
+    """The [CLS] state or the mean; base class of all representations.
 
     Args:
-    pooling: `cls` or `mean` (over all real positions, [CLS] and [SEP] included).
+        pooling: `cls` or `mean` (over all real positions, [CLS] and [SEP] included).
+
+    Attributes:
+        dense: width of the dense part, None for the encoder's own.
+        lexical: vocabulary entries kept per passage, 0 for no lexical part.
     """
 
     dense: int | None = None
@@ -35,9 +40,14 @@ class PooledRepresentation(nn.Module):
         """Dimensions of the dense part."""
         return encoder.width if self.dense is None else self.dense
 
-    def record(self) -> dict[str, str | int | None]:
-        """What must be known to read the vectors: fields of `RetrieverConfig`."""
-        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical}
+    def options(self) -> dict[str, Any]:
+        """The arguments of the constructor that make it again, as JSON can hold them."""
+        return {"pooling": self.pooling}
+
+    def record(self) -> dict[str, Any]:
+        """What must be known to read the vectors, and to make it again: fields of `RetrieverConfig`."""
+        node = {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
+        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical, "representation": node}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         """Represent B texts by their last-layer states.
