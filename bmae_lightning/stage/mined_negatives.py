@@ -82,7 +82,7 @@ class TrainsOnGroups(TrainingStage):
         require_splits(self.name, [TRAIN], splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
-        """Raise BadInput where hard negatives come from a ranking of the training queries that nobody makes."""
+        """Raise BadInput where hard negatives come from a ranking of the training queries that no stage makes."""
         if not self.negatives.needs_run:
             return
         if not (ranking := inputs.get("ranking")):

@@ -32,7 +32,7 @@ def test_passages_with_an_answer_are_no_negatives(tmp_path):
     assert (found.found.passages("q3"), found.answered) == (["p1", "p2"], {})
 
 
-def test_a_ranking_must_be_made_by_somebody():
+def test_a_ranking_must_be_made_by_a_stage():
     composed_stage("retriever1", "negatives=random").check_inputs({})
     stage = composed_stage("retriever1")
     stage.check_inputs({"ranking": SimpleNamespace(stage="bm25", config={})})
