@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run, read_run
-from bmae_lightning.lit.scoring import score_pairs
+from bmae_lightning.lit.reranker import score_pairs
 from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank

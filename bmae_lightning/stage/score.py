@@ -9,7 +9,7 @@ import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.ranking import TRAIN
-from bmae_lightning.lit.scoring import score_pairs
+from bmae_lightning.lit.reranker import score_pairs
 from bmae_lightning.lit.share import check_devices
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run

@@ -17,10 +17,11 @@ from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.metrics import read_metrics
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.lit.validation import Looks
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.loss.contrastive import Contrastive
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.runtime.errors import BadInput
 
@@ -61,7 +62,8 @@ def train(directory, values=None, every=2, patience=None, keep_best=False, more=
     )  # fmt: skip
     vocabulary = Vocabulary.from_tokens(TOKENS)
     model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), PooledRepresentation("cls"), "cos")
-    module = RetrieverModule(model, 1, 0.5, AdamW([0.9, 0.999]), LinearSchedule(), 1e-2, 0.0, 0.1, STEPS)
+    optimisation = Optimisation(AdamW([0.9, 0.999]), LinearSchedule(), 1e-2, 0.0, 0.1, STEPS)
+    module = RetrieverModule(model, {"contrastive": Contrastive()}, 1, 0.5, optimisation)
 
     def collate(items):
         rows = [np.random.default_rng(row).integers(5, 45, 6) for row, _ in items]
