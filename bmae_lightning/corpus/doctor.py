@@ -30,7 +30,10 @@ PIECES_PER_WORD = 1.4
 BYTES_PER_PIECE, BYTES_PER_OFFSET = 2, 8
 """What a token store takes for a word piece (of a vocabulary below 65,536) and for a passage."""
 
-_TAIL = "[\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178]"  # fmt: skip
+_TAIL = (
+    "[\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018"
+    "\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178]"
+)
 _DOUBLE = re.compile(f"[\xc2-\xdf]{_TAIL}|[\xe0-\xef]{_TAIL}{{2}}|[\xf0-\xf4]{_TAIL}{{3}}")
 """UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 once more: é as Ã©, ’ as â€™."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
@@ -103,10 +106,13 @@ def look_over(
 def examine(
     collection: Collection, expected: dict[str, Any] | None, vector_bytes: int, directory: Path
 ) -> list[Finding]:
-    """Everything there is to say about a collection.
+    """Read a collection once and tell what was counted, what is broken or odd, and how much disk it will take.
 
-    expected: {passages, splits: {name: {queries, judgments}}}, None for what the collection knows itself. vector_bytes: of
-    one passage's vector in the index. directory: where the results will lie, for the space that is free there.
+    Args:
+        collection: what is looked at.
+        expected: {passages, splits: {name: {queries, judgments}}}, None for the published counts of the collection.
+        vector_bytes: of one passage's vector in the index.
+        directory: where the results will lie, for the space that is free there.
     """
     expected = collection.published() if expected is None else expected
     total = expected.get("passages")

@@ -1,8 +1,6 @@
-"""Re-rankers in Lightning: batches of (query, passage) pairs, the module that trains, and the scoring of pairs."""
+"""Re-ranker training: batches of (query, passage) pairs, and the LightningModule over a cross-encoder."""
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -10,11 +8,9 @@ from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.lit.data import Item
 from bmae_lightning.lit.module import TrainedModule
 from bmae_lightning.lit.optimisation import Optimisation
-from bmae_lightning.lit.share import Process, share
 from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss
 from bmae_lightning.retrieval.reranking.pair_texts import PairTexts
-from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
 
 
 class PairBatches:
@@ -60,23 +56,3 @@ class RerankerModule(TrainedModule):
         if self.r_drop:
             self.parts["loss/r_drop"] = (found.divergence.detach(), queries)
         return found.loss
-
-
-def score_pairs(trainer: partial, scorer: PairScorer, shards: PairShards, label: str, directory: Path) -> None:
-    """Write every shard that is not there yet; the first process returns when all are.
-
-    In 32 bit whatever the trainer's precision, as 16 bits would make scores equal.
-
-    Raises:
-        BadInput: devices that do not exist.
-        Interrupted: asked to stop; finished shards are kept.
-    """
-
-    def work(process: Process) -> None:
-        with process.track(label, shards, "pairs") as advance:
-            for number in shards.missing(process.rank, process.world):
-                shards.write(number, scorer(shards.pairs(number), advance, process.device))
-        if process.rank == 0:
-            process.wait_for(lambda: not shards.missing())
-
-    share(trainer, scorer.model, work, label, directory, precision="32-true")

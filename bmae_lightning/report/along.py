@@ -8,14 +8,14 @@ from typing import Any
 from bmae_lightning.report.content import BASELINE, Curve, Report
 
 AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "steps of pre-training"}
-"""Options that are a place on an axis -> what the axis is called."""
+"""Options whose values are places on an axis -> what the axis is called."""
 
 
 def curves_along(jobs: list[dict[str, Any]], reports: list[Report]) -> list[Curve]:
     """One figure per measure and option that the jobs take at least two values of; a line per arm.
 
-    Jobs that differ by `seed` only are one point, their mean. Along the steps of pre-training lines begin at step 0 with
-    the arm without pre-training, where the jobs have it.
+    Jobs that differ by `seed` only are one point, their mean. Along the steps of pre-training lines begin at step 0
+    with the arm without pre-training, where the jobs have it.
 
     Args:
         jobs: `overrides`, `nodes` and `places` (option -> value) of every job.
@@ -52,7 +52,7 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
     return [
         Curve(
             f"{measure} over the {label.removesuffix(' (%)')}{mean}",
-            {line: [(x, sum(at.values()) / len(at)) for x, at in sorted(points.items())] for line, points in of.items()},
+            {line: [(x, sum(at.values()) / len(at)) for x, at in sorted(of[line].items())] for line in of},
             x=label, y=measure, linear=True, marked=True,
         )
         for measure, of in values.items()
@@ -60,7 +60,7 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
 
 
 def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str:
-    """The overrides that tell this job's node from nodes of the same key: empty where all are one, or the name is unique.
+    """The overrides that tell this job's node from those of the same key in other jobs, empty where all are one.
 
     An override counts if every job that shares the node has it, and not every job with such a node does.
     """

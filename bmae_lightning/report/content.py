@@ -1,6 +1,6 @@
-"""What a report says, apart from how it looks: arms with their measures, tables, curves, rebuilt passages, settings, notes.
+"""What a report says, apart from how it looks: arms with their measures, tables, curves, rebuilt passages, settings.
 
-Everything that shows it (page, figures, tables, terminal) takes one `Report`, which is one JSON file.
+Whatever shows it (page, figures, tables, terminal) takes one `Report`, which is one JSON file.
 """
 
 import json
@@ -23,9 +23,9 @@ FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 class Arm:
     """One row of the comparison: a way to rank, judged on `queries` test queries.
 
-    `measures` and `paper` (the published values, if any) are keyed by the names of ir_measures, in the same unit, higher is
-    better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is the
-    key of the stage that measured it.
+    `measures` and `paper` (the published values, if any) are keyed by names of ir_measures, in the same unit, higher is
+    better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is
+    the key of the stage that measured it.
     """
 
     name: str
@@ -101,8 +101,8 @@ class Report:
     """All that is reported of a set of runs; the order of every list is the order on the page.
 
     `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
-    `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key of
-    a node -> how its rows in these tables are called.
+    `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key
+    of a node -> what its rows in these tables are called.
     """
 
     title: str

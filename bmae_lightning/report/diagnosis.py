@@ -1,5 +1,7 @@
-"""From the metrics of a pre-training run to what a reader asks: is the bottleneck used, which loss moves the encoder, what is
-masked. The numbers are those of `bmae_lightning.pretraining.diagnostics`."""
+"""Figures and a table of a pre-training run: is the bottleneck used, which loss moves the encoder, what is masked.
+
+The numbers are those of `bmae_lightning.pretraining.diagnostics`, read from `metrics.jsonl`.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +14,14 @@ COLUMNS = (
     Column("hidden", PERCENT), Column("function words", PERCENT), Column("loss: true", NATS), Column("shuffled", NATS),
     Column("zero", NATS), Column("saved", NATS), Column("gradient share", PERCENT),
 )  # fmt: skip
-ABOUT = """Losses of the decoders in nats per label, without dropout, with the passage's own bottleneck (true), with
-that of another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the decoder
-does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's last layer, as a
-share of all. Hidden: share of the positions that are masked. Function words: share of English function words and punctuation
-among the hidden positions, and among all. Hidden and function words are means over the run.""".replace("\n", " ")
+ABOUT = (
+    "Losses of the decoders in nats per label, without dropout, with the passage's own bottleneck (true), with that of "
+    "another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the "
+    "decoder does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's "
+    "last layer, as a share of all. Hidden: share of the positions that are masked. Function words: share of English "
+    "function words and punctuation among the hidden positions, and among all. Hidden and function words are means over "
+    "the run."
+)
 
 
 def diagnosis(arm: str, lines: Sequence[Mapping[str, float]]) -> Diagnosis | None:

@@ -117,8 +117,10 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
         dash = DASHES[turn % len(DASHES)]
         used.append(tint)
         xs, ys = zip(*points, strict=True)
-        (line,) = axes.plot(xs, ys, marker="o" if len(points) == 1 or curve.marked else "", color=tint, linewidth=1.6, markersize=5,
-                            gid=f"s{i}", dashes=dash)  # fmt: skip
+        mark = "o" if len(points) == 1 or curve.marked else ""
+        (line,) = axes.plot(
+            xs, ys, marker=mark, color=tint, linewidth=1.6, markersize=5, gid=f"s{i}", dashes=dash
+        )  # fmt: skip
         lines.append(line)
     _axes(axes, curve, logarithmic)
     more = max(0.0, _tick_width(axes) - 0.28)  # wide numbers take their room from the lines, not from the label

@@ -25,8 +25,8 @@ def hidden_words(original: list[str], masked: list[str]) -> set[int]:
 def sample_lines(sample: Sample) -> list[Line]:
     """The original, what the encoder saw, one line per decoder.
 
-    In the encoder's line `mark` is what replaces a word; in a decoder's, `ins` is a hidden word found again and `del` a word
-    that is not the original's.
+    In the encoder's line `mark` is what replaces a word; in a decoder's, `ins` is a hidden word found again and `del` a
+    word that is not the original's.
     """
     original, masked = sample.original.split(), sample.masked.split()
     hidden = hidden_words(original, masked)

@@ -22,10 +22,12 @@ from bmae_lightning.runtime.table import (
 
 LEVEL = 0.05
 CLEAR = f"both adjusted p below {LEVEL}"
-ABOUT = f"""Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of
-them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs of the measure.
-Arms judged on other queries are not compared. What another seed of training would change is not in these
-numbers.""".replace("\n", " ")
+ABOUT = (
+    "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of "
+    f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs of "
+    "the measure. Arms judged on other queries are not compared. What another seed of training would change is not in "
+    "these numbers."
+)
 
 
 def decimals(arms: Sequence[Arm]) -> int:
@@ -34,7 +36,7 @@ def decimals(arms: Sequence[Arm]) -> int:
 
 
 def measures_table(report: Report) -> Table:
-    """One row per arm and, below an arm that has published values, a row of those; the best of each column is marked."""
+    """A row for each arm and, below an arm that has published values, a row of those; the best of columns marked."""
     measures, form = report.measures(), f".{decimals(report.arms)}f"
     columns = ["arm", *(Column(name, form, True) for name in measures), Column("queries", ",")]
     rows, marks = [], []
@@ -53,8 +55,9 @@ def significance_tables(report: Report) -> list[Table]:
     rows: dict[str, list[Difference]] = {}
     for row in report.differences:
         rows.setdefault(row.measure, []).append(row)
-    heads = [("t: p", "p"), ("Holm", "p"), ("randomisation: p", "p"), ("Holm", "p"), ("queries", ",")]
-    columns = [Column("difference", f"+.{decimals(report.arms)}f"), *(Column(*head) for head in heads)]
+    columns = [Column("difference", f"+.{decimals(report.arms)}f")]
+    columns += [Column(name, "p", group=test) for test in ("t-test", "randomisation") for name in ("p", "Holm")]
+    columns.append(Column("queries", ","))
     return [
         Table(
             f"Differences in {measure}",
@@ -173,7 +176,7 @@ def print_report(report: Report, page: Path) -> None:
 
 
 def show_tables(directory: Path) -> None:
-    """Print the tables of a finished report or of another stage, and where its pages lie; nothing where it has none."""
+    """Print the tables of a finished report or of another stage, and where its pages lie, if it has any."""
     if (directory / REPORT).is_file():
         print_report(read_report(directory / REPORT), directory / "report.html")
     elif tables := read_tables(directory):

@@ -1,4 +1,4 @@
-"""Records (dataclasses) as plain JSON values and back; a number that is not finite is null in JSON and nan in a record."""
+"""Records (dataclasses) as plain JSON values and back; a number that is not finite is null in JSON, nan in a record."""
 
 import dataclasses
 import math

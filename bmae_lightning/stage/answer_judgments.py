@@ -38,16 +38,17 @@ def measure_by_answers(context: Context, prepared: Prepared, split: str, measure
 
 def require_measures(prepared: Prepared, splits: Sequence[str], measures: Sequence[str | Measure]) -> None:
     """Raise BadInput for a measure that needs answers where a split has judgments alone, or the other way round."""
+    corpus = prepared.record["name"]
     for split in splits:
         answered, judged = bool(prepared.answers(split)), any(prepared.qrels(split).values())
         for name, measure in zip(canonical(measures), measures, strict=True):
             if by_answers(measure) and not answered:
                 raise BadInput(
-                    f"measures: {name} needs questions with answers, but the split {split!r} of {prepared.record['name']} "
-                    "has judgments alone: leave it out"
+                    f"measures: {name} needs questions with answers, but the split {split!r} of {corpus} has judgments "
+                    "alone: leave it out"
                 )
             if not by_answers(measure) and not judged:
                 raise BadInput(
-                    f"measures: {name} needs judgments, but the split {split!r} of {prepared.record['name']} has answers "
-                    "alone: use answer_R@k, as in measures=[answer_R@20,answer_R@100]"
+                    f"measures: {name} needs judgments, but the split {split!r} of {corpus} has answers alone: use "
+                    "answer_R@k, as in measures=[answer_R@20,answer_R@100]"
                 )

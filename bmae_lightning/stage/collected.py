@@ -1,4 +1,4 @@
-"""What the finished stages of a run left for its report: measures, curves, tables, settings, diagnoses, rebuilt passages."""
+"""What the finished stages of a run left for its report: measures, curves, tables, settings, rebuilt passages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

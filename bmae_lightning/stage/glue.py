@@ -1,4 +1,4 @@
-"""Fine-tune a pre-trained encoder on GLUE tasks; the best learning rate on dev counts (MASTER Table 7).
+"""Fine-tune a pre-trained encoder on tasks of GLUE; the best learning rate on dev counts (MASTER, Table 7).
 
 A run is one task at one learning rate; finished runs are skipped, an interrupted one continues from its checkpoint.
 """

@@ -14,7 +14,7 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels, read_run, run_of_lists
-from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives
+from bmae_lightning.retrieval.negatives.positives import POSITIVES, choose_positives
 from bmae_lightning.retrieval.negatives.source import (
     Groups,
     Negatives,
@@ -22,8 +22,10 @@ from bmae_lightning.retrieval.negatives.source import (
     check_ids,
     relevant_of,
 )
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import TrainingStage
@@ -120,7 +122,7 @@ class TrainsOnGroups(TrainingStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positives(self.positives)
+        choice(POSITIVES, positives=self.positives)
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
@@ -157,4 +159,13 @@ class TrainsOnGroups(TrainingStage):
         qrels = {query: marks for query, marks in share.items() if query not in held_out}
         return training_groups(
             qrels, *stores, self.negatives, mined, self.positives, self.train_group_size, self.seed, scored
+        )
+
+    def announce(self, title: str, groups: Groups, note: str, held_out: int = 0) -> None:
+        """Print how many queries are trained with, and how many of them have too few hard negatives."""
+        dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        dropped += f", {held_out:,} held out for validation" if held_out else ""
+        print_once(
+            f"{title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
+            f"{self.train_group_size - 1} hard negatives (filled at random), {note}"
         )

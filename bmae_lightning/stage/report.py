@@ -12,7 +12,7 @@ from bmae_lightning.report.content import Report, write_report
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, paired_tests
-from bmae_lightning.report.tracking.loggers import Tracking, log_table
+from bmae_lightning.report.tracking.loggers import Tracking, log_tables
 from bmae_lightning.runtime.checks import at_least, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
@@ -37,8 +37,9 @@ class MakeReport(Stage):
         logger: tracking.
         shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
             takes it from their YAML.
-        paper_results: published values of the arm with pre-training: by measure those of the row of `evaluate`, or by stage
-            and measure, those of a stage that leaves tables by head of a column; a stage that does not run has no row.
+        paper_results: published values of the arm with pre-training: by measure those of the row of `evaluate`, or by
+            stage and measure, those of a stage that leaves tables by head of a column; a stage that does not run has no
+            row.
         paper_source: where they are printed.
         significance: measures in which all pairs of arms are tested.
         cases: test queries that are shown with the best passage of every arm.
@@ -84,8 +85,7 @@ class MakeReport(Stage):
         with self.logger.of(context) as loggers:
             for logger in loggers:
                 logger.log_metrics(results, step=0)
-            for name, table in tables.items():
-                log_table(loggers, name, [column.key for column in table.columns], list(map(list, table.rows)))
+            log_tables(loggers, tables)
 
     def collect(self, stages: Mapping[str, Path]) -> Report:
         """The report of finished stages: `stage` or `stage@arm` -> its directory."""

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from bmae_lightning.evaluation.measure.ranking import Measure, check_measures
 from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets, Group
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.content import Report, row_name
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables
-from bmae_lightning.report.tracking.loggers import Tracking, log_table
+from bmae_lightning.report.tracking.loggers import Tracking, log_tables
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
@@ -88,7 +88,7 @@ class Suite(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        check_devices(self.processes, self.name)
+        make_trainer(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
@@ -151,8 +151,8 @@ class Suite(Stage):
         if self.identical_ids == "keep" or not results["own_relevant"]:
             return []
         return [
-            f"{name}: for {results['own_relevant']:,} queries a relevant passage has the query's id and is removed from "
-            "the results, as BEIR does (suite.identical_ids=keep keeps it)."
+            f"{name}: for {results['own_relevant']:,} queries a relevant passage has the query's id and is removed "
+            "from the results, as BEIR does (suite.identical_ids=keep keeps it)."
         ]
 
     def _write(self, context: Context, tables: list[Table], settings: dict[str, str]) -> None:
@@ -174,15 +174,14 @@ class Suite(Stage):
         with self.logger.of(context) as loggers:
             for logger in loggers:
                 logger.log_metrics(results, step=0)
-            for table in tables:
-                log_table(loggers, table.title, ["collection", *models], [list(row[:-1]) for row in table.rows])
+            log_tables(loggers, {table.title: table for table in tables})
 
 
 def _table(
     measure: str, benchmark: Benchmark, models: list[str], found: Mapping[str, Mapping[str, list[dict]]],
     notes: list[str],
 ) -> Table:  # fmt: skip
-    """A row per collection, a column per retriever, the unweighted means of the named sets below; the best of rows marked.
+    """A row per collection, a column per retriever, unweighted means of the named sets below; the best of rows marked.
 
     found: collection -> retriever -> results of its parts.
     """

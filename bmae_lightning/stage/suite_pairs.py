@@ -1,7 +1,7 @@
 """Pairs of a retriever and a collection, each ranked once in its own directory of the store, and measured.
 
-A pair's fingerprint is of content: of the collection's files, the model's files and the settings, not of their names. So a
-pair that is done is skipped whoever asks for it, after a kill as well as in a longer list.
+A pair's fingerprint is made from the content of the collection's and the model's files and from the settings, not from
+their names, so a pair that is done is skipped after a kill as well as in a longer list.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.zero_shot import RUN, ZeroShot, read_judgments
 
 ONE_PROCESS = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-"""What encodes nothing, or takes one device, has no use for more; those that a launcher started wait for the whole stage."""
+"""Trainer options of a pair that encodes nothing or takes one device; a launcher's other processes wait meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -153,10 +153,7 @@ class TrainReranker(TrainsOnGroups):
         stores = prepared.queries(), prepared.passages()
         groups = self.groups(prepared.qrels(TRAIN), stores, self.mined(context))
         size = self.train_group_size
-        print_once(
-            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {size - 1} "
-            f"hard negatives (filled at random), {size // self.forward_factor} of {size} passages trained on"
-        )
+        self.announce(context.title, groups, f"{size // self.forward_factor} of {size} passages trained on")
         return groups
 
     def _backbone(self, stage: str) -> Path:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from support.stores import write_store
 from torch.nn import functional as F
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -100,15 +100,10 @@ def test_known_positives_are_masked(model):
     assert module(model).training_step(given, 0) > expected
 
 
-def store(path, prefix, rows):
-    with TokenStoreWriter(path, len(TOKENS), "digest") as writer:
-        for row in range(rows):
-            writer.append([5 + row], f"{prefix}{row}")
-        return writer.commit()
-
-
 def test_batches_say_which_passages_they_hold(model, tmp_path):
-    queries, passages = store(tmp_path / "q", "q", 3), store(tmp_path / "p", "p", 9)
+    queries, passages = (
+        write_store(tmp_path / name, [[5 + row] for row in range(rows)], name) for name, rows in (("q", 3), ("p", 9))
+    )
     qrels = {"q0": {"p1": 1, "p7": 2}, "q1": {"p2": 1, "p3": 0}, "q2": {"p4": 1}}
     groups = Groups(qrels, queries, passages, RandomNegatives(), None, GROUP, seed=0)
     vocabulary = model.encoder.vocabulary

@@ -38,7 +38,8 @@ def tested(report) -> Report:
 def glue(arm: str, note: str = "") -> Table:
     """The table of GLUE as the stage leaves it for an arm."""
     columns = ["", Column("Matthews", ".3f", True, "CoLA\n1,043 examples"),
-               Column("accuracy", ".3f", True, "QQP\n40,430 examples"), Column("F1", ".3f", True, "QQP\n40,430 examples"),
+               Column("accuracy", ".3f", True, "QQP\n40,430 examples"),
+               Column("F1", ".3f", True, "QQP\n40,430 examples"),
                Column("mean", ".3f", True)]  # fmt: skip
     return of_arm(Table("Understanding (GLUE)", columns, [["", 0.5912, 0.9, 0.85, 0.7331]], notes=["Measured."]), arm)
 
@@ -94,9 +95,9 @@ def test_tests_on_the_page_and_in_the_terminal(tested, report):
     many = replace(tested, differences=[ROW] * 16)
     assert "<details><summary>RR@10: 16 pairs</summary>" in html(many)
     lines = text(significance_tables(tested)[0]).splitlines()
-    assert lines[3].startswith("retromae − none <b>")
-    assert "+0.012*" in lines[3]
-    assert "-0.500*" not in lines[4]
+    assert lines[4].startswith("retromae − none <b>")
+    assert "+0.012*" in lines[4]
+    assert "-0.500*" not in lines[5]
     assert "* both adjusted p below 0.05" in lines
     assert significance_tables(replace(report, differences=[])) == []
 
@@ -169,7 +170,8 @@ def test_a_report_keeps_shows_and_prints_the_tables_of_stages(capsys):
 def test_every_table_has_a_file(tested):
     named = all_tables(replace(tested, tables={"glue": [glue("a"), glue("b")]}))
     assert list(named) == [
-        "measures", "glue_Understanding_GLUE", "glue_Understanding_GLUE_2", "Differences_in_RR@10", "Differences_in_R@100",
+        "measures", "glue_Understanding_GLUE", "glue_Understanding_GLUE_2", "Differences_in_RR@10",
+        "Differences_in_R@100",
         "diagnosis_retromae_b",
     ]  # fmt: skip
     assert list(all_tables(Report("x", arms=[Arm("a", {}, 1)]))) == ["measures"]

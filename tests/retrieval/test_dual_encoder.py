@@ -15,7 +15,6 @@ from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors, score
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
@@ -23,7 +22,7 @@ from bmae_lightning.runtime.errors import BadInput
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 REPRESENTATIONS = {
     "cls": lambda: PooledRepresentation("cls"),
-    "projected": lambda: ProjectedRepresentation("mean", 5),
+    "projected": lambda: HybridRepresentation("mean", 5, lexical=0),
     "hybrid": lambda: HybridRepresentation("cls", 5, 7, "relu", "exclude"),
     "lexical": lambda: HybridRepresentation("cls", 0, 7),
 }

@@ -58,7 +58,7 @@ def test_samples_show_passages_from_all_over_the_corpus(made, prepared):
     assert [sample["original"] for sample in samples] == wanted
     for sample in samples:
         assert "[MASK]" in sample["masked"]
-        assert list(sample["rebuilt"]) == ["enhanced"]
+        assert list(sample["rebuilt"]) == ["encoder/passage", "enhanced"]
 
 
 def test_the_last_logged_step_is_the_result(made):

@@ -116,7 +116,7 @@ class Run(Mapping):
     def without_identical(self) -> Run:
         """Without passages that have the id of their query.
 
-        BEIR's rule: in ArguAna and Quora the query is itself a passage of the corpus, and finding it counts for nothing.
+        BEIR's rule: in ArguAna and Quora the query is itself a passage of the corpus, and finding it does not count.
         """
         keep_T = np.ones(len(self._codes), dtype=bool)
         for query, start in zip(self._queries, self._offsets.tolist(), strict=False):
@@ -259,8 +259,10 @@ def _view(values: array) -> np.ndarray:
 
 
 def run_of_lists(lists: Iterable[tuple[str, Sequence[str]]]) -> Run:
-    """A run of (query id, passage ids in rank order), with scores that fall by one; memory is four bytes an entry and the
-    ids of the passages."""
+    """A run of (query id, passage ids in rank order), with scores that fall by one.
+
+    It takes four bytes of memory for an entry, and the ids of the passages.
+    """
     code: dict[str, int] = {}
     queries, rows = [], []
     for query, passages in lists:

@@ -13,11 +13,6 @@ from bmae_lightning.runtime.errors import BadInput
 POSITIVES = ("labelled", "first", "answers")
 
 
-def check_positives(name: str) -> None:
-    """Raise ValueError for an unknown rule."""
-    choice(POSITIVES, positives=name)
-
-
 def choose_positives(
     rule: str, relevant: Mapping[str, Sequence[str]], run: Run | None, answered: Mapping[str, Mapping[str, int]],
     above_negatives: bool = True,
@@ -33,8 +28,10 @@ def choose_positives(
         above_negatives: only those that no passage without an answer stands above.
 
     Raises:
+        ValueError: an unknown rule.
         BadInput: `answers` for a ranking that was not judged by answers.
     """
+    choice(POSITIVES, positives=rule)
     if rule == "labelled":
         return {query: list(passages) for query, passages in relevant.items()}
     if rule == "first":

@@ -1,5 +1,6 @@
-"""Dense and lexical part together, DupMAE's representation for fine-tuning (docs/finetuning.md §5.1).
+"""A projected state, a lexical part, or both: DupMAE's representation for fine-tuning (docs/finetuning.md §5.1).
 
+The dense part is a linear map of the pooled state without bias, which queries and passages share.
 The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps
 its K largest entries, a query all.
 Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
@@ -25,7 +26,7 @@ SEPARATORS = ("include", "exclude")
 class HybridRepresentation(PooledRepresentation):
     """A projected state and max-pooled vocabulary logits.
 
-    Relations: with `lexical=0` it is `ProjectedRepresentation`; with `dense=0` and `activation=log1p_relu` it is
+    Relations: `representation=projected` is this with `lexical=0`; with `dense=0` and `activation=log1p_relu` it is
     SPLADE-max without its regulariser.
 
     Args:

@@ -1,9 +1,8 @@
 """Groups of passages per query from a ranking or at random."""
 
-import numpy as np
 import pytest
+from support.stores import write_store
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.file import FileNegatives
 from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives, RankedNegatives
@@ -11,13 +10,7 @@ from bmae_lightning.runtime.errors import BadInput
 
 
 def stores(tmp_path, number=12):
-    made = []
-    for name in ("q", "p"):
-        with TokenStoreWriter(tmp_path / name, 10, "digest") as writer:
-            for row in range(number):
-                writer.append(np.array([row % 10]), f"{name}{row}")
-            made.append(writer.commit())
-    return made
+    return [write_store(tmp_path / name, [[row] for row in range(number)], name) for name in ("q", "p")]
 
 
 QRELS = {"q3": {"p1": 1, "p2": 0}, "q0": {"p5": 2}, "q7": {"p4": 0}}
