@@ -14,17 +14,7 @@ import torch
 from torch import Tensor
 
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
-
-
-def _signed(value: int) -> int:
-    """The int64 with the same 64 bits as the unsigned value."""
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
-
-
-STRIDE = _signed(0x9E3779B97F4A7C15)
-FIRST = _signed(0xBF58476D1CE4E5B9)
-SECOND = _signed(0x94D049BB133111EB)
+from bmae_lightning.runtime.splitmix64 import GOLDEN, finaliser, signed
 
 
 def _shift(bits: Tensor, count: int) -> Tensor:
@@ -32,13 +22,7 @@ def _shift(bits: Tensor, count: int) -> Tensor:
     return (bits >> count) & ((1 << (64 - count)) - 1)
 
 
-def mix(bits: Tensor) -> Tensor:
-    """splitmix64's finaliser: a bijection of int64 in which every input bit moves about half of the output bits."""
-    bits = (bits ^ _shift(bits, 30)) * FIRST
-    bits = (bits ^ _shift(bits, 27)) * SECOND
-    return bits ^ _shift(bits, 31)
-
-
+STRIDE, mix = signed(GOLDEN), finaliser(_shift, signed)
 LOG_2, ROOT_HALF = math.log(2), 0x3FE6A09E667F3BCD  # the latter: the bits of the square root of 1/2
 LOG_SERIES = tuple(2 / odd for odd in range(21, 0, -2))
 

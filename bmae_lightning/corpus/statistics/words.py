@@ -12,17 +12,10 @@ import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.splitmix64 import STRIDE, mix, outputs
 
 UNITS = ("word", "piece")
-STRIDE = np.uint64(0x9E3779B97F4A7C15)
 FACTOR = np.uint64(0xD6E8FEB86659FD93)
-
-
-def mix(bits: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser of uint64: a bijection in which every input bit moves about half of the output bits."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,7 @@ class UnitReader:
             )
         self.store, self.unit = store, unit
         self.piece_V, self.begins_V = ~special_V, ~continuation_V
-        self.code_V = mix(np.arange(1, len(special_V) + 1, dtype=np.uint64) * STRIDE)
+        self.code_V = outputs(0, len(special_V))
 
     def read(self, first: int, last: int) -> Units:
         """The units of the rows first .. last - 1."""

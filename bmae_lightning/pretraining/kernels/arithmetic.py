@@ -11,17 +11,21 @@ from pathlib import Path
 import numba
 import numpy as np
 
-STRIDE = np.uint64(0x9E3779B97F4A7C15)
-FIRST = np.uint64(0xBF58476D1CE4E5B9)
-SECOND = np.uint64(0x94D049BB133111EB)
+from bmae_lightning.runtime import splitmix64
+
 LOG_2, ROOT_HALF = math.log(2), 0x3FE6A09E667F3BCD
 LOG_SERIES = tuple(2 / odd for odd in range(21, 0, -2))
-_12, _27, _30, _31 = (np.uint64(count) for count in (12, 27, 30, 31))
+_12 = np.uint64(12)
 
-CONTENT = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=4).hexdigest()
-"""numba's cache on disk watches only the file of a loop itself; with this in a loop's name it notices changes here."""
+CONTENT = hashlib.blake2b(
+    Path(__file__).read_bytes() + Path(splitmix64.__file__).read_bytes(), digest_size=4
+).hexdigest()
+"""numba's cache on disk watches only the file of a loop itself; with this in a loop's name it notices changes here and in
+splitmix64."""
 
 inlined = numba.njit(inline="always", error_model="numpy")
+
+STRIDE, mix = splitmix64.STRIDE, inlined(splitmix64.mix)
 
 
 def compiled(signature: str):
@@ -35,14 +39,6 @@ def compiled(signature: str):
             return numba.njit(signature, nogil=True, error_model="numpy")(function)
 
     return decorate
-
-
-@inlined
-def mix(bits):
-    """splitmix64's finaliser, as in noise.py."""
-    bits = (bits ^ (bits >> _30)) * FIRST
-    bits = (bits ^ (bits >> _27)) * SECOND
-    return bits ^ (bits >> _31)
 
 
 @inlined

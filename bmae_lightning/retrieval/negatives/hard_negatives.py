@@ -13,6 +13,7 @@ import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.splitmix64 import outputs
 
 
 def negatives_from_run(run: Run, positives: Mapping[str, Collection[str]], depth: int) -> dict[str, list[str]]:
@@ -113,10 +114,5 @@ def _fill(n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str], b
 
 
 def _bits(key: str, n: int) -> np.ndarray:
-    """n uint64 that depend on the key alone: splitmix64 of a counter."""
-    start = np.uint64(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
-    with np.errstate(over="ignore"):
-        bits = start + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    """n uint64 that depend on the key alone."""
+    return outputs(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"), n)
