@@ -7,11 +7,16 @@ tiny encoder and nothing else edited.
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.paths import ROOT
+
+from bmae_lightning.retrieval.index.exact import ExactIndex
+from bmae_lightning.stage.mined_negatives import read_mined
+from bmae_lightning.stage.prepared import Prepared
 
 SMALL = ["encoder=tiny", "pretrain.steps=2", "retriever1.steps=2", "pretrain.batch_size=8", "retriever1.batch_size=8",
          "logger=none", "baseline=false"]  # fmt: skip
@@ -83,8 +88,7 @@ def test_a_mask(example):
     store = example("Add a mask policy", "stage=[pretrain]")
     pretrain = only(store, "pretrain")
     assert config(pretrain)["decoders"]["enhanced"]["mask"]["_target_"] == "longest.LongestWords"
-    print(logged(pretrain))
-    assert logged(pretrain)[-1]["mask/enhanced"] == pytest.approx(0.3, abs=0.1)
+    assert logged(pretrain)[-1]["mask_rate/enhanced"] == pytest.approx(0.3, abs=0.1)
 
 
 def test_a_decoder(example):
@@ -100,10 +104,27 @@ def test_a_representation(example):
     assert not np.allclose(*halves), "each half of a text has a mean of its own"
 
 
+def test_a_corruption(example):
+    pretrain = only(example("A corruption", "stage=[pretrain]"), "pretrain")
+    assert config(pretrain)["view"]["passage"]["corruption"] == {"_target_": "neighbours.LeftNeighbour"}
+    shown = json.loads((pretrain / "samples.json").read_text())
+    assert "[MASK]" not in json.dumps(shown)
+
+
+def test_a_retriever_loss(example):
+    retriever = only(example("A retriever loss", "stage=[retriever1]"), "retriever1")
+    last = logged(retriever)[-1]
+    assert last["loss"] == pytest.approx(last["loss/contrastive"] + 0.5 * last["loss/hinge"])
+    assert 0 <= last["violations"] <= 1
+
+
 def test_a_source_of_negatives(example):
-    store = example("A source of negatives", "negatives.skip=57", "stage=[retriever1]")
-    found = json.loads((only(store, "retriever1") / "metrics.json").read_text())
-    print(found)
+    store = example("A source of negatives", "stage=[retriever1]")
+    assert config(only(store, "retriever1"))["negatives"]["_target_"] == "lower.LowerNegatives"
+    run = read_mined(only(store, "bm25")).found
+    query, ranked = next(iter(run)), [passage for passage, _ in run[next(iter(run))]]
+    found = sys.modules["lower"].LowerNegatives(skip=10, depth=30).of(run, {query: [ranked[3]]})
+    assert found == {query: [*ranked[11:31]]}
 
 
 def test_a_collection_format(example, tmp_path, collection):
@@ -113,13 +134,41 @@ def test_a_collection_format(example, tmp_path, collection):
     rows = [f'"{query["text"]}","{passage["text"]}"' for query, passage in zip(queries, passages, strict=True)]
     file.write_text("question,answer\n" + "\n".join(rows) + "\n", encoding="utf-8")
     store = example("A collection format", collection=None, FILE=str(file))
-    prepared = json.loads((only(store, "prepare") / "corpus.json").read_text())
-    print(prepared)
-    measured = json.loads((only(store, "evaluate") / "metrics.json").read_text())
-    print(measured)
+    prepared = Prepared(only(store, "prepare"))
+    assert (prepared.record["name"], prepared.record["passages"], prepared.splits) == ("help", 60, ["train", "test"])
+    assert prepared.qrels("test")["q5"] == {"a5": 1}
+    assert json.loads((only(store, "evaluate") / "metrics.json").read_text())["test"]["queries"] == 12
+
+
+def test_an_index(example):
+    store = example("An index")
+    evaluate = only(store, "evaluate")
+    vectors = np.load(evaluate / "passages.npy")
+    assert config(evaluate)["index"]["_target_"] == "chunks.ChunkIndex"
+    queries = vectors[:7]
+    mine = sys.modules["chunks"].ChunkIndex(rows=9).search(vectors, queries, 5)
+    for ours, theirs in zip(mine, ExactIndex().search(vectors, queries, 5), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_a_stage_with_a_table(example):
+    report = only(example("A stage with a table in the report"), "report")
+    assert "Lengths of passages" in (report / "report.html").read_text()
+    for name in ("md", "tex", "csv"):
+        assert any("word pieces at most" in path.read_text() for path in (report / "tables").glob(f"*.{name}"))
+
+
+def test_a_measure(example):
+    store = example("A measure")
+    report = only(store, "report")
+    assert "Failures@10" in (report / "report.html").read_text()
+    value = json.loads((only(store, "evaluate") / "metrics.json").read_text())["test"]["mean"]["Failures@10"]
+    assert 0 <= value <= 1
+    assert any(f"{value:.3f}"[1:] in path.read_text() for path in (report / "tables").glob("*.csv"))
 
 
 TESTED = [
-    "Add a mask policy", "Add a decoder", "A representation", "A source of negatives", "A collection format",
+    "Add a mask policy", "Add a decoder", "A corruption", "A retriever loss", "A representation",
+    "A source of negatives", "A collection format", "An index", "A stage with a table in the report", "A measure",
 ]  # fmt: skip
 """Headings of the sections that have a test above."""
