@@ -88,15 +88,19 @@ def model_of(prepared):
 def encode(directory: Path, threads: int) -> None:
     import torch
 
-    from bmae_lightning.retrieval.encode import encode_to_files
+    from bmae_lightning.retrieval.encode import encode_shards
+    from bmae_lightning.retrieval.vector_files import VectorShards
     from bmae_lightning.runtime.progress import track
     from bmae_lightning.stage.prepared import Prepared
 
     torch.set_num_threads(threads)
     prepared = Prepared(directory / "prepare")
-    passages = prepared.passages()
+    passages, model = prepared.passages(), model_of(prepared)
+    vectors = VectorShards(directory / "passages.npy", model, passages, LENGTH, 65536)
+    vectors.claim()
     with track("encode", len(passages)) as advance:
-        encode_to_files(model_of(prepared), passages, LENGTH, BATCH_TOKENS, "cpu", directory / "passages.npy", advance)
+        encode_shards(model, passages, vectors, LENGTH, BATCH_TOKENS, "cpu", advance)
+    vectors.assemble()
 
 
 def search(directory: Path, threads: int) -> None:

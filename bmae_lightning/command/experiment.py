@@ -10,7 +10,8 @@ from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
-from bmae_lightning.report.comparison import AXES
+from bmae_lightning.report.along import AXES
+from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import build, config_directory
@@ -75,15 +76,9 @@ def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfi
 
 
 def _show(nodes: dict[str, Node], output_dir: Path) -> None:
-    """Print the tables of the report and of the suite, and where the W&B runs lie."""
-    if "report" in nodes:
-        from bmae_lightning.stage.report import show
-
-        show(nodes["report"].directory)
-    if "suite" in nodes:
-        from bmae_lightning.stage.suite import show as show_suite
-
-        show_suite(nodes["suite"].directory)
+    """Print the tables of the report, or of the stages where there is none, and where the pages and the W&B runs lie."""
+    for node in [nodes["report"]] if "report" in nodes else nodes.values():
+        show_tables(node.directory)
     if (output_dir / "wandb").is_dir():
         print_once(
             f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"

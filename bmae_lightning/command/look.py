@@ -46,7 +46,7 @@ def judge_files(config: dict[str, Any]) -> None:
 
     runs = config["run"] if isinstance(config["run"], list) else [config["run"]]
     per_query = None if config["per_query"] is None else str(config["per_query"])
-    judge(list(map(str, runs)), str(config["qrels"]), config["measures"], per_query)
+    judge(list(map(str, runs)), str(config["qrels"]), build(config["measures"], "measures"), per_query)
 
 
 def lookup_of(config: dict[str, Any]) -> "Lookup | None":

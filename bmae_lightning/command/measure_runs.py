@@ -1,25 +1,25 @@
-"""Measure TREC runs of anybody's against judgments, from files alone: no model, no corpus, nothing in the store."""
+"""Measure TREC runs from any system against judgments, from files alone: no model, no corpus, nothing in the store."""
 
 import json
 from pathlib import Path
 
-from bmae_lightning.evaluation.measure.ranking import Measured, canonical, evaluate
+from bmae_lightning.evaluation.measure.ranking import Measure, Measured, canonical, evaluate
 from bmae_lightning.evaluation.measure.significance import differences
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels, read_run
 from bmae_lightning.report.content import Arm, Report
-from bmae_lightning.report.significance import text_tables
-from bmae_lightning.report.table import print_report, print_text
+from bmae_lightning.report.tables import all_tables
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_text
+from bmae_lightning.runtime.table import print_tables, print_text
 
 
-def judge(runs: list[str], qrels: str, measures: list[str], per_query: str | None = None) -> Report:
+def judge(runs: list[str], qrels: str, measures: list[str | Measure], per_query: str | None = None) -> Report:
     """Print measures of every run, and which differences between runs are more than chance in the first measure.
 
     Args:
         runs: TREC files.
-        qrels: TREC or BEIR file.
-        measures: in the words of ir_measures.
+        qrels: judgments in the columns of TREC, BEIR or MS MARCO (pairs).
+        measures: names of ir_measures or measures of one's own.
         per_query: a file for the values per query, one JSON object a line.
 
     Raises:
@@ -35,18 +35,14 @@ def judge(runs: list[str], qrels: str, measures: list[str], per_query: str | Non
         try:
             if not len(run):
                 raise BadInput("the run is empty")
-            found[label] = evaluate(judged, run, names)
+            found[label] = evaluate(judged, run, measures)
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
         arms.append(Arm(label, found[label].mean, found[label].queries, _note(run, judged, found[label])))
     first = {label: measured.per_query[names[0]] for label, measured in found.items()}
-    report = Report(
-        f"{Path(qrels).name}: {len(judged):,} judged queries", "", arms, [], [], {}, [], tested=names[:1],
-        differences=differences(names[0], first),
-    )  # fmt: skip
-    print_report(report)
-    if report.differences:
-        print_text("\n" + text_tables(report))
+    title = f"{Path(qrels).name}: {len(judged):,} judged queries"
+    report = Report(title, arms=arms, tested=names[:1], differences=differences(names[0], first))
+    print_tables(list(all_tables(report).values()))
     if per_query:
         write_text(per_query, "".join(_lines(found, judged)))
         print_text(f"values per query: {per_query}\n")

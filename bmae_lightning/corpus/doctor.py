@@ -1,6 +1,6 @@
 """The doctor (`corpus.check=true`): reads a collection once and tells everything that is wrong or odd about it.
 
-Counts against the published ones, broken lines, encoding, duplicates, disk; nothing is tokenised. It holds no equation.
+Counts against the published ones, broken lines, encoding, duplicates, disk; nothing is tokenised.
 """
 
 import re
@@ -20,8 +20,9 @@ from bmae_lightning.corpus.id_set import IdSet
 from bmae_lightning.corpus.lines import BrokenLine, Problems
 from bmae_lightning.corpus.records import Passage, Query
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import print_once, process_rank
+from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.table import Column, Table, print_tables
 
 OK, WARNING, ERROR = "ok", "warning", "ERROR"
 PIECES_PER_WORD = 1.4
@@ -29,7 +30,10 @@ PIECES_PER_WORD = 1.4
 BYTES_PER_PIECE, BYTES_PER_OFFSET = 2, 8
 """What a token store takes for a word piece (of a vocabulary below 65,536) and for a passage."""
 
-_TAIL = "[\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178]"  # fmt: skip
+_TAIL = (
+    "[\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018"
+    "\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178]"
+)
 _DOUBLE = re.compile(f"[\xc2-\xdf]{_TAIL}|[\xe0-\xef]{_TAIL}{{2}}|[\xf0-\xf4]{_TAIL}{{3}}")
 """UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 once more: é as Ã©, ’ as â€™."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
@@ -37,11 +41,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 
 
 class Finding(NamedTuple):
-    """One line of the table: what was looked at, what there is, what was published, and how bad that is."""
+    """One row of the table: what was looked at, what there is, what was published, and how bad that is."""
 
     what: str
-    found: str
-    published: str = ""
+    found: int | str
+    published: int | str = ""
     grade: str = OK
     note: str = ""
 
@@ -92,9 +96,9 @@ def look_over(
         if isinstance(corpus, BuiltinCorpus):
             corpus.write(written)
             corpus = BeirCorpus(written)
-        print_once(f"corpus.check of {corpus.name} (titles: {corpus.title}), {', '.join(corpus.splits())}")
+        title = f"corpus.check of {corpus.name} (titles: {corpus.title}), {', '.join(corpus.splits())}"
         findings = examine(corpus, expected, vector_bytes, directory)
-    print_once(table(findings))
+    print_tables([table(findings, title)])
     if errors := sum(finding.grade == ERROR for finding in findings):
         raise BadInput(f"corpus.check found {errors} {'error' if errors == 1 else 'errors'}, marked {ERROR} above")
 
@@ -102,10 +106,13 @@ def look_over(
 def examine(
     collection: Collection, expected: dict[str, Any] | None, vector_bytes: int, directory: Path
 ) -> list[Finding]:
-    """Everything there is to say about a collection.
+    """Read a collection once and tell what was counted, what is broken or odd, and how much disk it will take.
 
-    expected: {passages, splits: {name: {queries, judgments}}}, None for what the collection knows itself. vector_bytes: of
-    one passage's vector in the index. directory: where the results will lie, for the space that is free there.
+    Args:
+        collection: what is looked at.
+        expected: {passages, splits: {name: {queries, judgments}}}, None for the published counts of the collection.
+        vector_bytes: of one passage's vector in the index.
+        directory: where the results will lie, for the space that is free there.
     """
     expected = collection.published() if expected is None else expected
     total = expected.get("passages")
@@ -118,8 +125,7 @@ def examine(
         except BadInput as error:
             stopped = Finding("reading stopped", "", grade=ERROR, note=str(error))
     broken = [
-        Finding(f"broken: {problem.kind}", f"{more + 1:,}", grade=ERROR, note=str(problem))
-        for problem, more in check.problems
+        Finding(f"broken: {problem.kind}", more + 1, grade=ERROR, note=str(problem)) for problem, more in check.problems
     ]
     if stopped:
         return [*broken, stopped]
@@ -129,32 +135,26 @@ def examine(
     ]  # fmt: skip
 
 
-def table(findings: list[Finding]) -> str:
-    """The findings as aligned lines, the notes of one below it."""
-    rows = [(f.what, f.found, f.published and f"published {f.published}", f.grade) for f in findings]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = []
-    for (what, found, published, grade), finding in zip(rows, findings, strict=True):
-        lines.append(f"  {what:<{widths[0]}}  {found:>{widths[1]}}  {published:<{widths[2]}}  {grade}".rstrip())
-        if finding.note:
-            lines.append(f"      {finding.note}")
-    return "\n".join(lines)
+def table(findings: list[Finding], title: str = "") -> Table:
+    """The findings, a row each."""
+    rows = [("\n".join(filter(None, [f.what, f.note])), f.found, f.published, f.grade) for f in findings]
+    return Table(title, ["", Column("found", ","), Column("published", ","), "grade"], rows)
 
 
 def _count(what: str, found: int, published: int | None) -> Finding:
     if published is None:
-        return Finding(what, f"{found:,}")
-    return Finding(what, f"{found:,}", f"{published:,}", OK if found == published else ERROR)
+        return Finding(what, found)
+    return Finding(what, found, published, OK if found == published else ERROR)
 
 
 def _texts(check: Examination) -> list[Finding]:
     findings = []
     if check.empty:
-        findings.append(Finding("passages without text", f"{check.empty:,}", grade=WARNING))
+        findings.append(Finding("passages without text", check.empty, grade=WARNING))
     if twice := len(check.texts) - check.texts.distinct():
-        findings.append(Finding("passages with the text of another", f"{twice:,}", grade=WARNING))
+        findings.append(Finding("passages with the text of another", twice, grade=WARNING))
     for what, number in check.odd.items():
-        findings.append(Finding(what, f"{number:,}", grade=WARNING, note=f"the first is {check.first[what]!r}"))
+        findings.append(Finding(what, number, grade=WARNING, note=f"the first is {check.first[what]!r}"))
     return findings
 
 
@@ -171,10 +171,10 @@ def _splits(check: Examination, published: dict[str, dict[str, int]]) -> list[Fi
             ("judgments of passages that are not there", judged.unknown),
         ):
             if number:
-                findings.append(Finding(f"{split}: {what}", f"{number:,}", grade=WARNING))
+                findings.append(Finding(f"{split}: {what}", number, grade=WARNING))
     for split in published:
         if split not in check.judged:
-            findings.append(Finding(f"{split}: judged queries", "none", f"{published[split]['queries']:,}", WARNING))
+            findings.append(Finding(f"{split}: judged queries", "none", published[split]["queries"], WARNING))
     return findings
 
 

@@ -1,8 +1,12 @@
-"""Find the files of a checkpoint: carried by a Python package, in a local directory, or on the Hugging Face hub."""
+"""Checkpoints in Hugging Face format: finding their files, and loading configuration and weights.
+
+A checkpoint is carried by a Python package, lies in a local directory, or comes from the Hugging Face hub.
+"""
 
 import hashlib
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from bmae_lightning.runtime.errors import BadInput
 
@@ -62,3 +66,70 @@ def _from_hub(name: str, package: str | None, key: str, files: list[str]) -> Pat
             f"{key}={name}: no such local directory, and the Hugging Face hub did not give it "
             f"({type(error).__name__}); {install}download it where there is a network and set {option}"
         ) from error
+
+
+def read_config(directory: str | Path, label: str, **changes: Any) -> Any:
+    """The transformers configuration in `directory`, with `changes`; BadInput, which begins with `label`, for none."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(str(directory), **changes)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{label}: no model configuration in {directory} ({first_line(error)})") from error
+
+
+def load_checkpoint(
+    kind: type,
+    directory: str | Path,
+    label: str,
+    what: str,
+    part: tuple[str, str] | None = None,
+    hint: str = "",
+    **options: Any,
+) -> tuple[Any, list[str]]:
+    """A model in 32-bit weights, and the names of its parameters that the checkpoint lacks and that are therefore new.
+
+    A parameter that shares its memory with one of the checkpoint (a tied output projection) is not new.
+
+    Args:
+        kind: class of transformers that loads it.
+        label: what messages begin with, such as `encoder.name=DIR`.
+        what: the kind of model, for messages.
+        part: which parameters must be there: a piece of their names, and what messages call them; None: all of them.
+        hint: end of the message about missing parameters.
+        options: for `from_pretrained`.
+
+    Raises:
+        BadInput: unreadable, of another architecture, or without a parameter that must be there.
+    """
+    import torch
+
+    quiet_transformers()
+    try:
+        model, loading = kind.from_pretrained(str(directory), dtype=torch.float32, output_loading_info=True, **options)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with the files, it is the user's to know
+        raise BadInput(
+            f"{label}: no {what} can be read from {directory}: its weights are of another architecture than its "
+            f"config.json, or cannot be read ({first_line(error)})"
+        ) from error
+    named = dict(model.named_parameters(remove_duplicate=False))
+    absent = set(loading["missing_keys"])
+    loaded = {value.data_ptr() for name, value in named.items() if name not in absent}
+    new = [name for name in sorted(absent) if name not in named or named[name].data_ptr() not in loaded]
+    piece, called = part or ("", f"a {what}")
+    if lost := [name for name in new if piece in name]:
+        raise BadInput(f"{label}: {directory} lacks {len(lost)} parameters of {called}, such as {lost[0]}{hint}")
+    return model, new
+
+
+def quiet_transformers() -> None:
+    """No progress bars and warnings of transformers while it loads."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its class."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,11 +1,12 @@
 """Where the word pieces come from: the tokenizer of a checkpoint, or one trained on the corpus."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.checkpoint import find_checkpoint, first_line, quiet_transformers
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
@@ -17,9 +18,8 @@ def load_tokenizer(directory: Path | str) -> Any:
         BadInput: there is none, it has no vocabulary, or it is no fast tokenizer.
     """
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet_transformers()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(directory))
     except (OSError, ValueError, ImportError) as error:
@@ -28,7 +28,7 @@ def load_tokenizer(directory: Path | str) -> Any:
             raise BadInput(
                 f"{directory}: reading {pieces.name} needs sentencepiece: pip install sentencepiece"
             ) from error
-        raise BadInput(f"{directory}: no tokenizer can be loaded from it ({str(error).splitlines()[0]})") from error
+        raise BadInput(f"{directory}: no tokenizer can be loaded from it ({first_line(error)})") from error
     if not tokenizer.is_fast:
         raise BadInput(f"{directory}: needs a fast tokenizer (tokenizer.json)")
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # what a directory with config.json alone gives
@@ -36,6 +36,7 @@ def load_tokenizer(directory: Path | str) -> Any:
     return tokenizer
 
 
+@dataclass
 class PretrainedTokenizer:
     """The tokenizer of a checkpoint.
 
@@ -44,8 +45,8 @@ class PretrainedTokenizer:
         package: Python package that carries it.
     """
 
-    def __init__(self, name: str, package: str | None = None) -> None:
-        self.name, self.package = name, package
+    name: str
+    package: str | None = None
 
     def preflight(self) -> None:
         """Raise BadInput if the tokenizer cannot be found."""
@@ -57,6 +58,7 @@ class PretrainedTokenizer:
             load_tokenizer(find_checkpoint(self.name, self.package)).save_pretrained(made)
 
 
+@dataclass
 class TrainedTokenizer:
     """A BERT WordPiece vocabulary trained on the corpus, deterministic.
 
@@ -64,10 +66,11 @@ class TrainedTokenizer:
         size: number of word pieces, special tokens included.
     """
 
-    def __init__(self, size: int = 8000) -> None:
-        if size < 100:
-            raise ValueError(f"size must be at least 100 word pieces, got {size}")
-        self.size = size
+    size: int = 8000
+
+    def __post_init__(self) -> None:
+        if self.size < 100:
+            raise ValueError(f"size must be at least 100 word pieces, got {self.size}")
 
     def preflight(self) -> None:
         """Nothing can be missing."""

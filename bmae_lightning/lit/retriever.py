@@ -1,6 +1,7 @@
 """Retriever training: batches of queries with their passages, and the LightningModule over a dual encoder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,10 +20,11 @@ from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.reranking.teacher_scores import TeacherScores
 
 
+@dataclass
 class RetrieverBatches:
     """Collates (query number, epoch) pairs into a `RetrievalBatch`.
 
-    Args:
+    Attributes:
         groups: draws the passages of a query in an epoch.
         queries, passages: token stores.
         vocabulary: for the special ids.
@@ -31,13 +33,14 @@ class RetrieverBatches:
         teacher: whose scores of each query's own passages go with the batch.
     """
 
-    def __init__(
-        self, groups: Groups, queries: TokenStore, passages: TokenStore, vocabulary: Vocabulary,
-        query_length: int, passage_length: int, positives: bool = False, teacher: TeacherScores | None = None,
-    ) -> None:  # fmt: skip
-        self.groups, self.queries, self.passages, self.vocabulary = groups, queries, passages, vocabulary
-        self.query_length, self.passage_length, self.positives = query_length, passage_length, positives
-        self.teacher = teacher
+    groups: Groups
+    queries: TokenStore
+    passages: TokenStore
+    vocabulary: Vocabulary
+    query_length: int
+    passage_length: int
+    positives: bool = False
+    teacher: TeacherScores | None = None
 
     def __call__(self, items: Sequence[Item]) -> RetrievalBatch:
         query_rows = [self.groups.query_rows[number] for number, _ in items]

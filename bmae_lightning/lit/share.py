@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,27 @@ import torch
 from torch.utils.data import DataLoader
 
 from bmae_lightning.lit.fit import make_trainer, sigterm_restored
+from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
 from bmae_lightning.runtime.errors import Interrupted
 from bmae_lightning.runtime.process import launched
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.shards import Shards
 
 
+@dataclass(frozen=True)
 class Process:
     """One of the processes that share the work.
 
     Attributes:
         rank, world: which of how many it is.
         device: of its model, as torch names it.
+        check: raises Interrupted where a stop was asked for; told the shards that are being written.
     """
 
-    def __init__(self, rank: int, world: int, device: str, check: Callable[[Shards | None], None]) -> None:
-        self.rank, self.world, self.device, self._check = rank, world, device, check
+    rank: int
+    world: int
+    device: str
+    check: Callable[[Shards | None], None]
 
     @contextmanager
     def track(self, label: str, shards: Shards, unit: str, each: int = 1) -> Iterator[Callable[[int], None]]:
@@ -47,14 +53,14 @@ class Process:
 
             def advance(count: int) -> None:
                 shown(count)
-                self._check(shards)
+                self.check(shards)
 
             yield advance
 
     def wait_for(self, ready: Callable[[], bool]) -> None:
         """Return once `ready()` is true, which is asked ten times a second."""
         while not ready():
-            self._check(None)
+            self.check(None)
             time.sleep(0.1)
 
 
@@ -117,6 +123,21 @@ def share(
         built.predict(Work(model, work), DataLoader([0]), return_predictions=False)
 
 
-def check_devices(trainer: partial, label: str) -> None:
-    """Raise BadInput if the trainer cannot be made."""
-    make_trainer(trainer, label)
+def score_pairs(trainer: partial, scorer: PairScorer, shards: PairShards, label: str, directory: Path) -> None:
+    """Score pairs with a cross-encoder: write every shard that is missing; the first process returns when all are there.
+
+    In 32 bit whatever the trainer's precision, as 16 bits would make scores equal.
+
+    Raises:
+        BadInput: devices that do not exist.
+        Interrupted: asked to stop; finished shards are kept.
+    """
+
+    def work(process: Process) -> None:
+        with process.track(label, shards, "pairs") as advance:
+            for number in shards.missing(process.rank, process.world):
+                shards.write(number, scorer(shards.pairs(number), advance, process.device))
+        if process.rank == 0:
+            process.wait_for(lambda: not shards.missing())
+
+    share(trainer, scorer.model, work, label, directory, precision="32-true")

@@ -1,9 +1,10 @@
-"""Looks at a model while it is trained: a measure every so many steps, early stopping on it, the best weights.
+"""Validation during training: a measure every so many steps, early stopping on it, the best weights kept.
 
-What is measured is the stage's business (stage.validation); it is no part of any loss, and training does not notice.
+The stage says what is measured (stage.validation). Measuring changes neither losses nor random numbers.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.process import print_once, process_rank
 
 
+@dataclass(eq=False)
 class Looks(StepCallback):
-    """Leaves `validation/<name>` in the module's `once` for the metrics of the step that ends, and stops the training.
+    """Measures the model, writes `validation/<name>` to the metrics of that step, and stops the training.
 
-    What it knows is part of every checkpoint, the best weights lie beside them. It must come before the callbacks that
-    write metrics and checkpoints. All processes look and go by what the first one sees.
+    Its state is part of every checkpoint, and the best weights lie beside the checkpoints. It must come before the
+    callbacks that write metrics and checkpoints. All processes measure; what the first one finds counts.
 
     Args:
-        look: the measure of a model on a device; higher is better.
+        look: measures a model on a device; higher is better.
         name: of the measure.
         every: steps between two looks; there is one after the last step too.
         steps: the last step.
@@ -36,12 +38,15 @@ class Looks(StepCallback):
         directory: of the checkpoints.
     """
 
-    def __init__(
-        self, look: Callable[[torch.nn.Module, torch.device], float], name: str, every: int, steps: int,
-        patience: int | None, keep_best: bool, directory: Path,
-    ) -> None:  # fmt: skip
-        self.look, self.name, self.every, self.steps = look, name, every, steps
-        self.patience, self.keep_best, self.directory = patience, keep_best, directory
+    look: Callable[[torch.nn.Module, torch.device], float]
+    name: str
+    every: int
+    steps: int
+    patience: int | None
+    keep_best: bool
+    directory: Path
+
+    def __post_init__(self) -> None:
         self.best, self.best_step, self.waited = float("-inf"), 0, 0
 
     @property
@@ -81,7 +86,7 @@ class Looks(StepCallback):
         trainer.should_stop = self.stopped
 
     def finish(self, model: torch.nn.Module, label: str) -> None:
-        """Say how it ended, and give `model` the weights of the best look if they are kept."""
+        """Print the best value, and give `model` the weights of the best look if they are kept."""
         kept = ", whose weights are kept" if self.keep_best else ""
         stopped = f", stopped after {self.waited} looks without a better one" if self.stopped else ""
         print_once(f"{label}: validation {self.name} {self.best:.3f} at best, at step {self.best_step}{kept}{stopped}")

@@ -184,8 +184,11 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
             raise ValueError(f"torch has another use for the name {name!r}; give the view or decoder another one")
     corruptions = {f"view.{name}.corruption": view.corruption for name, view in views.items()}
     taught = any(corruption.generates for corruption in corruptions.values())
-    shown = {name: getattr(decoder, "shown", None) for name, decoder in decoders.items()}
-    corruptions |= {f"decoders.{name}.corruption": view.corruption for name, view in shown.items() if view is not None}
+    corruptions |= {
+        f"decoders.{name}.corruption": decoder.corruption
+        for name, decoder in decoders.items()
+        if hasattr(decoder, "corruption")
+    }
     for key, corruption in corruptions.items():
         if corruption.generates and generator is None:
             raise ValueError(
@@ -206,7 +209,7 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
         if decoder.view not in views:
             raise ValueError(f"decoders.{name}.view: there is no view {decoder.view!r}{nearest(decoder.view, views)}")
         view = views[decoder.view]
-        mask = getattr(decoder, "mask", None) or getattr(getattr(decoder, "shown", None), "mask", None)
+        mask = getattr(decoder, "mask", None)
         if mask is not None and mask.relative and (decoder.stream, decoder.span) != (view.stream, view.span):
             raise ValueError(
                 f"decoders.{name}.mask relates to what the view {decoder.view!r} selected in the same text, but "

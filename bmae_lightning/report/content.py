@@ -1,23 +1,21 @@
-"""What a report says, apart from how it looks: arms with their measures, curves, rebuilt passages, settings, notes.
+"""What a report says, apart from how it looks: arms with their measures, tables, curves, rebuilt passages, settings.
 
-Every writer of this package (table, figure, page, machine) takes one `Report`; it implements no equation.
+Whatever shows it (page, figures, tables, terminal) takes one `Report`, which is one JSON file.
 """
 
 import json
-import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from bmae_lightning.evaluation.measure.significance import Difference
-from bmae_lightning.report.suite import SuiteTable, as_json
+from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import write_text
+from bmae_lightning.runtime.plain import plain, restored
+from bmae_lightning.runtime.table import Table
 
-FORMAT = 1
+FORMAT, REPORT = 2, "report.json"
 BASELINE = "none"
 """The arm without pre-training."""
-EXTERNAL = "external"
-"""The stage that measures retrievers from elsewhere, each an arm by its own name."""
-RUNGS = {"evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled"}
-"""Stages that measure a later rung -> what the rung is called; Retriever 1 goes by the name of its arm."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 
 
@@ -25,8 +23,9 @@ FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 class Arm:
     """One row of the comparison: a way to rank, judged on `queries` test queries.
 
-    `measures` and `paper` (the published values, if any) are keyed by ir_measures names, in the same unit, higher is
-    better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed.
+    `measures` and `paper` (the published values, if any) are keyed by names of ir_measures, in the same unit, higher is
+    better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is
+    the key of the stage that measured it.
     """
 
     name: str
@@ -35,6 +34,7 @@ class Arm:
     note: str = ""
     paper: dict[str, float] | None = None
     paper_source: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,27 +54,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """A table beside that of the measures, of tasks with examples of their own; all values are higher-is-better.
-
-    `columns` maps a head to the names of the values in its cells, `examples` to how many they are measured on (absent for
-    a mean); `rows` maps an arm to its values by name, `paper` to published values by head.
-    """
-
-    title: str
-    columns: dict[str, list[str]]
-    examples: dict[str, int]
-    rows: dict[str, dict[str, float]]
-    paper: dict[str, dict[str, float]]
-    note: str = ""
-
-    def renamed(self, names: dict[str, str]) -> "Scores":
-        """The same with other names of the arms."""
-        rows, paper = ({names.get(arm, arm): of for arm, of in part.items()} for part in (self.rows, self.paper))
-        return replace(self, rows=rows, paper=paper)
-
-
-@dataclass(frozen=True)
 class Sample:
     """One passage as it is, as the encoder saw it, and as each decoder (by name) rebuilt it."""
 
@@ -88,7 +67,7 @@ class Answer:
     """The passage that the arms in `values` rank first; `values` maps them to the query's value of the case's measure.
 
     Without a passage they found nothing. Without arms it is a relevant passage that none of them ranks first.
-    `relevance` is its grade, None where nobody judged it.
+    `relevance` is its grade, None where it was not judged.
     """
 
     values: dict[str, float]
@@ -110,17 +89,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the pre-training of one arm does with its bottleneck and its masks: figures, and a table of step `when`.
-
-    `rows` (one per loss) and `texts` (one per kind of text) are printed as they are: a name, then one text per column.
-    """
+    """What the pre-training of one arm does with its bottleneck and its masks: figures and a table."""
 
     arm: str
-    when: str
     curves: list[Curve]
-    columns: list[str]
-    rows: list[list[str]]
-    texts: list[list[str]]
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -128,24 +101,25 @@ class Report:
     """All that is reported of a set of runs; the order of every list is the order on the page.
 
     `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
-    `along`: the measures of a sweep's arms along an option.  `scores`: tables of other tasks.
+    `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key
+    of a node -> what its rows in these tables are called.
     """
 
     title: str
-    subtitle: str
-    arms: list[Arm]
-    curves: list[Curve]
-    samples: list[Sample]
-    settings: dict[str, str]
-    notes: list[str]
+    subtitle: str = ""
+    arms: list[Arm] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     split: str = ""
     tested: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
-    suites: list[SuiteTable] = field(default_factory=list)
     along: list[Curve] = field(default_factory=list)
-    scores: list[Scores] = field(default_factory=list)
+    tables: dict[str, list[Table]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""
@@ -154,109 +128,43 @@ class Report:
 
     def to_json(self) -> str:
         """The report as strict JSON (a non-finite number becomes null)."""
-        content = {
-            "format": FORMAT,
-            "title": self.title,
-            "subtitle": self.subtitle,
-            "arms": [_arm_out(arm) for arm in self.arms],
-            "curves": [_curve_out(curve) for curve in self.curves],
-            "samples": [vars(sample) for sample in self.samples],
-            "settings": self.settings,
-            "notes": self.notes,
-            "diagnoses": [vars(part) | {"curves": list(map(_curve_out, part.curves))} for part in self.diagnoses],
-            "split": self.split,
-            "tested": self.tested,
-            "differences": [_difference_out(row) for row in self.differences],
-            "cases": [asdict(case) for case in self.cases],
-            "suites": as_json(self.suites),
-            "along": list(map(_curve_out, self.along)),
-            "scores": [vars(table) for table in self.scores],
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps({"format": FORMAT} | plain(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """The inverse of `to_json` (null becomes nan); raises ValueError if `text` is not such a report."""
+        """The inverse of `to_json` (null becomes nan).
+
+        Raises:
+            ValueError: `text` is not such a report.
+        """
         content = json.loads(text)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"not a report of format {FORMAT}")
         try:
-            return cls(
-                title=content["title"],
-                subtitle=content["subtitle"],
-                arms=[_arm_in(arm) for arm in content["arms"]],
-                curves=[_curve_in(curve) for curve in content["curves"]],
-                samples=[Sample(**sample) for sample in content["samples"]],
-                settings=content["settings"],
-                notes=content["notes"],
-                diagnoses=[
-                    Diagnosis(**(part | {"curves": list(map(_curve_in, part["curves"]))}))
-                    for part in content.get("diagnoses", [])
-                ],
-                split=content.get("split", ""),
-                tested=content.get("tested", []),
-                differences=[_difference_in(row) for row in content.get("differences", [])],
-                cases=[
-                    Case(**(case | {"answers": [Answer(**answer) for answer in case["answers"]]}))
-                    for case in content.get("cases", [])
-                ],
-                suites=[SuiteTable.from_dict(table) for table in content.get("suites", [])],
-                along=list(map(_curve_in, content.get("along", []))),
-                scores=[Scores(**table) for table in content.get("scores", [])],
-            )
+            return restored(cls, content)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
 
 
-def arm_name(stage: str, arm: str) -> str:
-    """How the result of a stage for an arm is called in tables and figures."""
-    if stage == "bm25":
-        return stage
-    if stage == EXTERNAL:
-        return arm
-    return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, RUNGS.get(stage)]))
+def write_report(path: Path, report: Report) -> None:
+    """Write `report` to `path` as JSON."""
+    write_text(path, report.to_json())
 
 
-def is_number(value: float | None) -> bool:
-    """Whether a value can be shown."""
-    return value is not None and math.isfinite(value)
+def read_report(path: Path) -> Report:
+    """Read what `write_report` wrote.
+
+    Raises:
+        BadInput: the file is absent or something else.
+    """
+    try:
+        return Report.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); give the report.json of a finished run.") from error
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}; run the report stage again to write it anew.") from error
 
 
-def _out(value: float | None) -> float | None:
-    return float(value) if is_number(value) else None
-
-
-def _in(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _difference_out(row: Difference) -> dict[str, Any]:
-    return {name: _out(value) if isinstance(value, float) else value for name, value in asdict(row).items()}
-
-
-def _difference_in(row: dict[str, Any]) -> Difference:
-    return Difference(**{name: math.nan if value is None else value for name, value in row.items()})
-
-
-def _arm_out(arm: Arm) -> dict[str, Any]:
-    return {
-        **vars(arm),
-        "measures": {name: _out(value) for name, value in arm.measures.items()},
-        "paper": arm.paper and {name: _out(value) for name, value in arm.paper.items()},
-    }
-
-
-def _arm_in(arm: dict[str, Any]) -> Arm:
-    measures = {name: _in(value) for name, value in arm["measures"].items()}
-    paper = arm["paper"] and {name: _in(value) for name, value in arm["paper"].items()}
-    return Arm(**{**arm, "measures": measures, "paper": paper})
-
-
-def _curve_out(curve: Curve) -> dict[str, Any]:
-    series = {name: [(_out(x), _out(y)) for x, y in points] for name, points in curve.series.items()}
-    return {**vars(curve), "series": series}
-
-
-def _curve_in(curve: dict[str, Any]) -> Curve:
-    series = {name: [(_in(x), _in(y)) for x, y in points] for name, points in curve["series"].items()}
-    return Curve(**{**curve, "series": series})
+def row_name(arm: str, shown_as: str) -> str:
+    """How the results of a stage for an arm are called: the arm, then what the stage is shown as; one may be empty."""
+    return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, shown_as]))

@@ -1,14 +1,27 @@
-"""From the metrics of a pre-training run to what a reader asks: is the bottleneck used, who moves the encoder, what is hidden.
+"""Figures and a table of a pre-training run: is the bottleneck used, which loss moves the encoder, what is masked.
 
-It arranges the numbers of `bmae_lightning.pretraining.diagnostics`; no equation here.
+The numbers are those of `bmae_lightning.pretraining.diagnostics`, read from `metrics.jsonl`.
 """
 
 from collections.abc import Mapping, Sequence
 
-from bmae_lightning.report.content import Curve, Diagnosis, is_number
+from bmae_lightning.report.content import Curve, Diagnosis
+from bmae_lightning.runtime.table import SUMMARY, Column, Table, is_number
 
 KINDS = ("true", "shuffled", "zero")
-COLUMNS = ["hidden", "function words", "loss: true", "shuffled", "zero", "saved", "gradient share"]
+PERCENT, NATS = ".1%", ".3f"
+COLUMNS = (
+    Column("hidden", PERCENT), Column("function words", PERCENT), Column("loss: true", NATS), Column("shuffled", NATS),
+    Column("zero", NATS), Column("saved", NATS), Column("gradient share", PERCENT),
+)  # fmt: skip
+ABOUT = (
+    "Losses of the decoders in nats per label, without dropout, with the passage's own bottleneck (true), with that of "
+    "another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the "
+    "decoder does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's "
+    "last layer, as a share of all. Hidden: share of the positions that are masked. Function words: share of English "
+    "function words and punctuation among the hidden positions, and among all. Hidden and function words are means over "
+    "the run."
+)
 
 
 def diagnosis(arm: str, lines: Sequence[Mapping[str, float]]) -> Diagnosis | None:
@@ -41,16 +54,19 @@ def diagnosis(arm: str, lines: Sequence[Mapping[str, float]]) -> Diagnosis | Non
     rows = [
         [
             name,
-            percent(mean(lines, f"mask_rate/{name}")),
-            percent(mean(looks, f"function_words/{name}")),
-            *(nats(last.get(f"bottleneck/{name}/{kind}")) for kind in KINDS),
-            nats(gap(last, name)),
-            percent(last.get(f"gradient_share/{name}")),
+            mean(lines, f"mask_rate/{name}"),
+            mean(looks, f"function_words/{name}"),
+            *(last.get(f"bottleneck/{name}/{kind}") for kind in KINDS),
+            gap(last, name),
+            last.get(f"gradient_share/{name}"),
         ]
         for name in losses
     ]
-    words = [[_text_name(name), "", percent(mean(looks, name)), "", "", "", "", ""] for name in texts]
-    return Diagnosis(arm, f"step {last['step']:,}", curves, COLUMNS, rows, words)
+    rows += [[_text_name(name), "", mean(looks, name), "", "", "", "", ""] for name in texts]
+    rows = [["" if value is None else value for value in row] for row in rows]
+    columns = [f"step {last['step']:,}", *COLUMNS]
+    marks = [(len(losses), 0, SUMMARY)] if texts else []
+    return Diagnosis(arm, curves, Table(f"Pre-training ({arm})", columns, rows, marks, [ABOUT]))
 
 
 def gap(line: Mapping[str, float], name: str) -> float | None:
@@ -63,14 +79,6 @@ def mean(lines: Sequence[Mapping[str, float]], name: str) -> float | None:
     """Over the lines that have it, None where none has."""
     found = [line[name] for line in lines if is_number(line.get(name))]
     return sum(found) / len(found) if found else None
-
-
-def percent(value: float | None) -> str:
-    return f"{100 * value:.1f} %" if is_number(value) else ""
-
-
-def nats(value: float | None) -> str:
-    return f"{value:.3f}" if is_number(value) else ""
 
 
 def _text_name(name: str) -> str:

@@ -1,15 +1,16 @@
 """Figures as inline SVG, drawn by matplotlib: the measures as bars, one panel per measure, and one plot per curve.
 
-The same name has the same colour in every figure; no equation here.
+The same name has the same colour in every figure.
 """
 
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bmae_lightning.report.content import Curve, Report, is_number
+from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.svg import SIZE, canvas, element, style, text_width
-from bmae_lightning.report.table import decimals, fold, printable, rows
+from bmae_lightning.report.tables import decimals, measures_table
+from bmae_lightning.runtime.table import MISSING, PAPER, fold, is_number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,56 +33,58 @@ def colours(report: Report) -> dict[str, str]:
 @style()
 def bar_figure(report: Report) -> str:
     """One panel per measure, one bar per arm (id `bars-a{arm}-m{measure}`), values written; '' without values."""
-    digits, tints = decimals(report), colours(report)
     measures = [m for m in report.measures() if any(is_number(arm.measures.get(m)) for arm in report.arms)]
-    values = [[arm.measures.get(measure) for measure in measures] for arm in report.arms]
-    known = [value for line in values for value in line if is_number(value)]
+    known = [arm.measures[m] for arm in report.arms for m in measures if is_number(arm.measures.get(m))]
     if not known:
         return ""
     low, high = min(0.0, *known), max(0.0, *known)
-    span = (high - low) or 1.0
     names = [fold(printable(arm.name), 34) for arm in report.arms]
     heights = [0.115 * (len(name) + 1) + 0.06 for name in names]  # inches
-    bottoms = [-sum(heights[: i + 1]) for i in range(len(names))]
     left = 0.12 + max(text_width(line) for name in names for line in name)
     columns = min(PANELS, len(measures))
     bands = math.ceil(len(measures) / columns)
     band = 0.32 + sum(heights)
-    wide = min(9.6, left + 2.6 * columns)
-    tall = bands * band
+    wide, tall = min(9.6, left + 2.6 * columns), bands * band
     figure = canvas(wide, tall)
     width = (wide - left) / columns
-    shown_at_most = 1.15 * max(text_width(f"{value:.{digits}f}") for value in known) + 0.08  # bold, with its distance
-    best = {(row.arm, m) for row in rows(report) for m, c in zip(report.measures(), row.cells, strict=True) if c.best}
-    tips = {}
+    # Room for a value in bold, with its distance from the bar.
+    written = 1.15 * max(text_width(f"{value:.{decimals(report.arms)}f}") for value in known) + 0.08
+    tips: dict[str, str] = {}
     for m, measure in enumerate(measures):
         column, line = m % columns, m // columns
         box = (left + column * width, tall - line * band - 0.28 - sum(heights), width - 0.1, sum(heights))
         axes = figure.add_axes((box[0] / wide, box[1] / tall, box[2] / wide, box[3] / tall))
-        room = span * shown_at_most / max(0.2, box[2] - shown_at_most)
+        room = ((high - low) or 1.0) * written / max(0.2, box[2] - written)
         axes.set(ylim=(-sum(heights), 0), xlim=(low, high + room), xticks=[], yticks=[])
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.spines["left"].set(position=("data", 0), alpha=0.4)
         axes.set_title(measure, loc="left", fontsize=SIZE + 1, fontweight="bold", parse_math=False, pad=5)
-        for a, arm in enumerate(report.arms):
-            middle = bottoms[a] + heights[a] / 2
-            if column == 0:
-                label = "\n".join(names[a])
-                figure.text((left - 0.08) / wide, (box[1] + box[3] + middle) / tall, label, ha="right", va="center",
-                            ma="right", parse_math=False, linespacing=1.05)  # fmt: skip
-            value = values[a][m]
-            shown = f"{value:.{digits}f}" if is_number(value) else "–"
-            gid = f"a{a}-m{m}"
-            if is_number(value):
-                (bar,) = axes.barh(middle, value, height=0.19, color=tints[arm.name], gid=gid)
-                bar.set_linewidth(0)
-            tips[gid] = f"{arm.name}: {measure} {shown}"
-            weight = "bold" if (a, measure) in best else "normal"
-            place = max(0.0, value) if is_number(value) else 0.0
-            axes.annotate(shown, (place, middle), (3, 0), textcoords="offset points", va="center",
-                          fontweight=weight, annotation_clip=False)  # fmt: skip
+        middles = [height / 2 - sum(heights[: a + 1]) for a, height in enumerate(heights)]
+        for name, middle in zip(names, middles, strict=True) if column == 0 else ():
+            figure.text((left - 0.08) / wide, (box[1] + box[3] + middle) / tall, "\n".join(name), ha="right",
+                        va="center", ma="right", parse_math=False, linespacing=1.05)  # fmt: skip
+        tips |= _bars(axes, report, measure, middles, f"m{m}")
     label = "Bar chart of " + ", ".join(measures) + " for " + ", ".join(arm.name for arm in report.arms)
     return element(figure, "bars", label, tips)
+
+
+def _bars(axes: "Axes", report: Report, measure: str, middles: list[float], panel: str) -> dict[str, str]:
+    """Draw the bars of one measure; returns the tooltip of each by its id."""
+    table, tints = measures_table(report), colours(report)
+    own = [row for row in range(len(table.rows)) if row not in table.marked(PAPER)]
+    place = [column.name for column in table.columns].index(measure)
+    tips = {}
+    for a, (arm, row) in enumerate(zip(report.arms, own, strict=True)):
+        value = arm.measures.get(measure)
+        shown = table.cells(row)[place].replace(MISSING, "–")
+        if is_number(value):
+            (bar,) = axes.barh(middles[a], value, height=0.19, color=tints[arm.name], gid=f"a{a}-{panel}")
+            bar.set_linewidth(0)
+        tips[f"a{a}-{panel}"] = f"{arm.name}: {measure} {shown}"
+        axes.annotate(shown, (max(0.0, value) if is_number(value) else 0.0, middles[a]), (3, 0),
+                      textcoords="offset points", va="center", annotation_clip=False,
+                      fontweight="bold" if (row, place) in table.emphasis() else "normal")  # fmt: skip
+    return tips
 
 
 @style()
@@ -114,8 +117,10 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
         dash = DASHES[turn % len(DASHES)]
         used.append(tint)
         xs, ys = zip(*points, strict=True)
-        (line,) = axes.plot(xs, ys, marker="o" if len(points) == 1 or curve.marked else "", color=tint, linewidth=1.6, markersize=5,
-                            gid=f"s{i}", dashes=dash)  # fmt: skip
+        mark = "o" if len(points) == 1 or curve.marked else ""
+        (line,) = axes.plot(
+            xs, ys, marker=mark, color=tint, linewidth=1.6, markersize=5, gid=f"s{i}", dashes=dash
+        )  # fmt: skip
         lines.append(line)
     _axes(axes, curve, logarithmic)
     more = max(0.0, _tick_width(axes) - 0.28)  # wide numbers take their room from the lines, not from the label

@@ -1,12 +1,20 @@
-"""Rebuilt passages as HTML: which words the encoder did not see, and which of them each decoder found again.
+"""Rebuilt passages word by word: which words the encoder did not see, and which of them each decoder found again.
 
-Words are compared by place where the texts have equally many, else along their longest common runs; no equation here.
+Words are compared by place where the texts have equally many, else along their longest common runs.
 """
 
 from difflib import SequenceMatcher
-from html import escape
+from typing import NamedTuple
 
 from bmae_lightning.report.content import Sample
+
+
+class Line(NamedTuple):
+    """One line of a sample: its label, a count beside it, and (word, tag of HTML or "") of every word."""
+
+    label: str
+    count: str
+    words: list[tuple[str, str]]
 
 
 def hidden_words(original: list[str], masked: list[str]) -> set[int]:
@@ -14,24 +22,24 @@ def hidden_words(original: list[str], masked: list[str]) -> set[int]:
     return set(range(len(original))) - set(_agreeing(original, masked))
 
 
-def sample_rows(sample: Sample) -> list[tuple[str, str]]:
-    """Label and HTML of each line of one sample: the original, what the encoder saw, one line per decoder.
+def sample_lines(sample: Sample) -> list[Line]:
+    """The original, what the encoder saw, one line per decoder.
 
-    In the encoder's line <mark> holds what replaces a word; in a decoder's, <ins> a hidden word found again and <del>
-    a word that is not the original's.
+    In the encoder's line `mark` is what replaces a word; in a decoder's, `ins` is a hidden word found again and `del` a
+    word that is not the original's.
     """
     original, masked = sample.original.split(), sample.masked.split()
     hidden = hidden_words(original, masked)
     shown = set(_agreeing(masked, original))
-    lines = [("original", _runs([(word, "") for word in original]))]
-    lines.append(("encoder saw", _runs([(w, "" if i in shown else "mark") for i, w in enumerate(masked)])))
+    lines = [Line("original", "", [(word, "") for word in original])]
+    lines.append(Line("encoder saw", "", [(w, "" if i in shown else "mark") for i, w in enumerate(masked)]))
     for name, text in sample.rebuilt.items():
         words = text.split()
         agreeing = _agreeing(words, original)
         kinds = ["del" if i not in agreeing else "ins" if agreeing[i] in hidden else "" for i in range(len(words))]
         found = len({agreeing[i] for i in agreeing} & hidden)
-        count = f" <small>{found} of {len(hidden)} hidden words</small>" if hidden else ""
-        lines.append((escape(name) + count, _runs(list(zip(words, kinds, strict=True)))))
+        count = f"{found} of {len(hidden)} hidden words" if hidden else ""
+        lines.append(Line(name, count, list(zip(words, kinds, strict=True))))
     return lines
 
 
@@ -41,7 +49,3 @@ def _agreeing(words: list[str], others: list[str]) -> dict[int, int]:
         return {i: i for i, (a, b) in enumerate(zip(words, others, strict=True)) if a == b}
     blocks = SequenceMatcher(None, words, others, autojunk=False).get_matching_blocks()
     return {block.a + i: block.b + i for block in blocks for i in range(block.size)}
-
-
-def _runs(words: list[tuple[str, str]]) -> str:
-    return " ".join(f"<{tag}>{escape(word)}</{tag}>" if tag else escape(word) for word, tag in words)

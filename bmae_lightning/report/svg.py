@@ -1,6 +1,6 @@
 """From a matplotlib figure to an <svg> element that lives inside a page: small, without ids that clash or any address.
 
-Ink becomes `currentColor` and text stays text, so the page decides colour scheme and fonts; no equation here.
+Ink becomes `currentColor` and text stays text, so the page decides colour scheme and fonts.
 """
 
 import io
@@ -76,7 +76,7 @@ def element(figure: "Figure", name: str, label: str, tips: dict[str, str]) -> st
     rest = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', rest)
     rest = re.sub(r'(?:xlink:)?href="#([^"]*)"', rf'href="#{name}-\1"', rest)
     rest = re.sub(r"url\(#", f"url(#{name}-", rest)
-    rest = re.sub(r"font: ([^;\"]*?)'" + FONT + r"'[^;\"]*", r"font: \1sans-serif", rest)
+    rest = re.sub(r"(font(?:-family)?: [^;\"]*?)'" + FONT + r"'[^;\"]*", r"\1sans-serif", rest)
     rest = rest.replace(INK, "currentColor")
     # Two decimals of a point are plenty for a path; text between tags keeps all of its digits.
     rest = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\d)(\.\d\d)\d+", r"\1", tag.group()), rest)

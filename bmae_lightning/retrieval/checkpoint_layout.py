@@ -1,4 +1,4 @@
-"""How a directory of somebody's retriever makes vectors: what its files say, without reading any weights.
+"""How the retriever in a directory makes vectors: what its files say, without reading any weights.
 
 Layouts: a retriever of ours, as trained or as exported; a sentence-transformers directory (modules.json); a BERT-type
 checkpoint without any record, where pooling and similarity must be known. Shapes: D width.
@@ -75,7 +75,7 @@ def read_layout(directory: Path, options: ModelOptions, key: str) -> Layout:
 
 
 def _checkpoint(directory: Path, config: RetrieverConfig | None, options: ModelOptions, key: str) -> Layout:
-    """A BERT-type checkpoint that was not saved as a retriever: [CLS] and inner product unless something else is said."""
+    """A BERT-type checkpoint that was not saved as a retriever: [CLS] and inner product unless the options differ."""
     limit = load_config(str(directory), key).max_position_embeddings
     tokenizer = load_tokenizer(directory)
     Vocabulary(tokenizer)
@@ -91,7 +91,7 @@ def _pair(directory: Path, config: RetrieverConfig, options: ModelOptions, key: 
 
 
 def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
-    """A sentence-transformers directory; what is more than encoder, pooling, linear map and length 1 needs the library."""
+    """A sentence-transformers directory; only encoder, pooling, linear map and length 1 do without the library."""
     modules = {}
     for number, module in enumerate(_read(directory / "modules.json", key)):
         kind = str(module.get("type", "")).rpartition(".")[2]
@@ -119,7 +119,8 @@ def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
     own = RetrieverConfig.load(directory)  # of our export
     config = RetrieverConfig(
         head.pooling, tokenizer_digest(tokenizer), similarity, lengths.get("query_length") or longest,
-        lengths.get("document_length") or longest, dense=head.width, segments=own is not None and own.segments, **prefixes,
+        lengths.get("document_length") or longest, dense=head.width, segments=own is not None and own.segments,
+        **prefixes,
     )  # fmt: skip
     return Layout(directory, config, (encoder,), (head.dense,))
 

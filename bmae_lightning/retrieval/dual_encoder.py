@@ -14,7 +14,6 @@ from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.retrieval.retriever_config import FILE, RetrieverConfig
 from bmae_lightning.runtime.checks import choice
@@ -33,11 +32,11 @@ class DualEncoder(nn.Module):
     but neither used nor trained.
 
     Args:
-    encoder: of queries, and of passages where shared.
-    representation: of its states; its parameters are made here and serve queries and passages.
-    similarity: `dot` or `cos`.
-    shared: False gives passages a copy of the encoder, the same to begin with.
-    segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
+        encoder: of queries, and of passages where shared.
+        representation: of its states; its parameters are made here and serve queries and passages.
+        similarity: `dot` or `cos`.
+        shared: False gives passages a copy of the encoder, the same to begin with.
+        segments: give token type 1 to what follows an inner [SEP], the text behind a title (SimLM), else all are 0.
     """
 
     def __init__(
@@ -93,13 +92,9 @@ def representation_of(config: RetrieverConfig) -> PooledRepresentation:
         if not (isinstance(kind, type) and issubclass(kind, PooledRepresentation)):
             raise BadInput(f"{FILE}: representation._target_={target} is no PooledRepresentation")
         return build(config.representation, "representation")
-    if config.lexical:
-        return HybridRepresentation(
-            config.pooling, config.dense or 0, config.lexical, config.activation, config.separator
-        )
-    if config.dense is not None:
-        return ProjectedRepresentation(config.pooling, config.dense)
-    return PooledRepresentation(config.pooling)
+    if config.dense is None and not config.lexical:
+        return PooledRepresentation(config.pooling)
+    return HybridRepresentation(config.pooling, config.dense or 0, config.lexical, config.activation, config.separator)
 
 
 def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverConfig]:

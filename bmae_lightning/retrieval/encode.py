@@ -4,7 +4,6 @@ Shapes: N texts, D dense width, K vocabulary entries kept per passage, V vocabul
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,10 +11,7 @@ import torch
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors
-from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
-
-SHARD = 65536
-"""Passages encoded before their vectors are written."""
+from bmae_lightning.retrieval.vector_files import VectorShards
 
 
 def encode_vectors(
@@ -27,11 +23,9 @@ def encode_vectors(
     A lexical part is complete for queries ([N, V], so give few of them at a time), kept entries in ascending order of
     their index for passages. Arguments as for `encode`.
     """
-    lengths = np.minimum(store.lengths[rows] + 2, length)
-    order = np.argsort(-lengths, kind="stable")
     made = _empty(model, len(rows), passages)
     with torch.inference_mode():
-        for batch in _batches(order, lengths, batch_tokens):
+        for batch in batches_by_length(np.minimum(store.lengths[rows] + 2, length), batch_tokens):
             tokens = model.encoder.vocabulary.pad([store[rows[i]] for i in batch], length).to(device)
             part = _ordered(model(tokens, passages=passages))
             for whole, piece in zip(made.tensors(), part.tensors(), strict=True):
@@ -41,15 +35,9 @@ def encode_vectors(
 
 
 def encode(
-    model: DualEncoder,
-    store: TokenStore,
-    rows: np.ndarray,
-    length: int,
-    batch_tokens: int,
-    device: str,
-    advance: Callable[[int], None],
-    passages: bool = False,
-) -> np.ndarray:
+    model: DualEncoder, store: TokenStore, rows: np.ndarray, length: int, batch_tokens: int, device: str,
+    advance: Callable[[int], None], passages: bool = False,
+) -> np.ndarray:  # fmt: skip
     """Vectors [N, D] float32 of the given rows, in their order; for representations without a lexical part.
 
     Args:
@@ -83,8 +71,9 @@ def _ordered(vectors: Vectors) -> Vectors:
     return Vectors(vectors.dense_BD, Sparse(indices_BK, values_BK, vectors.lexical.size))
 
 
-def _batches(order: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    start = 0
+def batches_by_length(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+    """Places in `lengths`, the longest texts first, as many as fit `batch_tokens` with padding, but at least one."""
+    order, start = np.argsort(-lengths, kind="stable"), 0
     while start < len(order):
         size = max(1, batch_tokens // int(lengths[order[start]]))
         yield order[start : start + size]
@@ -100,22 +89,3 @@ def encode_shards(
         rows = np.array(shards.rows(number))
         vectors = encode_vectors(model, store, rows, length, batch_tokens, device, advance, passages=True)
         shards.write_vectors(number, vectors)
-
-
-def encode_to_files(
-    model: DualEncoder, store: TokenStore, length: int, batch_tokens: int, device: str, path: Path,
-    advance: Callable[[int], None], shard: int = SHARD,
-) -> Encoded:  # fmt: skip
-    """Encode passages, a whole store, and return them memory-mapped; shards already written are kept.
-
-    The files are those of `VectorShards`.
-
-    Raises:
-        BadInput: files are there, but of another corpus or of vectors of another kind.
-    """
-    shards = VectorShards(path, model, store, length, shard)
-    shards.claim()
-    advance(len(store) - sum(len(shards.rows(number)) for number in shards.missing()))
-    encode_shards(model, store, shards, length, batch_tokens, device, advance)
-    shards.assemble()
-    return shards.open()

@@ -15,7 +15,6 @@ from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
@@ -35,7 +34,7 @@ def save_portable(model: DualEncoder, config: RetrieverConfig, tokenizer_directo
     Raises:
         BadInput: the representation is none of the package's, so that no other program could compute it.
     """
-    if type(model.representation) not in (PooledRepresentation, ProjectedRepresentation, HybridRepresentation):
+    if type(model.representation) not in (PooledRepresentation, HybridRepresentation):
         raise BadInput(
             f"export: other programs do not know the representation {type(model.representation).__name__}; load the "
             "retriever with bmae_lightning.retrieval.dual_encoder.load_dual_encoder"
@@ -53,7 +52,8 @@ def save_portable(model: DualEncoder, config: RetrieverConfig, tokenizer_directo
 
 
 def _save(
-    model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path, length: int,
+    model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path,
+    length: int,
 ) -> None:  # fmt: skip
     encoder.masked_lm.bert.save_pretrained(directory)
     tokenizer = load_tokenizer(tokenizer_directory)

@@ -1,7 +1,7 @@
 """Large in-batch batches on small memory: encode in chunks without a graph, encode each again in backward (GradCache).
 
 The loss sees the vectors of the whole batch; its gradient reaches the parameters chunk by chunk, each encoded a second
-time with the random numbers of the first, so it is that of one pass (finetuning §1.6).
+time with the random numbers of the first, so it is that of one pass (docs/finetuning.md §1.6).
 """
 
 from collections.abc import Callable

@@ -24,8 +24,8 @@ class ModelOptions:
         pooling, similarity: of a checkpoint that does not say (`cls` and `dot` if not given).
         query_length, passage_length: word pieces with [CLS] and [SEP]; None for the model's own.
         query_prefix, passage_prefix: put before every text; None for the model's own.
-        segments: token type 1 behind the [SEP] between title and text (corpus.title=pair), as SimLM's checkpoints; None for
-            the model's own.
+        segments: token type 1 behind the [SEP] between title and text (corpus.title=pair), as SimLM's checkpoints; None
+            for the model's own.
         package: Python package that carries the checkpoint.
     """
 
@@ -84,7 +84,8 @@ def label_models(entries: Sequence[Any], key: str, taken: Sequence[str] = ()) ->
         label = options.label or "/".join(Path(options.name).parts[-2:])
         if label in labelled or label in taken:
             raise BadInput(
-                f"{key}[{number}]: a row is called {label!r} already; give it another name: {{name: {options.name}, label: NAME}}"
+                f"{key}[{number}]: a row is called {label!r} already; give it another name: "
+                f"{{name: {options.name}, label: NAME}}"
             )
         labelled[label] = options
     return labelled

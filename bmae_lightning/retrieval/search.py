@@ -13,9 +13,10 @@ import numpy as np
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import Encoded, encode, encode_vectors
+from bmae_lightning.retrieval.encode import encode, encode_vectors
 from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.index import Index
+from bmae_lightning.retrieval.vector_files import Encoded
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.shards import ArrayShards
 
@@ -29,7 +30,7 @@ class Found(NamedTuple):
 
 
 class FoundShards(ArrayShards):
-    """What was found for queries: files `<directory>/shard-<number>.npy` of records (rows [K], scores [K]), one per query.
+    """What was found for queries: files `<directory>/shard-<number>.npy`, a record (rows [K], scores [K]) per query.
 
     Args:
         directory: where the files lie.
@@ -84,8 +85,8 @@ def check_index(index: Index, lexical: int) -> None:
     """
     if lexical and not index.lexical:
         raise BadInput(
-            f"{index.choice} searches dense vectors only, and this retriever's representation has a lexical part too: set "
-            "index=exact index.backend=auto"
+            f"{index.choice} searches dense vectors only, and this retriever's representation has a lexical part too: "
+            "set index=exact index.backend=auto"
         )
 
 
@@ -95,9 +96,11 @@ def search(
 ) -> Found:  # fmt: skip
     """Encode the given rows of `queries` and find the `depth` best passages of each.
 
-    With a lexical part it is `hybrid.HybridIndex`, and only so many queries are encoded at a time as it takes at once,
-    since theirs is as wide as the vocabulary. `advance` is told of encoded queries, and of 0 during the search. Other
-    arguments as for `encode`.
+    `HybridIndex` searches for a representation with a lexical part; only so many queries are encoded at a time as it
+    takes at once, since theirs is as wide as the vocabulary.
+
+    Args:
+        advance: told of encoded queries, and of 0 during the search. Other arguments as for `encode`.
     """
 
     def tick(_: int) -> None:

@@ -21,8 +21,13 @@ from bmae_lightning.runtime.shards import ArrayShards
 
 
 class Encoded(NamedTuple):
-    """Passages on disk, memory-mapped: dense [N, D] float32; of the lexical part, if there is one, indices [N, K] (uint16
-    where the vocabulary allows, else int32), ascending in a row, and values [N, K] float32: CSR with K entries a row."""
+    """Passages on disk, memory-mapped.
+
+    Attributes:
+        dense: [N, D] float32.
+        indices: of the lexical part [N, K], ascending in a row; uint16 where the vocabulary allows, else int32.
+        values: of the lexical part [N, K] float32: with the indices a CSR matrix with K entries a row.
+    """
 
     dense: np.ndarray
     indices: np.ndarray | None = None
@@ -43,10 +48,10 @@ def open_vectors(path: Path) -> Encoded:
 
 
 class VectorShards(ArrayShards):
-    """The vectors of a whole store: NAME.npy, of a lexical part NAME.indices.npy and NAME.values.npy, of what in NAME.json.
+    """The vectors of a whole store: NAME.npy, of a lexical part NAME.indices.npy and NAME.values.npy.
 
-    Until `assemble` a shard is a file of records in NAME.shards/; then it is a region of NAME*.npy.partial, and the file is
-    gone, so that the vectors lie on the disk once.
+    NAME.json says what the vectors are of. Until `assemble` a shard is a file of records in NAME.shards/; then it is a
+    region of NAME*.npy.partial and the file is deleted, so that the vectors lie on the disk once.
 
     Args:
         path: NAME.npy.

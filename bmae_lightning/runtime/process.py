@@ -1,6 +1,8 @@
 """Which process of a run this is, from the environment that torchrun, Slurm or Lightning's launcher set."""
 
 import os
+import time
+from pathlib import Path
 
 
 def process_rank() -> int:
@@ -27,3 +29,10 @@ def print_once(text: str) -> None:
     """Print one line, on rank 0 only."""
     if process_rank() == 0:
         print(text, flush=True)
+
+
+def made_by_first(*paths: Path) -> bool:
+    """Whether all paths exist; a process above the first waits until the first one has made them."""
+    while process_rank() > 0 and not all(path.exists() for path in paths):
+        time.sleep(0.1)
+    return all(path.exists() for path in paths)

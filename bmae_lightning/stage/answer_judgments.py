@@ -1,10 +1,10 @@
-"""What a ranking found, judged by what its passages say: for questions that come with answers (finetuning §3.6, §9.2)."""
+"""What a ranking found, judged by what its passages say: for questions that come with accepted answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmae_lightning.evaluation.measure.answers import AnswerJudge, answer_recall
-from bmae_lightning.evaluation.measure.ranking import Measured, answer_cutoff
+from bmae_lightning.evaluation.measure.answers import AnswerJudge
+from bmae_lightning.evaluation.measure.ranking import Measure, Measured, by_answers, canonical, evaluate, find_measure
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_run, write_qrels
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.progress import track
@@ -25,25 +25,30 @@ def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str
     return judged
 
 
-def measure_by_answers(context: Context, prepared: Prepared, split: str, measures: Sequence[str]) -> Measured:
-    """answer_R@k of run.<split>.trec of a stage, over all questions of the split."""
-    run = read_run(context.directory / f"run.{split}.trec").cut(max(answer_cutoff(name) or 0 for name in measures))
+def measure_by_answers(context: Context, prepared: Prepared, split: str, measures: Sequence[str | Measure]) -> Measured:
+    """Measure run.<split>.trec of a stage by judgments from answers, over all questions of the split.
+
+    measures: such as answer_R@k; passages below their largest k are not looked through.
+    """
+    depth = max(find_measure(measure).k for measure in measures)
+    run = read_run(context.directory / f"run.{split}.trec").cut(depth)
     judged = judge_by_answers(context.directory, context.title, prepared, split, run)
-    return answer_recall(run, {query: judged.get(query, {}) for query in prepared.answers(split)}, measures)
+    return evaluate({query: judged.get(query, {}) for query in prepared.answers(split)}, run, measures)
 
 
-def require_measures(prepared: Prepared, splits: Sequence[str], measures: Sequence[str]) -> None:
+def require_measures(prepared: Prepared, splits: Sequence[str], measures: Sequence[str | Measure]) -> None:
     """Raise BadInput for a measure that needs answers where a split has judgments alone, or the other way round."""
+    corpus = prepared.record["name"]
     for split in splits:
         answered, judged = bool(prepared.answers(split)), any(prepared.qrels(split).values())
-        for name in measures:
-            if answer_cutoff(name) and not answered:
+        for name, measure in zip(canonical(measures), measures, strict=True):
+            if by_answers(measure) and not answered:
                 raise BadInput(
-                    f"measures: {name} needs questions with answers, but the split {split!r} of {prepared.record['name']} "
-                    "has judgments alone: leave it out"
+                    f"measures: {name} needs questions with answers, but the split {split!r} of {corpus} has judgments "
+                    "alone: leave it out"
                 )
-            if not answer_cutoff(name) and not judged:
+            if not by_answers(measure) and not judged:
                 raise BadInput(
-                    f"measures: {name} needs judgments, but the split {split!r} of {prepared.record['name']} has answers "
-                    "alone: use answer_R@k, as in measures=[answer_R@20,answer_R@100]"
+                    f"measures: {name} needs judgments, but the split {split!r} of {corpus} has answers alone: use "
+                    "answer_R@k, as in measures=[answer_R@20,answer_R@100]"
                 )

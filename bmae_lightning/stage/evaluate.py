@@ -49,7 +49,8 @@ class Evaluate(SharedRankingStage):
             if search.depth > passages and not search.done:
                 key = "depth" if search.split in self.splits else "train_depth"
                 print_once(
-                    f"{context.title}: {key}={search.depth:,} is more than there are passages; all {passages:,} are ranked"
+                    f"{context.title}: {key}={search.depth:,} is more than there are passages; all {passages:,} are "
+                    "ranked"
                 )
         return found
 

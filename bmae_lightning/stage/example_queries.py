@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import read_best
-from bmae_lightning.report.case import excerpt
 from bmae_lightning.report.content import Answer, Case
-from bmae_lightning.report.significance import values_per_query
+from bmae_lightning.report.tables import values_per_query
 from bmae_lightning.stage.prepared import Prepared
 
 SEED = 0
+LONGEST = 300
+"""Characters of a passage that are shown."""
 
 
 def find_cases(prepared: Prepared, arms: dict[str, Path], split: str, measure: str, count: int) -> list[Case]:
@@ -57,3 +58,12 @@ def choose(values: dict[str, dict[str, float]], count: int) -> dict[str, str]:
     chosen = dict.fromkeys(apart[: count - count // 2], "arms differ most")
     rest = [query for query in shared if query not in chosen]
     return chosen | dict.fromkeys(rest[: count - len(chosen)], "drawn at random")
+
+
+def excerpt(text: str, most: int = LONGEST) -> str:
+    """The text on one line, cut after at most so many characters, between words where there are any."""
+    text = " ".join(text.split())
+    if len(text) <= most:
+        return text
+    head = text[:most]
+    return (head.rsplit(" ", 1)[0] if " " in head[most // 2 :] else head) + " …"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.lit.data import TrainingData
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.lit.generate import generate
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import Optimisation
-from bmae_lightning.lit.share import check_devices
 from bmae_lightning.lit.teacher import TeacherModule, on_one_device
 from bmae_lightning.pretraining.generate.file import TextFile
 from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
@@ -65,7 +65,7 @@ class Generate(FittingStage):
         return {role: teacher for role, teacher in given.items() if teacher is not None}
 
     def preflight(self, splits: list[str]) -> None:
-        check_devices(self.trainer, "generate")
+        make_trainer(self.trainer, "generate")
         if self.texts is not None:
             self.texts.check()
         for role, teacher in self.teachers.items():

@@ -1,4 +1,4 @@
-"""Is a pre-trained encoder still good at understanding? Fine-tune it on GLUE tasks, the best rate on dev counts (MASTER Table 7).
+"""Fine-tune a pre-trained encoder on tasks of GLUE; the best learning rate on dev counts (MASTER, Table 7).
 
 A run is one task at one learning rate; finished runs are skipped, an interrupted one continues from its checkpoint.
 """
@@ -16,7 +16,7 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.glue.classifier import Classifier
-from bmae_lightning.evaluation.glue.data import Example, Examples, Task, find_tasks, open_glue
+from bmae_lightning.evaluation.glue.data import TASKS, Example, Examples, Task, find_tasks, open_glue
 from bmae_lightning.evaluation.glue.measures import glue_scores, mean_score
 from bmae_lightning.lit.classifier import ClassifierModule, LabelledTexts, predict
 from bmae_lightning.lit.data import item_order
@@ -24,19 +24,25 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
+from bmae_lightning.runtime.table import Column, Table, write_tables
 from bmae_lightning.stage.initial_weights import start_encoder
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import TrainingStage
 
 RESULT = "result.json"
+MEAN = "mean"
 
 
 @dataclass(kw_only=True)
 class Glue(TrainingStage):
-    """Writes runs/TASK-RATE/result.json and, over the best rate of every task, metrics.json; no model is kept.
+    """Writes runs/TASK-RATE/result.json and, over the best rate of every task, metrics.json and tables.json.
+
+    No model is kept.
 
     The fields are the options of `conf/stages/glue.yaml`; a run has one rate of `lr`.
     """
+
+    published_heads = (*TASKS, MEAN)
 
     encoder: PretrainedEncoder | ScratchEncoder
     path: str | None
@@ -75,6 +81,7 @@ class Glue(TrainingStage):
                 results = {task.name: self._best(context, task) for task in self.found}
                 mean = mean_score([result["scores"] for result in results.values()])
                 write_json(context.directory / "metrics.json", {"tasks": results, "mean": mean})
+                write_tables(context.directory, [scores_table(results, mean)])
                 values = {f"{name}/{m}": v for name, result in results.items() for m, v in result["scores"].items()}
                 for logger in loggers:
                     logger.log_metrics(values | {"mean": mean}, step=0)
@@ -140,6 +147,19 @@ class Glue(TrainingStage):
         second = None if examples[0].second is None else pieces([str(example.second) for example in examples])
         labels = np.array([example.label for example in examples], dtype=np.float32)
         return LabelledTexts(first, second, labels, vocabulary, self.length)
+
+
+def scores_table(results: dict[str, dict[str, Any]], mean: float) -> Table:
+    """One row: the measures of every task at its best rate, on dev; results: task -> its entry of metrics.json."""
+    columns, values = [""], [""]
+    for task, found in results.items():
+        for name, value in found["scores"].items():
+            columns.append(Column(name, ".3f", True, f"{task}\n{found['dev']:,} examples"))
+            values.append(value)
+    rates = max(len(found["by_lr"]) for found in results.values())
+    chosen = f" at the best of {rates} learning rates on the same examples" if rates > 1 else ""
+    note = f"Measured on dev, after fine-tuning{chosen}."
+    return Table("Understanding (GLUE)", [*columns, Column(MEAN, ".3f", True)], [[*values, mean]], notes=[note])
 
 
 def _directory(context: Context, task: Task, rate: float) -> Path:

@@ -1,4 +1,4 @@
-"""Which weights a stage starts from: the encoder of the configuration, or what an earlier stage made of it."""
+"""The weights that a stage starts from: the encoder of the configuration, or what an earlier stage made of it."""
 
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
@@ -45,7 +45,7 @@ def start_retriever(
     context: Context, source: EncoderSource, vocabulary: Vocabulary, representation: PooledRepresentation,
     config: RetrieverConfig,
 ) -> DualEncoder:  # fmt: skip
-    """The retriever to train: the one of an earlier rung (`inputs.retriever`), otherwise a new one over `start_encoder`.
+    """The retriever to train: that of an earlier rung (`inputs.retriever`), otherwise a new one over `start_encoder`.
 
     Raises:
         BadInput: the earlier retriever represents or scores texts otherwise than this stage.
@@ -60,7 +60,8 @@ def start_retriever(
     for name in names:
         if getattr(found, name) != getattr(config, name):
             raise BadInput(
-                f"{context.stage}: it continues the retriever in {directory}, whose {name} is {getattr(found, name)!r}, "
-                f"but this stage has {name}={getattr(config, name)!r}; use the same for both, or inputs.retriever=null"
+                f"{context.stage}: it continues the retriever in {directory}, whose {name} is "
+                f"{getattr(found, name)!r}, but this stage has {name}={getattr(config, name)!r}; use the same "
+                "for both, or inputs.retriever=null"
             )
     return model

@@ -1,4 +1,4 @@
-"""Stages that train on groups of a query's passages, and what was mined for the training queries (docs/finetuning.md §3.2).
+"""What was mined for the training queries, and the stages that train on groups of a query's passages.
 
 Where questions have answers, a found passage that holds one is never a negative (docs/finetuning.md §3.6).
 """
@@ -14,17 +14,18 @@ from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels, read_run, run_of_lists
-from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives
+from bmae_lightning.retrieval.negatives.positives import POSITIVES, choose_positives
 from bmae_lightning.retrieval.negatives.source import (
     Groups,
+    Negatives,
     QueryShare,
-    RandomNegatives,
-    RankedNegatives,
     check_ids,
     relevant_of,
 )
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import TrainingStage
@@ -55,7 +56,7 @@ def read_mined(ranking: Path) -> Mined:
 
 
 def training_groups(
-    qrels: Qrels, queries: TokenStore, passages: TokenStore, source: RankedNegatives | RandomNegatives,
+    qrels: Qrels, queries: TokenStore, passages: TokenStore, source: Negatives,
     mined: Mined | None, positives: str, size: int, seed: int, scored: bool = False,
 ) -> Groups:  # fmt: skip
     """The groups of the training queries.
@@ -74,7 +75,7 @@ def training_groups(
     return Groups(qrels, queries, passages, source, mined and mined.negatives, size, seed, chosen)
 
 
-def check_ranking(name: str, negatives: RankedNegatives | RandomNegatives, inputs: Mapping[str, Any]) -> None:
+def check_ranking(name: str, negatives: Negatives, inputs: Mapping[str, Any]) -> None:
     """Raise BadInput where hard negatives come from a ranking of the training queries that nobody makes.
 
     Args:
@@ -114,14 +115,14 @@ class TrainsOnGroups(TrainingStage):
     """
 
     encoder: PretrainedEncoder | ScratchEncoder
-    negatives: RankedNegatives | RandomNegatives
+    negatives: Negatives
     train_group_size: int
     positives: str = "labelled"
     train_queries: QueryShare = field(default_factory=QueryShare)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positives(self.positives)
+        choice(POSITIVES, positives=self.positives)
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
@@ -158,4 +159,13 @@ class TrainsOnGroups(TrainingStage):
         qrels = {query: marks for query, marks in share.items() if query not in held_out}
         return training_groups(
             qrels, *stores, self.negatives, mined, self.positives, self.train_group_size, self.seed, scored
+        )
+
+    def announce(self, title: str, groups: Groups, note: str, held_out: int = 0) -> None:
+        """Print how many queries are trained with, and how many of them have too few hard negatives."""
+        dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        dropped += f", {held_out:,} held out for validation" if held_out else ""
+        print_once(
+            f"{title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
+            f"{self.train_group_size - 1} hard negatives (filled at random), {note}"
         )

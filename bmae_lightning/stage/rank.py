@@ -13,7 +13,7 @@ from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN, check_measures
 from bmae_lightning.evaluation.measure.trec import Run, write_run
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.runtime.checks import at_least
@@ -86,7 +86,7 @@ def write_ranking(title: str, prepared: Prepared, search: Search, run: Run) -> N
 
 @dataclass(kw_only=True)
 class RankingStage(Stage):
-    """Writes run.<split>.trec, per_query.<split>.json and metrics.json; with `train_depth` also run.train.trec (mining).
+    """Writes run.<split>.trec, per_query.<split>.json, metrics.json, and with `train_depth` run.train.trec (mining).
 
     Args:
         splits: judged splits.
@@ -174,4 +174,4 @@ class SharedRankingStage(RankingStage):
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
-        check_devices(self.trainer, self.name)
+        make_trainer(self.trainer, self.name)

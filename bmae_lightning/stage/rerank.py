@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run, read_run
-from bmae_lightning.lit.scoring import score_pairs
+from bmae_lightning.lit.share import score_pairs
 from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
@@ -69,7 +69,7 @@ class PairRanker(Ranker):
 
 
 def reranked(run: Run, scores_P: np.ndarray, depth: int) -> Run:
-    """The first `depth` ranks of every query in the order of their new scores, falling, ties as they were; then the rest.
+    """The first `depth` ranks of every query ordered by their new scores, falling, ties as they were; then the rest.
 
     Args:
         scores_P: scores of the first `depth` entries of every query, queries in the order of the run.
@@ -100,8 +100,8 @@ def pairs_of(ranked: dict[str, list[str]], prepared: Prepared, source: object) -
             pairs[start : start + len(listed), 1] = passages.rows_of(listed)
         except KeyError as error:
             raise BadInput(
-                f"{source}: the id {error.args[0]!r} (at query {query}) is not in the prepared corpus; rank that corpus "
-                "again"
+                f"{source}: the id {error.args[0]!r} (at query {query}) is not in the prepared corpus; rank that "
+                "corpus again"
             ) from None
         start += len(listed)
     return pairs

@@ -9,8 +9,8 @@ import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.ranking import TRAIN
-from bmae_lightning.lit.scoring import score_pairs
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
+from bmae_lightning.lit.share import score_pairs
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
 from bmae_lightning.retrieval.negatives.positives import with_answer
@@ -33,8 +33,8 @@ class Score(Stage):
     """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
 
     Args:
-        depth: passages scored per training query beside its positives and those with an answer: the first of its ranking
-            that are neither.
+        depth: passages scored per training query beside its positives and those with an answer: the first of its
+            ranking that are neither.
         batch_tokens: tokens scored at a time.
         shard: pairs per finished piece, what a killed run loses at most.
         trainer: makes Lightning's Trainer, whose devices share the shards.
@@ -53,15 +53,15 @@ class Score(Stage):
         at_least(1, depth=self.depth, batch_tokens=self.batch_tokens, shard=self.shard)
 
     def preflight(self, splits: list[str]) -> None:
-        check_devices(self.trainer, self.name)
+        make_trainer(self.trainer, self.name)
         require_splits(self.name, [TRAIN], splits)
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         ranking = inputs.get("ranking")
         if not getattr(ranking, "config", {}).get("train_depth", 1):
             raise BadInput(
-                f"{self.name} scores the ranking of training queries, which {getattr(ranking, 'stage', 'its input')} does "
-                "not make: set its train_depth=200"
+                f"{self.name} scores the ranking of training queries, which {getattr(ranking, 'stage', 'its input')} "
+                "does not make: set its train_depth=200"
             )
 
     def run(self, context: Context) -> None:
@@ -86,8 +86,8 @@ class Score(Stage):
         short = sum(len(ranked) < self.depth for ranked in negatives.values())
         counts = {"pairs": rows, "queries": len(listed), "positives": sum(map(len, positives.values())), "short": short}
         print_once(
-            f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of positives; "
-            f"{short:,} queries with fewer than {self.depth} hard negatives"
+            f"{context.title}: {rows:,} scores of {len(listed):,} queries, {counts['positives']:,} of them of "
+            f"positives; {short:,} queries with fewer than {self.depth} hard negatives"
         )
         self.logger.log(context, counts)
         write_json(context.directory / "metrics.json", counts)

@@ -3,53 +3,64 @@
 import shutil
 import tempfile
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bmae_lightning.corpus.tokens.store import write_token_store
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.report.case import excerpt
-from bmae_lightning.report.table import print_text, printable
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index, search
 from bmae_lightning.retrieval.vector_files import open_vectors
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import device_of
+from bmae_lightning.runtime.table import print_text, printable
+from bmae_lightning.stage.example_queries import excerpt
 from bmae_lightning.stage.prepared import Prepared
 
 
+@dataclass(kw_only=True)
 class Lookup:
     """Prints the best passages with their scores; writes nothing.
 
     Args:
         query: one question or several.
-        arm: whose retriever; None for the one with pre-training.
+        arm: the arm whose retriever searches; None for the one with pre-training.
         indexes: stages whose index may be searched, the preferred ones first.
         index: exact or faiss.
         depth: passages per question.
         batch_tokens: word pieces encoded at a time.
         device: a trainer's accelerator, `cpu`, `gpu` or `auto`.
+
+    Raises:
+        ValueError: no question, an empty one, or a depth that is too small.
     """
 
-    def __init__(
-        self, query: str | list | None, arm: str | None, indexes: list[str], index: Index, depth: int,
-        batch_tokens: int, device: str,
-    ) -> None:  # fmt: skip
-        asked = [query] if isinstance(query, str) else query or []
+    query: str | list | None
+    arm: str | None
+    indexes: list[str]
+    index: Index
+    depth: int
+    batch_tokens: int
+    device: str
+
+    def __post_init__(self) -> None:
+        asked = [self.query] if isinstance(self.query, str) else self.query or []
         self.queries = [" ".join(str(text).split()) for text in asked]
         if not self.queries or not all(self.queries):
             raise ValueError('query is empty: ask something, as in search query="how to sort a list"')
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
-        self.arm, self.indexes, self.index, self.depth = arm, indexes, index, depth
-        self.batch_tokens, self.device = batch_tokens, device
+        at_least(1, depth=self.depth)
 
     def run(self, title: str, corpus: Path, retriever: Path, vectors: Path) -> None:
         """Search and print.
 
-        title: what is searched.  corpus, retriever: directories of the stages.  vectors: of the passages.
+        Args:
+            title: what is searched.
+            corpus, retriever: directories of the stages.
+            vectors: file of the passages' vectors.
 
         Raises:
             BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.

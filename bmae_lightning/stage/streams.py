@@ -54,7 +54,7 @@ def needs(views: Mapping[str, View], decoders: Mapping[str, Decoder], objective:
     for group, parts in (("view", used_views(views, decoders, objective)), ("decoders", decoders)):
         for name, part in parts.items():
             if part.stream is not None:
-                mask = getattr(part, "mask", None) or getattr(getattr(part, "shown", None), "mask", None)
+                mask = getattr(part, "mask", None)
                 found.append(Need(f"{group}.{name}", part.stream, tuple(getattr(mask, "values", ()))))
     return found
 

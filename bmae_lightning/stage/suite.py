@@ -5,34 +5,38 @@ when the list of collections or retrievers grows. Vectors and token stores are d
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bmae_lightning.evaluation.measure.ranking import check_measures
-from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets
-from bmae_lightning.lit.share import check_devices
-from bmae_lightning.report.content import BASELINE, Report
+from bmae_lightning.evaluation.measure.ranking import Measure, check_measures
+from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets, Group
+from bmae_lightning.lit.fit import make_trainer
+from bmae_lightning.report.content import Report, row_name
 from bmae_lightning.report.page import write_html
-from bmae_lightning.report.suite import SuiteMean, SuiteRow, SuiteTable, as_json
-from bmae_lightning.report.suite_table import csv_text, text
-from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.report.render import write_table_files
+from bmae_lightning.report.tables import all_tables
+from bmae_lightning.report.tracking.loggers import Tracking, log_tables
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
-from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import read_json, write_json, write_text
-from bmae_lightning.runtime.process import print_once
+from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
+from bmae_lightning.runtime.table import SUMMARY, Column, Table, write_tables
 from bmae_lightning.stage.suite_pairs import Pairs
 
 IDENTICAL_IDS = ("remove", "keep")
+TITLE = "Zero-shot "
+"""What the title of a table begins with; the measure follows."""
 
 
+@dataclass(kw_only=True)
 class Suite(Stage):
-    """Writes suite.txt, suite.csv, suite.json and suite.html.
+    """Writes tables.json and tables/ (a table per measure), suite.html and metrics.json.
 
     Args:
         collections: names of `sets`, names of directories below `path`, directories, or collections.
@@ -46,36 +50,45 @@ class Suite(Stage):
         query_length, passage_length: instead of the retrievers' own.
         bm25: settings of the model `bm25`.
         index: exact or faiss.
-        measures: in the words of ir_measures; one table each.
+        measures: names of ir_measures or measures of one's own; one table each.
         depth: ranks kept.
         batch_tokens, shard: as `rankers.Encoding`.
         processes: the trainer whose devices share the encoding.
         logger: tracking.
     """
 
-    def __init__(
-        self, collections: list | str, models: list, also: list, path: str | None, sets: dict, parts: dict, split: str,
-        titles: str, identical_ids: str, query_length: int | None, passage_length: int | None, bm25: Bm25,
-        index: Index, measures: list[str], depth: int, batch_tokens: int, shard: int,
-        processes: partial, logger: Tracking,
-    ) -> None:  # fmt: skip
-        choice(IDENTICAL_IDS, identical_ids=identical_ids)
-        for name, value in {"depth": depth, "shard": shard}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not collections:
-            raise ValueError("collections is empty: name directories in BEIR layout, or one of " + ", ".join(sets))
-        self.wanted = [collections] if isinstance(collections, str) else collections
-        self.named = [*models, *(model for model in also if model not in models)]
-        self.data_sets = DataSets(path, split, titles, sets, parts)
-        self.split, self.identical_ids = split, identical_ids
-        self.query_length, self.passage_length = query_length, passage_length
-        self.bm25, self.index, self.measures, self.depth = bm25, index, measures, depth
-        self.processes, self.logger = processes, logger
+    collections: list | str
+    models: list
+    also: list
+    path: str | None
+    sets: dict
+    parts: dict
+    split: str
+    titles: str
+    identical_ids: str
+    query_length: int | None
+    passage_length: int | None
+    bm25: Bm25
+    index: Index
+    measures: list[str | Measure]
+    depth: int
+    batch_tokens: int
+    shard: int
+    processes: partial
+    logger: Tracking
+
+    def __post_init__(self) -> None:
+        choice(IDENTICAL_IDS, identical_ids=self.identical_ids)
+        at_least(1, depth=self.depth, shard=self.shard)
+        if not self.collections:
+            raise ValueError("collections is empty: name directories in BEIR layout, or one of " + ", ".join(self.sets))
+        self.wanted = [self.collections] if isinstance(self.collections, str) else self.collections
+        self.named = [*self.models, *(model for model in self.also if model not in self.models)]
+        self.data_sets = DataSets(self.path, self.split, self.titles, self.sets, self.parts)
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        check_devices(self.processes, self.name)
+        make_trainer(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
@@ -105,7 +118,7 @@ class Suite(Stage):
                     found.setdefault(data_set.name, {}).setdefault(label, []).append(results)
                 pairs.free()
                 notes += self._notes(name, results)
-        tables = [self._table(measure, benchmark, list(models), found, notes) for measure in results["mean"]]
+        tables = [_table(measure, benchmark, list(models), found, notes) for measure in results["mean"]]
         self._write(context, tables, {label: _settings(model) for label, model in models.items()})
 
     def _benchmark(self) -> Benchmark:
@@ -129,8 +142,7 @@ class Suite(Stage):
         found = {}
         for key, directory in inputs.items():
             stage, _, arm = key.partition("@")
-            rung = "" if stage == "retriever1" else f" {stage}"
-            label = ("no pre-training" if arm == BASELINE else arm) + rung
+            label = row_name(arm, "" if stage == "retriever1" else stage)
             options = self._lengths(ModelOptions(str(directory / "retriever")))
             found[label] = find_retriever(label, options, f"suite ({label})")
         return found
@@ -139,62 +151,66 @@ class Suite(Stage):
         if self.identical_ids == "keep" or not results["own_relevant"]:
             return []
         return [
-            f"{name}: for {results['own_relevant']:,} queries a relevant passage has the query's id and is removed from "
-            "the results, as BEIR does (suite.identical_ids=keep keeps it)."
+            f"{name}: for {results['own_relevant']:,} queries a relevant passage has the query's id and is removed "
+            "from the results, as BEIR does (suite.identical_ids=keep keeps it)."
         ]
 
-    def _table(
-        self, measure: str, benchmark: Benchmark, models: list[str], found: Mapping[str, Mapping[str, list[dict]]],
-        notes: list[str],
-    ) -> SuiteTable:  # fmt: skip
-        rows = {}
-        for data_set in benchmark.data_sets:
-            values = [_mean([part["mean"][measure] for part in found[data_set.name][model]]) for model in models]
-            queries = sum(part["queries"] for part in found[data_set.name][models[0]])
-            rows[data_set.name] = SuiteRow(data_set.name, values, queries, len(data_set.parts))
-        means = [
-            SuiteMean(
-                group.name, [_mean([rows[name].values[i] for name in group.members]) for i in range(len(models))],
-                group.members, group.missing,
-            )
-            for group in benchmark.groups
-        ]  # fmt: skip
-        return SuiteTable(measure, models, list(rows.values()), means, notes)
-
-    def _write(self, context: Context, tables: list[SuiteTable], settings: dict[str, str]) -> None:
-        directory = context.directory
-        write_text(directory / "suite.txt", "\n".join(map(text, tables)))
-        write_text(directory / "suite.csv", csv_text(tables))
-        write_json(directory / "suite.json", {"tables": as_json(tables), "settings": settings})
-        titles = self.data_sets.titles
-        subtitle = f"split {self.split!r}, titles: {titles}, depth {self.depth:,}; measured by ir_measures (trec_eval)"
-        write_html(directory / "suite.html", Report("Zero-shot", subtitle, [], [], [], settings, [], suites=tables))
+    def _write(self, context: Context, tables: list[Table], settings: dict[str, str]) -> None:
+        write_tables(context.directory, tables)
+        subtitle = f"split {self.split!r}, titles: {self.titles}, depth {self.depth:,}; "
+        subtitle += "measured by ir_measures (trec_eval)"
+        report = Report("Zero-shot", subtitle, settings=settings, tables={context.stage: tables})
+        write_html(context.directory / "suite.html", report)
+        write_table_files(context.directory / "tables", all_tables(report))
+        models = [column.name for column in tables[0].columns[1:-1]]
         results = {
-            f"{model}/{row.name}/{table.measure}": row.values[i]
+            f"{model}/{row[0]}/{table.title.removeprefix(TITLE)}": value
             for table in tables
-            for i, model in enumerate(table.models)
-            for row in table.rows
+            for i, model in enumerate(models, 1)
+            for row in table.rows[: table.marked(SUMMARY)[0]]
+            for value in row[i : i + 1]
         }
-        write_json(directory / "metrics.json", results)
+        write_json(context.directory / "metrics.json", results)
         with self.logger.of(context) as loggers:
             for logger in loggers:
                 logger.log_metrics(results, step=0)
-                for table in tables:
-                    if hasattr(logger, "log_table"):
-                        data = [[row.name, *row.values] for row in table.rows]
-                        data += [[mean.title, *mean.values] for mean in table.means]
-                        logger.log_table(key=f"suite {table.measure}", columns=["collection", *table.models], data=data)
+            log_tables(loggers, {table.title: table for table in tables})
 
 
-def read_tables(directory: Path) -> list[SuiteTable]:
-    """The tables of a finished suite."""
-    return [SuiteTable.from_dict(table) for table in read_json(directory / "suite.json")["tables"]]
+def _table(
+    measure: str, benchmark: Benchmark, models: list[str], found: Mapping[str, Mapping[str, list[dict]]],
+    notes: list[str],
+) -> Table:  # fmt: skip
+    """A row per collection, a column per retriever, unweighted means of the named sets below; the best of rows marked.
+
+    found: collection -> retriever -> results of its parts.
+    """
+    values: dict[str, list[float]] = {}
+    rows: list[list] = []
+    for data_set in benchmark.data_sets:
+        parts = [[part["mean"][measure] for part in found[data_set.name][model]] for model in models]
+        values[data_set.name] = list(map(_mean, parts))
+        queries = sum(part["queries"] for part in found[data_set.name][models[0]])
+        rows.append([data_set.name, *values[data_set.name], queries])
+    counted = [
+        f"{data_set.name}: unweighted mean of {len(data_set.parts)} collections."
+        for data_set in benchmark.data_sets
+        if len(data_set.parts) > 1
+    ]
+    marks = [(len(rows), 0, SUMMARY)]
+    for group in benchmark.groups:
+        means = map(_mean, zip(*(values[name] for name in group.members), strict=True))
+        rows.append([_mean_title(group), *means, ""])
+        if group.missing:
+            counted.append(f"{group.name} without {', '.join(group.missing)}.")
+    columns = ["collection", *(Column(model, ".3f", True) for model in models), Column("queries", ",")]
+    return Table(TITLE + measure, columns, rows, marks, [*counted, *notes]).with_best(of_rows=True)
 
 
-def show(directory: Path) -> None:
-    """Print the tables of a finished suite and where its page lies."""
-    print_once("\n" + "\n".join(map(text, read_tables(directory))))
-    print_once(f"suite: {directory / 'suite.html'}, suite.csv and suite.json beside it")
+def _mean_title(group: Group) -> str:
+    parts = [f"of {len(group.members) + len(group.missing)}"] if group.missing else []
+    parts += [group.name] if group.name else []
+    return f"average of {len(group.members)}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _settings(model: Bm25 | Retriever) -> str:
@@ -203,5 +219,5 @@ def _settings(model: Bm25 | Retriever) -> str:
     return ", ".join(f"{name} {value}" for name, value in model.record().items() if value not in ("", None))
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)

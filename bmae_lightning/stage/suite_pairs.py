@@ -1,7 +1,7 @@
 """Pairs of a retriever and a collection, each ranked once in its own directory of the store, and measured.
 
-A pair's fingerprint is of content: of the collection's files, the model's files and the settings, not of their names. So a
-pair that is done is skipped whoever asks for it, after a kill as well as in a longer list.
+A pair's fingerprint is made from the content of the collection's and the model's files and from the settings, not from
+their names, so a pair that is done is skipped after a kill as well as in a longer list.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.ranking import Measure, evaluate
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.retrieval.foreign_model import Retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
@@ -24,7 +24,7 @@ from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.zero_shot import RUN, ZeroShot, read_judgments
 
 ONE_PROCESS = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
-"""What encodes nothing, or takes one device, has no use for more; those that a launcher started wait for the whole stage."""
+"""Trainer options of a pair that encodes nothing or takes one device; a launcher's other processes wait meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pairs:
         split: the judged split.
         identical: whether results that have the id of their query stay.
         depth: ranks kept.
-        measures: in the words of ir_measures.
+        measures: names of ir_measures or measures of one's own.
         index: exact or faiss.
     """
 
@@ -44,7 +44,7 @@ class Pairs:
     split: str
     identical: bool
     depth: int
-    measures: list[str]
+    measures: list[str | Measure]
     index: Index
 
     def results(self, title: str, collection: Collection, model: Bm25 | Retriever) -> dict[str, Any]:
@@ -104,11 +104,11 @@ class Pairs:
         """The measures of a finished pair, read where the same were asked for before, else computed from its run."""
         path = pair.directory / "metrics.json"
         results = read_json(path) if path.is_file() else {}
-        if results.get("asked") != self.measures:
+        if results.get("asked") != (asked := self.context.settings["measures"]):
             qrels = read_judgments(collection, self.split)
             measured = evaluate(qrels, read_run(pair.directory / RUN), self.measures)
             own = sum(judged.get(query, 0) > 0 for query, judged in qrels.items())
-            results = {"asked": self.measures, "mean": measured.mean, "queries": measured.queries, "own_relevant": own}
+            results = {"asked": asked, "mean": measured.mean, "queries": measured.queries, "own_relevant": own}
             write_json(pair.directory / "per_query.json", measured.per_query)
             write_json(path, results)
         shown = "  ".join(f"{measure} {value:.3f}" for measure, value in results["mean"].items())

@@ -1,6 +1,5 @@
 """The texts of a collection as rankers read them, tokenised once for each tokenizer."""
 
-import time
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
@@ -13,7 +12,7 @@ from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import process_rank
+from bmae_lightning.runtime.process import made_by_first
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.stage.rank import Search
 
@@ -62,7 +61,7 @@ class Texts:
         if self.made is not None and not prefix and self.made.tokenizer_digest == digest:
             return self.made
         directory = self.directory / _name(digest, prefix)
-        if written(directory):
+        if made_by_first(directory):
             return TokenStore(directory)
         once, again = tee(self.collection.passages())
         with track(f"{title}: tokenising", self.count, unit="passages") as advance:
@@ -75,7 +74,7 @@ class Texts:
         """Token ids of the queries of a search behind `prefix`, in the order of the collection."""
         tokenizer = load_tokenizer(tokenizer_directory)
         directory = self.directory / f"{_name(tokenizer_digest(tokenizer), prefix)}-{search.split}"
-        if written(directory):
+        if made_by_first(directory):
             return TokenStore(directory)
         queries = self.queries(search)
         return write_token_store(directory, (prefix + text for text in queries.values()), queries, tokenizer)
@@ -83,13 +82,6 @@ class Texts:
 
 def _name(digest: str, prefix: str) -> str:
     return sha256(f"{digest} {prefix}".encode()).hexdigest()[:12]
-
-
-def written(directory: Path) -> bool:
-    """Whether a directory is there already; in processes above the first, once the first one has written it."""
-    while process_rank() > 0 and not directory.is_dir():
-        time.sleep(0.1)
-    return directory.is_dir()
 
 
 def _behind(prefix: str, text: Text) -> Text:

@@ -9,7 +9,7 @@ import torch
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
-from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.checkpoint import find_checkpoint, read_config
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.ranking import TRAIN
@@ -20,7 +20,6 @@ from bmae_lightning.retrieval.reranking.cross_encoder import (
     cross_encoder_of,
     load_cross_encoder,
     positions,
-    read_config,
     save_cross_encoder,
 )
 from bmae_lightning.retrieval.reranking.pair_texts import (
@@ -154,10 +153,7 @@ class TrainReranker(TrainsOnGroups):
         stores = prepared.queries(), prepared.passages()
         groups = self.groups(prepared.qrels(TRAIN), stores, self.mined(context))
         size = self.train_group_size
-        print_once(
-            f"{context.title}: {len(groups):,} training queries, {groups.short:,} with fewer than {size - 1} "
-            f"hard negatives (filled at random), {size // self.forward_factor} of {size} passages trained on"
-        )
+        self.announce(context.title, groups, f"{size // self.forward_factor} of {size} passages trained on")
         return groups
 
     def _backbone(self, stage: str) -> Path:

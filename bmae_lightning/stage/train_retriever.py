@@ -110,8 +110,8 @@ class Finetune(TrainsOnGroups):
             )
         if not self.distils and margin is None:
             raise BadInput(
-                f"{self.name}.inputs.scores is given, but no loss of {self.name}.losses distils and negatives.margin is "
-                "null: nothing would read it"
+                f"{self.name}.inputs.scores is given, but no loss of {self.name}.losses distils and negatives.margin "
+                "is null: nothing would read it"
             )
 
     def run(self, context: Context) -> None:
@@ -127,7 +127,8 @@ class Finetune(TrainsOnGroups):
         scored = bool(context.inputs.get("scores"))
         groups = self.groups(prepared.qrels(TRAIN), stores, mined, held_out, scored)
         teacher = self._teacher(context, stores, groups)
-        self._announce(context.title, groups, len(held_out))
+        negatives = self.batch_size * self.train_group_size - 1
+        self.announce(context.title, groups, f"{negatives:,} negatives per query in a step", len(held_out))
         collate = RetrieverBatches(
             groups, *stores, vocabulary, self.query_length, self.passage_length,
             any(loss.needs_positives for loss in self.losses.values()), teacher,
@@ -153,7 +154,7 @@ class Finetune(TrainsOnGroups):
         return RetrieverConfig(tokenizer=tokenizer, **options, **self.representation.record())
 
     def _teacher(self, context: Context, stores: tuple[TokenStore, TokenStore], groups: Groups) -> TeacherScores | None:
-        """The teacher's scores for the losses; `groups` loses the positives and negatives that the teacher rules out."""
+        """The teacher's scores for the losses; `groups` loses positives and negatives that the teacher rules out."""
         if not context.inputs.get("scores"):
             return None
         teacher = TeacherScores(context.input("scores") / FILE, *stores)
@@ -166,15 +167,6 @@ class Finetune(TrainsOnGroups):
             return None
         teacher.check(groups)
         return teacher
-
-    def _announce(self, title: str, groups: Groups, held_out: int) -> None:
-        dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
-        dropped += f", {held_out:,} held out for validation" if held_out else ""
-        print_once(
-            f"{title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
-            f"{self.train_group_size - 1} hard negatives (filled at random), "
-            f"{self.batch_size * self.train_group_size - 1:,} negatives per query in a step"
-        )
 
     def _looks(
         self, context: Context, prepared: Prepared, split: str | None, looked_at: Qrels, mined: Mined | None, steps: int

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.vectors import encode_to_files
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.command import look as inspection
@@ -11,7 +12,6 @@ from bmae_lightning.command.plan import plan
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
-from bmae_lightning.retrieval.encode import encode_to_files
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig

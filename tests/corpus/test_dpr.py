@@ -160,9 +160,9 @@ def test_bad_files(folder, change, message):
 def test_the_doctor_counts_questions_with_answers(folder, tmp_path):
     expected = {"passages": 10, "splits": {"train": {"queries": 5}, "test": {"queries": 3610}}}
     found = {f.what: (f.found, f.published, f.grade) for f in examine(DprCorpus(str(folder)), expected, 3072, tmp_path)}
-    assert found["passages"] == ("10", "10", "ok")
-    assert found["train: judged queries"] == ("5", "5", "ok")
-    assert found["test: queries with answers"] == ("4", "3,610", "ERROR")
+    assert found["passages"] == (10, 10, "ok")
+    assert found["train: judged queries"] == (5, 5, "ok")
+    assert found["test: queries with answers"] == (4, 3610, "ERROR")
     replace(TEST, "['Aaron']", "Aaron")(folder)
     assert "broken: answers" in [finding.what for finding in examine(DprCorpus(str(folder)), {}, 3072, tmp_path)]
 

@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from support.stores import write_store
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import StepBatches
 from bmae_lightning.lit.optimisation import number_of_steps
@@ -21,10 +21,8 @@ QRELS = {f"q{i}": {f"p{3 * i + j}": 1 for j in range(1 + i % 3)} for i in range(
 def stores(tmp_path):
     draw, made = np.random.default_rng(0), []
     for prefix, count in (("q", QUERIES), ("p", 3 * QUERIES)):
-        with TokenStoreWriter(tmp_path / prefix, len(TOKENS), "digest") as writer:
-            for row in range(count):
-                writer.append(draw.integers(5, len(TOKENS), int(draw.integers(1, 40))), f"{prefix}{row}")
-            made.append(writer.commit())
+        rows = [draw.integers(5, len(TOKENS), int(draw.integers(1, 40))) for _ in range(count)]
+        made.append(write_store(tmp_path / prefix, rows, prefix, len(TOKENS)))
     return made
 
 

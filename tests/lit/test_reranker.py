@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support.stores import write_store
 from torch.nn import functional as F
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
@@ -53,13 +53,8 @@ def test_forward_factor_trains_on_the_hardest_and_r_drop_adds_nothing_without_dr
 
 
 def test_pairs_stand_positive_first(tmp_path):
-    def store(name, rows):
-        writer = TokenStoreWriter(tmp_path / name, 45, "digest")
-        for i, row in enumerate(rows):
-            writer.append(row, f"{name}{i}")
-        return writer.commit()
-
-    queries, passages = store("q", [[5, 6], [7]]), store("p", [[10 + i] * 3 for i in range(5)])
+    queries = write_store(tmp_path / "q", [[5, 6], [7]], "q")
+    passages = write_store(tmp_path / "p", [[10 + i] * 3 for i in range(5)], "p")
     run = Run({"q1": [("p3", 3.0), ("p1", 2.0), ("p4", 1.0)], "q0": [("p2", 1.0), ("p0", 0.5)]})
     groups = Groups({"q0": {"p0": 1}, "q1": {"p4": 1}}, queries, passages, RankedNegatives(5), run, 2, 0)
     made = PairBatches(groups, PairTexts(queries, passages, PairLayout(2, 3, 0)), 7)([(1, 0), (0, 0)])

@@ -4,6 +4,7 @@ import pytest
 
 from bmae_lightning.evaluation.measure.significance import Difference
 from bmae_lightning.report.content import Answer, Arm, Case, Curve, Diagnosis, Report, Sample
+from bmae_lightning.runtime.table import SUMMARY, Column, Table
 
 LONG = "retromae decoders.enhanced.mask.rate=0.3"
 
@@ -38,11 +39,13 @@ def report() -> Report:
         diagnoses=[
             Diagnosis(
                 arm="retromae <b>",
-                when="step 20",
                 curves=[Curve("Who moves <it>?", {"encoder": [(1, 0.9)], "enhanced": [(1, 0.1)]}, linear=True)],
-                columns=["hidden", "saved"],
-                rows=[["encoder", "30.0 %", ""], ["enhanced <x>", "50.0 %", "0.120"]],
-                texts=[["all words", "", ""]],
+                table=Table(
+                    "Pre-training (retromae <b>)",
+                    ["step 20", Column("hidden", ".1%"), Column("saved", ".3f")],
+                    [["encoder", 0.3, ""], ["enhanced <x>", 0.5, 0.12], ["all words", "", ""]],
+                    [(2, 0, SUMMARY)],
+                ),
             )
         ],
         split="test",

@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from bmae_lightning.report.content import Arm, Report
+from bmae_lightning.report.content import Arm, Report, read_report, row_name, write_report
+from bmae_lightning.runtime.errors import BadInput
 
 
 def test_measures_usual_first_then_in_order_of_appearance(report):
@@ -11,7 +12,7 @@ def test_measures_usual_first_then_in_order_of_appearance(report):
 
 
 def test_measure_known_only_from_the_paper_has_a_column():
-    report = Report("", "", [Arm("a", {}, 1, paper={"RR@10": 0.4})], [], [], {}, [])
+    report = Report("", "", [Arm("a", {}, 1, paper={"RR@10": 0.4})])
     assert report.measures() == ["RR@10"]
 
 
@@ -25,7 +26,7 @@ def test_json_round_trip(report):
     assert again == report
 
 
-def test_a_report_written_before_there_were_diagnoses_can_be_read(report):
+def test_what_a_file_leaves_out_takes_its_default(report):
     content = json.loads(report.to_json())
     del content["diagnoses"]
     for arm in content["arms"]:
@@ -44,7 +45,26 @@ def test_json_is_strict(report):
     json.loads(report.to_json(), parse_constant=refuse)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"format": 99}', '{"format": 1, "title": ""}'])
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"format": 99}', '{"format": 2}', '{"format": 2, "titel": ""}'])
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError):
         Report.from_json(text)
+
+
+def test_round_trip_through_a_file(report, tmp_path):
+    write_report(tmp_path / "new" / "report.json", report)
+    assert read_report(tmp_path / "new" / "report.json").to_json() == report.to_json()
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_an_absent_or_broken_file_is_named(tmp_path, content):
+    if content:
+        (tmp_path / "report.json").write_text(content)
+    with pytest.raises(BadInput, match="report.json"):
+        read_report(tmp_path / "report.json")
+
+
+def test_names_of_rows():
+    assert row_name("none", "") == "no pre-training"
+    assert row_name("retromae", "retriever2") == "retromae retriever2"
+    assert row_name("", "bm25") == "bm25"

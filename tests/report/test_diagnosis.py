@@ -1,6 +1,7 @@
 """From logged numbers to figures and the table."""
 
-from bmae_lightning.report.diagnosis import COLUMNS, diagnosis
+from bmae_lightning.report.diagnosis import diagnosis
+from bmae_lightning.runtime.table import SUMMARY
 
 
 def line(step, look=True, **more):
@@ -37,34 +38,35 @@ def test_the_table_has_the_last_look_and_means_of_what_is_hidden():
         line(100, look=False),
         line(200),
     ]
-    found = diagnosis("retromae", lines)
-    assert found.when == "step 200"
-    assert all(len(row) == len(COLUMNS) + 1 for row in found.rows + found.texts)
-    assert found.rows == [
+    table = diagnosis("retromae", lines).table
+    assert table.columns[0].name == "step 200"
+    assert [table.cells(row) for row in range(3)] == [
         ["encoder/passage", "40.0 %", "40.0 %", "", "", "", "", "50.0 %"],
         ["enhanced", "50.0 %", "30.0 %", "5.000", "5.250", "5.500", "0.250", "30.0 %"],
         ["bag", "0.0 %", "", "", "", "", "", "20.0 %"],
     ]
-    assert found.texts == [["all words", "", "35.0 %", "", "", "", "", ""]]
+    assert [table.cells(row) for row in table.marked(SUMMARY)] == [["all words", "", "35.0 %", "", "", "", "", ""]]
 
 
 def test_texts_of_other_streams():
     found = diagnosis("x", [line(1, **{"function_words/text/queries": 0.1})])
-    assert [row[0] for row in found.texts] == ["all words", "all words (queries)"]
+    assert [row[0] for row in found.table.rows[3:]] == ["all words", "all words (queries)"]
+    assert found.table.marked(SUMMARY) == [3]
 
 
 def test_a_batch_of_one_has_no_shuffled_loss():
     single = line(1)
     del single["bottleneck/enhanced/shuffled"]
     found = diagnosis("x", [single])
-    assert found.rows[1][3:7] == ["5.000", "", "5.500", ""]
+    assert found.table.cells(1)[3:7] == ["5.000", "", "5.500", ""]
     assert [list(curve.series) for curve in found.curves if "true" in curve.series] == [["true", "zero"]]
 
 
 def test_one_loss_has_no_shares_to_draw():
     found = diagnosis("x", [{"step": 1, "loss/encoder/passage": 3.0, "gradient_share/encoder/passage": 1.0}])
     assert found.curves == []
-    assert found.rows == [["encoder/passage", "", "", "", "", "", "", "100.0 %"]]
+    assert found.table.cells(0) == ["encoder/passage", "", "", "", "", "", "", "100.0 %"]
+    assert len(found.table.rows) == 1
 
 
 def test_nothing_was_looked_at():

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bmae_lightning.report.content import Report
+from bmae_lightning.report.content import Answer, Case, Report
 from bmae_lightning.report.page import html, write_html
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr"}
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def empty() -> Report:
-    return Report("", "", [], [], [], {}, [])
+    return Report("")
 
 
 def test_every_section_is_there_even_when_empty(report, empty):
@@ -145,3 +145,19 @@ def test_written_whole_and_the_same_twice(report, tmp_path):
     assert (tmp_path / "report.html").read_bytes() == first
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert len(first) < 80_000
+
+
+def test_verdicts_on_the_answers_of_a_case():
+    answers = [
+        Answer({"bm25": 0.5, "<b>": 0.25}, "p&1", "a <i>text</i>\x1b[31m", 3), Answer({"c": 0.0}, "p2", "two", 0),
+        Answer({"d": 0.0}, "p3", "three", None), Answer({"e": 0.0}, "", "", None), Answer({}, "p4", "four", 1),
+    ]  # fmt: skip
+    page = html(Report("", cases=[Case("q<1>", "what is <this>?", "arms differ most", "RR@10", answers)]))
+    part = page[page.index('<table class="cases">') :].replace("\n", "")
+    rows = part[: part.index("</table>")].split("<tr>")[1:]
+    assert "what is &lt;this&gt;?<small>query q&lt;1&gt;; arms differ most</small>" in rows[0]
+    assert "bm25<small>RR@10 0.500</small>&lt;b&gt;<small>RR@10 0.250</small>" in rows[1]
+    assert "a &lt;i&gt;text&lt;/i&gt; [31m<small>p&amp;1</small>" in rows[1]
+    verdicts = [">relevant (3)<", ">not relevant<", ">not judged<", "nothing found", ">relevant<"]
+    assert all(verdict in row for verdict, row in zip(verdicts, rows[1:], strict=True))
+    assert '<th scope="row">judged relevant</th>' in rows[5]

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.stores import write_store
+from support.vectors import encode_to_files
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval import encode as encoding
@@ -39,10 +40,8 @@ def model():
 @pytest.fixture
 def store(tmp_path):
     draw = np.random.default_rng(0)
-    with TokenStoreWriter(tmp_path / "store", len(TOKENS), "digest") as writer:
-        for row in range(25):
-            writer.append(draw.integers(5, len(TOKENS), int(draw.integers(1, 40))), f"p{row}")
-        return writer.commit()
+    rows = [draw.integers(5, len(TOKENS), int(draw.integers(1, 40))) for _ in range(25)]
+    return write_store(tmp_path / "store", rows, "p", len(TOKENS))
 
 
 def one_by_one(model, store, length, passages=True):
@@ -76,7 +75,7 @@ def interrupted(after):
 
 def test_an_interrupted_encoding_keeps_its_whole_shards(model, store, tmp_path):
     def encode(name, advance=lambda n: None):
-        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance, shard=10).dense
+        return encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, advance, shard=10).dense
 
     whole = encode("whole.npy")
     with pytest.raises(KeyboardInterrupt):
@@ -106,7 +105,7 @@ def test_the_head_is_neither_used_nor_trained(model):
 def test_hybrid_passages_as_dense_rows_and_csr(store, tmp_path, dense):
     model = build(HybridRepresentation("cls", dense, 9))
     done = []
-    found = encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append, shard=10)
+    found = encode_to_files(model, store, 20, 256, "cpu", tmp_path / "passages.npy", done.append, shard=10)
     assert sum(done) == 25
     assert sorted(path.name for path in tmp_path.glob("*.npy*")) == [
         "passages.indices.npy", "passages.npy", "passages.values.npy",
@@ -126,7 +125,7 @@ def test_a_kill_at_any_write_of_a_hybrid_encoding_changes_nothing(store, tmp_pat
     model = build(HybridRepresentation("cls", 6, 9))
 
     def encode(name):
-        return encoding.encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, lambda n: None, shard=10)
+        return encode_to_files(model, store, 20, 256, "cpu", tmp_path / name, lambda n: None, shard=10)
 
     def ending(act, numbers, acts):
         """`act`, but the process ends before the act of that number."""
@@ -182,13 +181,11 @@ def test_separate_encoders_encode_their_own_side(store):
 
 def test_an_index_of_another_corpus_is_one_clear_line(model, store, tmp_path):
     def encode(of, length=20):
-        return encoding.encode_to_files(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None).dense
+        return encode_to_files(model, of, length, 256, "cpu", tmp_path / "vectors.npy", lambda n: None).dense
 
     def other(digest, rows):
-        with TokenStoreWriter(tmp_path / f"{digest}{rows}", len(TOKENS), digest) as writer:
-            for row in range(rows):
-                writer.append(store[row % len(store)], f"p{row}")
-            return writer.commit()
+        content = [store[row % len(store)] for row in range(rows)]
+        return write_store(tmp_path / f"{digest}{rows}", content, "p", len(TOKENS), digest)
 
     before = encode(store).copy()
     with pytest.raises(BadInput, match=r"vectors.npy: the corpus has changed .*passages 25.*now passages 26.*: remove"):

@@ -15,7 +15,6 @@ from bmae_lightning.retrieval.export import save_portable
 from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 
@@ -88,10 +87,10 @@ def run_code(card, block, directory):
 DENSE = {
     "cls": (lambda: PooledRepresentation("cls"), "dot", True),
     "mean cos": (lambda: PooledRepresentation("mean"), "cos", True),
-    "projected": (lambda: ProjectedRepresentation("mean", 5), "dot", True),
-    "projected cos": (lambda: ProjectedRepresentation("cls", 5), "cos", True),
+    "projected": (lambda: HybridRepresentation("mean", 5, lexical=0), "dot", True),
+    "projected cos": (lambda: HybridRepresentation("cls", 5, lexical=0), "cos", True),
     "hybrid without entries": (lambda: HybridRepresentation("cls", 5, 0), "dot", True),
-    "separate": (lambda: ProjectedRepresentation("cls", 5), "cos", False),
+    "separate": (lambda: HybridRepresentation("cls", 5, lexical=0), "cos", False),
 }
 
 

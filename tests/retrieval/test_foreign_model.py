@@ -23,7 +23,6 @@ from bmae_lightning.retrieval.export import save_portable
 from bmae_lightning.retrieval.foreign_model import LibraryModel, blocks, find_retriever
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
-from bmae_lightning.retrieval.representation.projected import ProjectedRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.texts import Texts
@@ -144,7 +143,9 @@ def test_our_own_directories(kind, tmp_path):
     directory = tools.write_bert(tmp_path / "bert", head=True)
     masked_lm, _ = load_masked_lm(str(directory), len(tools.TOKENS), None, "x")
     encoder = Encoder(masked_lm, Vocabulary(load_tokenizer(directory)))
-    representation = HybridRepresentation("cls", 4, 3) if kind == "lexical" else ProjectedRepresentation("mean", 4)
+    representation = (
+        HybridRepresentation("cls", 4, 3) if kind == "lexical" else HybridRepresentation("mean", 4, lexical=0)
+    )
     model = DualEncoder(encoder, representation, "dot", kind in ("shared", "lexical"), segments=True).eval()
     if model.passage_encoder is not None:
         with torch.no_grad():

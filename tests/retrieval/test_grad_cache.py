@@ -8,20 +8,19 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.encoders import small_encoder
 from support.paths import ROOT, TESTS
-from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.grad_cache import GradCache
-from bmae_lightning.retrieval.loss.contrastive import contrastive_loss, scale_gradient
-from bmae_lightning.retrieval.loss.distillation import distillation_loss
+from bmae_lightning.retrieval.loss.contrastive import Contrastive, contrastive_loss
+from bmae_lightning.retrieval.loss.distillation import Distillation, distillation_loss
+from bmae_lightning.retrieval.loss.loss import ScoredBatch
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors, score
 
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 QUERIES, GROUP = 6, 3
 FORMS = [
     ("plain", "cls", True),
@@ -33,12 +32,7 @@ STEPS = [(*form, chunk, 1.0) for form in FORMS for chunk in (None, 2)] + [("plai
 
 
 def build(kind="cls", shared=True, dropout=0.2):
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, initializer_range=0.3,
-    )  # fmt: skip
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
+    encoder = small_encoder(2, dropout, initializer_range=0.3)
     representation = PooledRepresentation(kind) if kind in ("cls", "mean") else HybridRepresentation("cls", 5, 7)
     return DualEncoder(encoder, representation, "dot", bool(shared)).double().train()
 
@@ -218,10 +212,12 @@ class Step(torch.nn.Module):
         mine, own = slice(rank * b, (rank + 1) * b), slice(rank * b * GROUP, (rank + 1) * b * GROUP)
         queries = self.cache(partial(self.model, passages=False), queries.map(lambda t: t[mine]))
         passages = self.cache(partial(self.model, passages=True), passages.map(lambda t: t[own])).gathered()
-        everybody = queries.gathered() if self.form == "simlm_code" else None
-        contrast = contrastive_loss(queries, passages, GROUP, 0.5, rank * b, self.form, everybody, score=score)
-        distilled = distillation_loss(contrast.group_bn, teacher_Bn[mine])
-        return distilled + 0.3 * scale_gradient(contrast.loss, self.scale)
+        passage_N = torch.arange(QUERIES * GROUP) % 5  # some stand twice, also in the groups of other processes
+        positives_BP = passage_N.view(QUERIES, GROUP)[:, :1]
+        labels = RetrievalBatch(None, None, passage_N[own], positives_BP[mine], teacher_Bn[mine])
+        batch = ScoredBatch(queries, passages, labels, GROUP, 0.5, rank * b)
+        contrastive = Contrastive(0.3, self.form, mask_known_positives=True, grad_scale=self.scale)
+        return sum(loss.weight * loss(queries, passages, batch).loss for loss in (Distillation(), contrastive))
 
 
 def test_two_processes_have_the_gradient_of_one_in_every_form_and_with_chunks(tmp_path):

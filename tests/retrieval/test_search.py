@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from support.stores import write_store
+from support.vectors import encode_to_files
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_to_files
 from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
@@ -21,10 +21,8 @@ TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range
 
 def store(directory, count, seed):
     draw = np.random.default_rng(seed)
-    with TokenStoreWriter(directory, len(TOKENS), "digest") as writer:
-        for row in range(count):
-            writer.append(draw.integers(5, len(TOKENS), int(draw.integers(1, 20))), f"t{row}")
-        return writer.commit()
+    rows = [draw.integers(5, len(TOKENS), int(draw.integers(1, 20))) for _ in range(count)]
+    return write_store(directory, rows, "t", len(TOKENS))
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 512])

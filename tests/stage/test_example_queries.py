@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.report.content import Answer
-from bmae_lightning.stage.example_queries import choose, find_cases
+from bmae_lightning.stage.example_queries import choose, excerpt, find_cases
 
 LONG = "word " * 200
 
@@ -64,3 +64,10 @@ def test_passages_of_all_arms(tmp_path):
     assert [(answer.passage, answer.relevance) for answer in cases["q2"].answers] == [("other", None), ("good", 1)]
     assert cases["q2"].answers[1].values == {}, "a relevant passage that no arm ranks first"
     assert cases["q3"].answers[0] == Answer({"bm25": 0.0}, "", "", None), "BM25 found nothing"
+
+
+def test_texts_are_cut_between_words_where_there_are_any():
+    assert excerpt("a \n b\tc", 5) == "a b c"
+    assert excerpt("one two three", 9) == "one two …"
+    assert excerpt("x" * 20, 9) == "x" * 9 + " …"
+    assert excerpt("a " + "x" * 20, 9) == "a " + "x" * 7 + " …"

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,13 +11,29 @@ from omegaconf import OmegaConf
 from support.paths import CONF
 
 from bmae_lightning.command.plan import plan
-from bmae_lightning.report.machine import read_json
-from bmae_lightning.report.table import text_table
+from bmae_lightning.report.content import read_report
+from bmae_lightning.report.tables import measures_table
 from bmae_lightning.report.tracking.loggers import NoTracking
+from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.report import MakeReport, check_paper, make_report
+from bmae_lightning.runtime.table import Column, Table, text, write_tables
+from bmae_lightning.stage.report import MakeReport, check_paper
 
 PAPER = {"RR@10": 0.3553, "R@1000": 0.9763}
+SHOWN_AS = {
+    "bm25": "bm25", "evaluate": "", "evaluate2": "retriever2", "rerank": "re-ranked", "evaluate_distilled": "distilled",
+    "external": "", "glue": "",
+}  # fmt: skip
+
+
+def maker(**options) -> MakeReport:
+    """The stage with one measure."""
+    fixed = {"title": "x", "measures": ["RR@10"], "split": "test", "logger": NoTracking(), "shown_as": SHOWN_AS}
+    return MakeReport(**fixed | options)
+
+
+def make_report(stages, **options):
+    return maker(**options).collect(stages)
 
 
 @pytest.fixture
@@ -53,7 +70,7 @@ def stages(tmp_path):
 
 
 def test_published_values_stand_beside_the_arm_with_pre_training(stages):
-    report = make_report("x", stages, ["RR@10"], "test", {"evaluate": PAPER}, "Table 6")
+    report = make_report(stages, paper_results={"evaluate": PAPER}, paper_source="Table 6")
     assert {arm.name: arm.paper for arm in report.arms} == {"bm25": None, "no pre-training": None, "retromae": PAPER}
     assert report.arms[2].paper_source == "Table 6"
     assert report.measures() == ["RR@10", "R@1000"]
@@ -61,7 +78,7 @@ def test_published_values_stand_beside_the_arm_with_pre_training(stages):
 
 def test_without_pre_training_they_stand_beside_the_only_arm(stages):
     only = {key: stages[key] for key in ("bm25", "evaluate@none")}
-    report = make_report("x", only, ["RR@10"], "test", {"evaluate": PAPER})
+    report = make_report(only, paper_results={"evaluate": PAPER})
     assert [arm.paper for arm in report.arms] == [None, PAPER]
 
 
@@ -77,10 +94,10 @@ def test_every_rung_has_published_values_of_its_own(stages, tmp_path):
     directory.mkdir()
     context = Context("report", "", directory, stages, "group", tmp_path)
     printed = {"bm25": {"RR@10": 0.185}, "evaluate2": PAPER, "rerank": {"RR@10": 0.437}, "evaluate_distilled": {}}
-    stage = MakeReport("x", ["RR@10"], "test", NoTracking(), printed, "Table 6, MS MARCO dev")
+    stage = maker(paper_results=printed, paper_source="Table 6, MS MARCO dev")
     stage.preflight([])
     stage.run(context)
-    report = read_json(directory / "report.json")
+    report = read_report(directory / "report.json")
     assert [(arm.name, arm.paper, arm.paper_source) for arm in report.arms] == [
         ("bm25", {"RR@10": 0.185}, "Table 6, MS MARCO dev"), ("no pre-training", None, ""), ("retromae", None, ""),
         ("retromae retriever2", PAPER, "Table 6, MS MARCO dev"),
@@ -90,7 +107,7 @@ def test_every_rung_has_published_values_of_its_own(stages, tmp_path):
     assert re.findall(r"0\.\d+(?:</strong>)?<small>paper (0\.\d+)", page) == ["0.185", "0.355", "0.437"]
     for rung, value in {"retriever2": "0.355", "re-ranked": "0.437"}.items():
         assert re.search(rf"<tr><th[^>]*>(?:(?!</tr>).)*retromae {rung}(?:(?!</tr>).)*paper {value}", page)
-    below = text_table(report).splitlines()
+    below = text(measures_table(report)).splitlines()
     values = {line.split("  ")[0]: after for line, after in itertools.pairwise(below) if after.startswith("  paper")}
     assert {name: line.split()[1] for name, line in values.items()} == {
         "bm25": "0.185", "retromae retriever2": "0.355", "retromae re-ranked": "0.437"
@@ -98,7 +115,7 @@ def test_every_rung_has_published_values_of_its_own(stages, tmp_path):
 
 
 def test_diagnoses_and_their_setting(stages):
-    report = make_report("x", stages, ["RR@10"], "test")
+    report = make_report(stages)
     assert [part.arm for part in report.diagnoses] == ["retromae"]
     assert report.settings["pretrain@retromae"] == "steps 1, diagnostics every 7"
     assert all(arm.paper is None for arm in report.arms)
@@ -116,7 +133,7 @@ def test_values_of_a_validation_are_a_figure_per_rung_and_measure(stages, tmp_pa
         ]
         (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         stages[directory.name] = directory
-    (curve,) = [c for c in make_report("x", stages, ["RR@10"], "test").curves if c.title == "Validation (retriever1)"]
+    (curve,) = [c for c in make_report(stages).curves if c.title == "Validation (retriever1)"]
     assert curve.series == {"no pre-training": [(5, 0.1), (10, 0.2)], "retromae": [(5, 0.3), (10, 0.4)]}
     assert curve.y == "RR@10"
 
@@ -125,12 +142,16 @@ def test_the_stage_writes_them(stages, tmp_path):
     directory = tmp_path / "report"
     directory.mkdir()
     context = Context("report", "", directory, stages, "group", tmp_path)
-    MakeReport("x", ["RR@10"], "test", NoTracking(), PAPER, "Table 6, MS MARCO dev").run(context)
-    assert read_json(directory / "report.json").arms[2].paper == PAPER
+    maker(paper_results=PAPER, paper_source="Table 6, MS MARCO dev").run(context)
+    assert read_report(directory / "report.json").arms[2].paper == PAPER
     page = (directory / "report.html").read_text()
     assert "paper 0.355" in page
     assert "Table 6, MS MARCO dev" in page
     assert "Diagnostics of pre-training" in page
+    assert {path.name for path in (directory / "tables").iterdir()} == {
+        f"{name}.{ending}" for name in ("measures", "diagnosis_retromae") for ending in ("md", "tex", "csv")
+    }
+    assert "retromae,0.3," in (directory / "tables" / "measures.csv").read_text()
 
 
 def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
@@ -148,8 +169,8 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
     )
     context = Context("report", "", tmp_path / "report", {"prepare": tmp_path / "prepare"} | stages, "g", tmp_path)
     context.directory.mkdir()
-    MakeReport("x", ["MRR@10"], "test", NoTracking(), significance=["MRR@10"], cases=4).run(context)
-    report = read_json(context.directory / "report.json")
+    maker(measures=["MRR@10"], significance=["MRR@10"], cases=4).run(context)
+    report = read_report(context.directory / "report.json")
     assert [arm.measures for arm in report.arms] == [{"RR@10": 0.1}, {"RR@10": 0.2}, {"RR@10": 0.3}]
     assert [(row.arm, row.against, row.queries) for row in report.differences] == [
         ("no pre-training", "bm25", 8), ("retromae", "bm25", 8), ("retromae", "no pre-training", 8)
@@ -158,23 +179,23 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
         "arms": ["bm25", "no pre-training", "retromae"], "rest": ("test", "RR@10", 4), "at": tmp_path / "prepare"
     }  # fmt: skip
     with pytest.raises(ValueError, match="cases must be at least 0"):
-        MakeReport("x", ["RR@10"], "test", NoTracking(), cases=-1)
+        maker(cases=-1)
 
 
 def test_values_that_are_no_share_are_refused():
-    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}) == {"evaluate": {"RR@10": 0.4, "R@10": 1.0}}
-    assert check_paper({"rerank": {"RR@10": 0.4, "R@50": None}}) == {"rerank": {"RR@10": 0.4}}
+    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}, SHOWN_AS) == {"evaluate": {"RR@10": 0.4, "R@10": 1.0}}
+    assert check_paper({"rerank": {"RR@10": 0.4, "R@50": None}}, SHOWN_AS) == {"rerank": {"RR@10": 0.4}}
     with pytest.raises(ValueError, match=r"paper_results.rerank.RR@10"):
-        check_paper({"rerank": {"RR@10": 40}})
+        check_paper({"rerank": {"RR@10": 40}}, SHOWN_AS)
     with pytest.raises(ValueError, match=r"paper_results.rerenk: .* did you mean 'rerank'"):
-        check_paper({"evaluate": {"RR@10": 0.3}, "rerenk": {"RR@10": 0.4}})
+        check_paper({"evaluate": {"RR@10": 0.3}, "rerenk": {"RR@10": 0.4}}, SHOWN_AS)
     with pytest.raises(ValueError, match=r"paper_results.rerank must be values by measure"):
-        check_paper({"evaluate": {"RR@10": 0.3}, "rerank": 0.4})
+        check_paper({"evaluate": {"RR@10": 0.3}, "rerank": 0.4}, SHOWN_AS)
     for wrong in (35.5, -0.1, "0.3", True, float("nan")):
         with pytest.raises(ValueError, match=r"paper_results.RR@10"):
-            check_paper({"RR@10": wrong})
+            check_paper({"RR@10": wrong}, SHOWN_AS)
     with pytest.raises(ValueError, match="by measure"):
-        check_paper(0.3553)
+        check_paper(0.3553, SHOWN_AS)
 
 
 def test_published_values_change_no_fingerprint_but_the_reports():
@@ -191,3 +212,33 @@ def test_published_values_change_no_fingerprint_but_the_reports():
     seldom = hashes("pretrain.diagnostics.every=0")
     assert {key for key in plain if plain[key] != published[key]} == {"report"}
     assert seldom == plain, "diagnostics do not change what is computed"
+
+
+def test_tables_of_any_stage_are_shown_with_the_names_of_arms(stages, tmp_path):
+    for key in ("mine@retromae", "mine@none", "other"):
+        directory = tmp_path / key
+        directory.mkdir()
+        (directory / "manifest.json").write_text('{"config": {}}')
+        (directory / "metrics.json").write_text("{}")
+        name = "" if "@" in key else "total"
+        write_tables(
+            directory, [Table("Mine" if "@" in key else "Other", ["", Column("x", ".1f", True)], [[name, len(key)]])]
+        )
+        stages[key] = directory
+    report = make_report(stages, shown_as=SHOWN_AS | {"mine": ""}, paper_results={"mine": {"x": 0.5}}, paper_source="T")
+    (mine,), (other,) = report.tables["mine"], report.tables["other"]
+    assert mine.rows == (("no pre-training", 9), ("retromae", 13), ("paper", 0.5))
+    assert mine.notes == ("Paper: T.",)
+    assert other.rows == (("total", 5),)
+    assert report.names == {"mine@none": "no pre-training", "mine@retromae": "retromae"}
+
+
+def test_columns_with_published_values_are_checked_before_any_work():
+    glue = SimpleNamespace(stage="glue", config={"_target_": "bmae_lightning.stage.glue.Glue"})
+    evaluate = SimpleNamespace(stage="evaluate", config={"_target_": "bmae_lightning.stage.evaluate.Evaluate"})
+    inputs = {"glue@none": glue, "glue@a": glue, "evaluate@a": evaluate}
+    maker(paper_results={"glue": {"CoLA": 0.6, "mean": 0.5}, "evaluate": PAPER}).check_inputs(inputs)
+    with pytest.raises(BadInput, match=r"paper_results.glue: no column is called 'CoLa'; did you mean 'CoLA'\?"):
+        maker(paper_results={"glue": {"CoLa": 0.6}}).check_inputs(inputs)
+    with pytest.raises(BadInput, match="unknown measure 'MMR@10'"):
+        maker(paper_results={"MMR@10": 0.6}).check_inputs(inputs)

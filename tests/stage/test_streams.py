@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from support.paths import GOLDEN
+from support.stores import write_store
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.corpus.statistics.write import StatisticsOptions, write_statistics
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import BatchDataset, StepBatches
@@ -34,11 +34,8 @@ from bmae_lightning.stage.streams import PassageBatches, Stream, check_needs, ne
 VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
 
 
-def store(directory, rows, tokenizer="digest", ids=None):
-    with TokenStoreWriter(directory, 200, tokenizer) as writer:
-        for number, row in enumerate(rows):
-            writer.append(row, f"p{number}" if ids is None else ids[number])
-        return writer.commit()
+def store(directory, rows, tokenizer="digest", ids="p"):
+    return write_store(directory, rows, ids, 200, tokenizer)
 
 
 def rows_of(lengths, seed=0):

@@ -15,8 +15,8 @@ from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput, Interrupted
 from bmae_lightning.runtime.stage import Context
+from bmae_lightning.runtime.table import BEST_OF_ROW, SUMMARY, read_tables, text
 from bmae_lightning.stage import zero_shot
-from bmae_lightning.stage.suite import read_tables
 
 
 def write_collection(directory: Path, count: int, queries: int, seed: int, own: bool = False) -> Path:
@@ -76,6 +76,18 @@ def run(root, output_dir, name="suite", **options):
     return read_tables(directory)
 
 
+def collections(table):
+    return table.rows[: table.marked(SUMMARY)[0]]
+
+
+def means(table):
+    return table.rows[table.marked(SUMMARY)[0] :]
+
+
+def measure_of(table):
+    return table.title.removeprefix("Zero-shot ")
+
+
 @pytest.fixture(scope="module")
 def finished(root, tmp_path_factory):
     output_dir = tmp_path_factory.mktemp("finished")
@@ -113,17 +125,18 @@ def test_the_rows_are_measures_of_the_runs_and_parts_count_once(finished, root):
         own[name, model] = measured.mean
         assert json.loads((directory / "per_query.json").read_text()) == measured.per_query
     for table in tables:
-        assert [row.name for row in table.rows] == ["Arguments", "Forums", "plain"]
-        assert [row.queries for row in table.rows] == [15, 12, 6]
-        for i, model in enumerate(table.models):
-            value = {name: own[name, model][table.measure] for name, other in own if other == model}
+        rows, (mean,) = collections(table), means(table)
+        assert [row[0] for row in rows] == ["Arguments", "Forums", "plain"]
+        assert [row[-1] for row in rows] == [15, 12, 6]
+        assert table.notes == ("Forums: unweighted mean of 2 collections.",)
+        for i, model in enumerate((column.name for column in table.columns[1:-1]), 1):
+            value = {name: own[name, model][measure_of(table)] for name, other in own if other == model}
             forums = (value["Forums/a"] + value["Forums/b"]) / 2
-            assert [row.values[i] for row in table.rows] == pytest.approx([value["Arguments"], forums, value["plain"]])
-            (mean,) = table.means
-            assert mean.values[i] == pytest.approx((value["Arguments"] + forums + value["plain"]) / 3)
-            assert (mean.title, mean.missing) == ("average of 3", [])
+            assert [row[i] for row in rows] == pytest.approx([value["Arguments"], forums, value["plain"]])
+            assert mean[i] == pytest.approx((value["Arguments"] + forums + value["plain"]) / 3)
+        assert mean[0] == "average of 3"
     assert {path.name for path in (output_dir / "store" / "suite").iterdir()} == {
-        "suite.txt", "suite.csv", "suite.json", "suite.html", "metrics.json",
+        "tables", "tables.json", "suite.html", "metrics.json",
     }  # fmt: skip
 
 
@@ -136,17 +149,36 @@ def test_a_result_with_the_id_of_its_query_is_removed(finished, root, tmp_path):
     (kept, _) = run(root, tmp_path, **alone, identical_ids="keep")
     ranking = read_run(pairs(tmp_path)["Arguments", "bm25"] / "run.trec.gz")
     assert all(query in ranking.passages(query) for query in ranking)
-    assert tables[0].rows[0].values[0] > kept.rows[0].values[0]
+    assert tables[0].rows[0][1] > kept.rows[0][1]
     run(root, tmp_path / "shallow", **alone, depth=4)
     ranking = read_run(pairs(tmp_path / "shallow")["Arguments", "bm25"] / "run.trec.gz")
     assert {len(ranking[query]) for query in ranking} == {4}, "the depth is that of what is left"
+
+
+def test_the_best_of_a_row_is_marked_and_the_page_and_the_files_say_the_same(finished):
+    output_dir, (table, _) = finished
+    assert set(table.emphasis().values()) <= {BEST_OF_ROW}
+    for row in range(len(table.rows)):
+        shown = table.cells(row)[1:-1]
+        assert [(row, i) in table.emphasis() for i in (1, 2)] == [v == max(shown) != min(shown) for v in shown]
+    lines = [line.split() for line in text(table).splitlines()]
+    assert lines[1] == ["collection", "bm25", "models/first", "queries"]
+    assert lines[3][0] == "Arguments"
+    assert lines[6][0].startswith("---")
+    assert lines[7][:3] == ["average", "of", "3"]
+    page = (output_dir / "store" / "suite" / "suite.html").read_text()
+    assert 'id="curves"' not in page, "a suite by itself has nothing else to show"
+    assert "Forums: unweighted mean of 2 collections." in page
+    written = (output_dir / "store" / "suite" / "tables" / "suite_Zero-shot_nDCG@10.csv").read_text().splitlines()
+    assert written[0] == "collection,bm25,models/first,queries"
+    assert written[1] == f"Arguments,{table.rows[0][1]},{table.rows[0][2]},15"
 
 
 def test_relevant_passages_that_are_removed_are_told(root, tmp_path):
     directory = write_collection(tmp_path / "same", 6, 6, 5, own=True)
     (directory / "qrels" / "test.tsv").write_text("".join(f"d{i}\td{i}\t1\n" for i in range(6)))
     (table, _) = run(root, tmp_path, collections=[str(directory)], models=["bm25"])
-    assert table.rows[0].values == [0.0]
+    assert table.rows[0][1:-1] == (0.0,)
     assert "for 6 queries a relevant passage has the query's id" in table.notes[0]
 
 
@@ -206,13 +238,14 @@ def test_the_list_may_grow(root, tmp_path, monkeypatch):
     few = {"collections": ["plain"], "models": ["bm25"], "measures": ["nDCG@10"]}
     run(root, tmp_path, **few)
     (table,) = run(root, tmp_path, "other", **few | {"measures": ["MRR@10"]})
-    assert table.measure == "RR@10"
+    assert measure_of(table) == "RR@10"
     assert len(ranked) == 1, "a further measure is computed from the run"
     more = {"collections": ["plain", "three"], "models": ["bm25", str(root / "models" / "second")]}
     (table,) = run(root, tmp_path, "third", **few | more)
     assert len(ranked) == 1 + 7
-    assert [row.name for row in table.rows] == ["Arguments", "Forums", "plain"]
-    assert [(mean.title, mean.missing) for mean in table.means] == [("average of 2 (of 3, three)", ["Gone"])]
+    assert [row[0] for row in collections(table)] == ["Arguments", "Forums", "plain"]
+    assert [mean[0] for mean in means(table)] == ["average of 2 (of 3, three)"]
+    assert "three without Gone." in table.notes
     run(root, tmp_path, "fourth", **few | {"bm25": {"_target_": "bmae_lightning.retrieval.index.bm25.Bm25", "k1": 1.2}})
     assert len(ranked) == 1 + 7 + 1, "other settings of BM25 are another model"
 
@@ -258,4 +291,4 @@ def test_bm25_on_published_settings(tmp_path):
         "stopwords": "en",
     }
     tables = run(tmp_path, tmp_path, collections=[str(directory)], models=["bm25"], bm25=bm25)
-    assert [table.rows[0].values[0] for table in tables] == pytest.approx([0.9280, 1.0000], abs=0.005)
+    assert [table.rows[0][1] for table in tables] == pytest.approx([0.9280, 1.0000], abs=0.005)

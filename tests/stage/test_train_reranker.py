@@ -1,27 +1,18 @@
 """What a re-ranker can start from is looked at before anything runs."""
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from support.paths import CONF
+from support.stages import composed_stage
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast, PreTrainedTokenizerFast
 
-from bmae_lightning.command.plan import read_entry
-from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def stage(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["encoder=tiny", "logger=none", *overrides])
-    node = OmegaConf.to_container(config, resolve=True)["reranker"]
-    made = build(read_entry(node).options, "reranker")
-    made.name = "reranker"
-    return made
+    return composed_stage("reranker", *overrides)
 
 
 def checkpoint(directory, words):

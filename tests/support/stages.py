@@ -1,12 +1,29 @@
-"""Stages run by themselves: the context they are given, and a corpus prepared for those that come after."""
+"""Stages run by themselves: built as configured, the context they are given, and a corpus prepared for them."""
 
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from support.paths import CONF
+
+from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
-from bmae_lightning.runtime.stage import Context
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepare import Prepare
+
+
+def composed_stage(name: str, *overrides: str) -> Stage:
+    """The stage of that name as the configuration with some overrides builds it, with a tiny encoder and no logger."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=["encoder=tiny", "logger=none", *overrides])
+    made = build(read_entry(OmegaConf.to_container(config, resolve=True)[name]).options, name)
+    made.name = name
+    return made
 
 
 def context(directory: Path, stage: str = "", **inputs: Path) -> Context:

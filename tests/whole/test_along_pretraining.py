@@ -87,7 +87,7 @@ def check_start(pretrained: Path, corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_sweep_over_the_steps_trains_once_and_draws_a_few_shot_curve(cli_here, tmp_path, monkeypatch):
-    for module in ("stage.report", "report.page"):
+    for module in ("stage.report", "report.sweep"):
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     output = cli_here(
         "-m", "pretrain_step=0,2", "train_share=0.3", "pretrain.keep_every=2", "pretrain.steps=2", "logger=none",

@@ -81,7 +81,15 @@ class Given(MaskPolicy, Corruption):
 def build(dtype, **layers_of):
     views = {name: View(Given(recorded), Given(recorded), span=span) for name, (recorded, span) in VIEWS.items()}
     decoders = {
-        name: ShallowDecoder(Given(recorded), Given(recorded), view, stream, span, 2, layers_of=layers_of.get(name))
+        name: ShallowDecoder(
+            Given(recorded),
+            Given(recorded),
+            view=view,
+            stream=stream,
+            span=span,
+            layers=2,
+            layers_of=layers_of.get(name),
+        )  # fmt: skip
         for name, (recorded, view, stream, span) in DECODERS.items()
     }
     model = BottleneckMAE(tiny_encoder(), ClsBottleneck(), views, decoders)

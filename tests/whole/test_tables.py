@@ -17,8 +17,7 @@ from support import two_steps as steps
 from support.paths import ROOT, SHARED
 
 from bmae_lightning.evaluation.glue.data import TASKS
-from bmae_lightning.report.comparison import JUDGED
-from bmae_lightning.report.content import arm_name
+from bmae_lightning.report.content import row_name as shown_name
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.stage.report import check_paper
 
@@ -81,7 +80,7 @@ class Job:
     @property
     def published(self) -> dict[str, dict[str, float]]:
         """The paper's values by stage."""
-        return check_paper(self.report["paper_results"] or {})
+        return check_paper(self.report["paper_results"] or {}, self.report["shown_as"])
 
 
 @pytest.fixture
@@ -362,7 +361,7 @@ def test_a_fine_tuning_table_runs_to_its_report(table, command_here, inputs, out
 
     for stage in ("train_retriever", "training"):
         monkeypatch.setattr(f"bmae_lightning.stage.{stage}.fit", steps.fine_tune, raising=False)
-    for module in ("stage.report", "report.page"):
+    for module in ("stage.report", "report.sweep"):
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     folder, rows = swept(table)
     options = [*TWO_STEPS, *SAME_BUT_FOR_NUMBERS.get(table, []), f"output_dir={outputs}", f"hydra.sweep.dir={tmp_path}"]
@@ -371,10 +370,12 @@ def test_a_fine_tuning_table_runs_to_its_report(table, command_here, inputs, out
         config = yaml.safe_load((EXPERIMENTS / folder / f"{row}.yaml").read_text(encoding="utf-8"))
         nodes = json.loads((tmp_path / str(place) / "result.json").read_text())["nodes"]
         arms = json.loads((Path(nodes["report"]) / "report.json").read_text())["arms"]
-        printed = check_paper(config.get("paper_results", {}))
-        wanted = {arm_name(stage, config["name"]): values for stage, values in printed.items() if values}
+        shown = json.loads((Path(nodes["report"]) / "manifest.json").read_text())["config"]["shown_as"]
+        printed = check_paper(config.get("paper_results", {}), shown)
+        arm_of = {stage: "" if stage == "bm25" else config["name"] for stage in printed}
+        wanted = {shown_name(arm_of[stage], shown[stage]): values for stage, values in printed.items() if values}
         assert {arm["name"]: arm["paper"] for arm in arms if arm["paper"]} == wanted
-        assert len(arms) == 1 + sum(key.partition("@")[0] in JUDGED[1:] for key in nodes)
+        assert len(arms) == sum(key.partition("@")[0] in shown for key in nodes)
 
 
 def row_name(folder: str, row: str) -> str:

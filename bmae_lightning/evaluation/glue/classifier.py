@@ -1,4 +1,4 @@
-"""A linear classifier or regressor on the last [CLS] state of an encoder, all of it trained (BERT's fine-tuning on GLUE).
+"""A linear classifier or regressor on the last [CLS] state of an encoder; all weights are trained (BERT, section 4.1).
 
 Shapes: P texts or pairs of texts, C outputs.
 """

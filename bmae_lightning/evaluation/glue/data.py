@@ -31,7 +31,7 @@ class Example(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Those of a split, and how many broken lines were left out."""
+    """The examples of a split, and how many broken lines were left out."""
 
     examples: list[Example]
     left_out: int = 0
@@ -46,7 +46,7 @@ class Task:
         hub: its name on the hub.
         fields: its texts on the hub.
         texts, label: columns of its files, in lower case.
-        measures: what is reported, see `measure.glue`.
+        measures: what is reported, see `glue.measures`.
         published: numbers of training and dev examples.
         header: its columns where the files have none.
         grades: whether labels are grades from 0 to 5, not classes 0 and 1.
@@ -156,8 +156,8 @@ class GlueFiles:
                 lines = [as_text(listed, number, line).split() for number, line in raw_lines(listed)]
                 return {(first, second) for first, second in lines}
         raise BadInput(
-            f"{path.parent / MRPC_DEV_IDS[0]}: there is no such file, so that nothing says which pairs of {path.name} are "
-            "the dev split; put GLUE's list there, or its train.tsv and dev.tsv"
+            f"{path.parent / MRPC_DEV_IDS[0]}: there is no such file, so that nothing says which pairs of {path.name} "
+            "are the dev split; put GLUE's list there, or its train.tsv and dev.tsv"
         )
 
 
@@ -182,8 +182,8 @@ class GlueHub:
             columns = [list(rows[name]) for name in (*task.fields, "label")]
         except Exception as error:
             raise BadInput(
-                f"glue.path=hub, but the Hugging Face hub did not give {task.name} ({type(error).__name__}): download GLUE "
-                "where there is a network (gluebenchmark.com/tasks) and set glue.path=DIR"
+                f"glue.path=hub, but the Hugging Face hub did not give {task.name} ({type(error).__name__}): download "
+                "GLUE where there is a network (gluebenchmark.com/tasks) and set glue.path=DIR"
             ) from error
         return Examples(
             [Example(row[0], row[1] if row[2:] else None, float(row[-1])) for row in zip(*columns, strict=True)]

@@ -1,18 +1,15 @@
-"""Which retrieved passages hold an answer, and the answer recall of Natural Questions (DPR's matching; finetuning §9.2).
+"""Which retrieved passages hold an answer: judgments of Natural Questions by the matching of DPR's code.
 
-answer_R@k is the share of all questions with a passage in the top k whose text holds an answer: what ir_measures calls
-Success@k, over judgments made from the answers. Shapes: C different passages, T entries of the whole run.
+The measure over these judgments is `AnswerRecall` (answer_R@k). Shapes: T entries of the whole run.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import regex
 
-from bmae_lightning.evaluation.measure.ranking import Measured, answer_cutoff, evaluate
 from bmae_lightning.evaluation.measure.trec import Qrels, Run
 from bmae_lightning.runtime.errors import BadInput
 
@@ -21,7 +18,7 @@ _ASCII_WORD = re.compile(r"[0-9A-Za-z]+|[!-~]")
 
 
 def words(text: str) -> str:
-    """The words of a text, lower-cased, each with a blank before and behind: `words(answer) in words(text)` is the match.
+    """The words of a text, lower-cased, a blank on both sides of each: `words(answer) in words(text)` is the match.
 
     The text is decomposed (NFD); a word is a run of letters, digits and marks, or any other single visible character.
     Nothing else is normalised. A text without a word gives "".
@@ -40,11 +37,14 @@ def _holds(said: str, answers: Sequence[str]) -> bool:
 
 
 class AnswerJudge:
-    """Judges what a run found by its texts.
+    """Judges the passages of a run by their texts, each of which is looked at once.
 
-    run: its passages are looked at once each.  answers: question id -> accepted answers, for every query of the run.
+    Args:
+        run: whose passages are judged.
+        answers: question id -> accepted answers, for every query of the run.
 
-    Attributes: `passages`, how many different ones the run has.
+    Attributes:
+        passages: how many different passages the run has.
     """
 
     def __init__(self, run: Run, answers: Mapping[str, Sequence[str]]) -> None:
@@ -58,10 +58,11 @@ class AnswerJudge:
         self.passages = len(self._number)
 
     def judge(self, texts: Iterable[tuple[str, str]], progress: Callable[[int], None] | None = None) -> Qrels:
-        """Judgments of the run: 1 for every passage with an answer; a question without one keeps its first passage at 0.
+        """Judgments of the run: 1 for a passage with an answer; a question without one keeps its first passage at 0.
 
-        texts: (passage id, text without its title) of the corpus; read as far as the last passage of the run.  progress:
-        called with the number of passages looked at since the last call.
+        Args:
+            texts: (passage id, text without its title) of the corpus; read as far as the last passage of the run.
+            progress: called with the number of passages looked at since the last call.
 
         Raises:
             BadInput: a passage of the run that is not in `texts`.
@@ -82,8 +83,8 @@ class AnswerJudge:
                 break
         if waiting:
             raise BadInput(
-                f"the run lists {len(waiting):,} passages that the corpus does not have, such as {next(iter(waiting))!r}; "
-                "search the same corpus"
+                f"the run lists {len(waiting):,} passages that the corpus does not have, such as "
+                f"{next(iter(waiting))!r}; search the same corpus"
             )
         return self._judgments(holds_T)
 
@@ -97,14 +98,3 @@ class AnswerJudge:
             if passages and not judged[query]:
                 judged[query] = {passages[0]: 0}
         return judged
-
-
-def answer_recall(run: Run, judged: Qrels, measures: Sequence[str]) -> Measured:
-    """answer_R@k of a run that was judged by answers, over all questions of `judged`, also those without any passage."""
-    names = {f"Success@{answer_cutoff(measure)}": measure for measure in measures}
-    measured = evaluate(judged, run, list(names))
-    return replace(
-        measured,
-        mean={names[name]: value for name, value in measured.mean.items()},
-        per_query={names[name]: values for name, values in measured.per_query.items()},
-    )

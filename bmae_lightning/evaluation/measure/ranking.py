@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ir_measures
 
@@ -17,7 +17,7 @@ from bmae_lightning.runtime.errors import BadInput
 
 MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 ANSWER_RECALL = "answer_R@"
-"""What the answer recall at some rank is called; `measure.answers` computes it."""
+"""What the answer recall at some rank is called."""
 CHUNK = 1000  # queries handed to ir_measures at a time; it wants nested dictionaries
 
 
@@ -37,61 +37,125 @@ class Measured:
 def evaluate(
     qrels: str | Path | Mapping[str, Mapping[str, int]],
     run: str | Path | Run | Mapping[str, Mapping[str, float]],
-    measures: Sequence[str] = MEASURES,
+    measures: Sequence["str | Measure"] = MEASURES,
 ) -> Measured:
     """Measure a run against judgments.
 
     qrels: a TREC file or query id -> passage id -> relevance.  run: a TREC file, a Run, or query id -> passage id ->
     score; files and dictionaries are ordered as trec_eval orders them, a Run keeps its order.
-    measures: names of ir_measures; spelt canonically in the result.
+    measures: names of ir_measures, spelt canonically in the result, or measures of one's own.
 
     Raises:
-        BadInput: an unknown measure, no judged query, a run none of whose queries is judged, or a passage that a query
-            lists twice.
+        BadInput: an unknown measure, no judged query, a run none of whose queries is judged, a passage that a query
+            lists twice, or a query that a measure of one's own gives no value.
     """
-    parsed = {measure: str(measure) for measure in (_parse(name) for name in measures)}
+    found = {_name(measure): measure for measure in map(find_measure, measures)}
+    own = {name: measure for name, measure in found.items() if not isinstance(measure, ir_measures.Measure)}
     qrels = read_qrels(qrels) if isinstance(qrels, str | Path) else qrels
     ranked = read_run(run) if isinstance(run, str | Path) else run if isinstance(run, Run) else Run(run)
     _check_ids(qrels, ranked)
-    per_query: dict[str, dict[str, float]] = {name: {} for name in parsed.values()}
-    means = {name: measure.aggregator() for measure, name in parsed.items()}
-    queries = iter(qrels)
+    mean, per_query = _computed({name: measure for name, measure in found.items() if name not in own}, qrels, ranked)
+    for name, measure in own.items():
+        values = measure.evaluate(qrels, ranked)
+        if absent := [query for query in qrels if query not in values]:
+            raise BadInput(f"measures: {name} gives no value for {len(absent):,} queries, such as {absent[0]!r}")
+        per_query[name] = {query: float(values[query]) for query in qrels}
+        mean[name] = sum(per_query[name].values()) / len(qrels)
+    answered = sum(query in ranked for query in qrels)
+    return Measured({name: mean[name] for name in found}, {n: per_query[n] for n in found}, len(qrels), answered)
+
+
+def _computed(
+    measures: dict[str, Any], qrels: Mapping[str, Mapping[str, int]], ranked: Run
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Means and values per query of measures of ir_measures."""
+    per_query: dict[str, dict[str, float]] = {name: {} for name in measures}
+    means = {name: measure.aggregator() for name, measure in measures.items()}
+    queries = iter(qrels if measures else ())
     while chunk := list(islice(queries, CHUNK)):
         judged = {query: dict(qrels[query]) for query in chunk}
         answers = {query: _falling(query, ranked.passages(query)) for query in chunk if query in ranked}
-        found = {(value.query_id, str(value.measure)): value.value for value in _values(list(parsed), judged, answers)}
-        for name, mean in zip(parsed.values(), means.values(), strict=True):
+        values = _values(list(measures.values()), judged, answers)
+        found = {(value.query_id, str(value.measure)): value.value for value in values}
+        for name, mean in means.items():
             for query in chunk:
                 per_query[name][query] = value = float(found.get((query, name), 0.0))
                 mean.add(value)
-    answered = sum(query in ranked for query in qrels)
-    return Measured({name: float(mean.result()) for name, mean in means.items()}, per_query, len(qrels), answered)
+    return {name: float(mean.result()) for name, mean in means.items()}, per_query
 
 
-def check_measures(names: Sequence[str]) -> None:
-    """Raise BadInput for a name that ir_measures does not know."""
-    for name in names:
-        if answer_cutoff(name) is None:
-            _parse(name)
+class Measure(Protocol):
+    """A measure of one's own, as an entry of `measures` beside the names of ir_measures; higher is better.
+
+    Attributes:
+        name: head of its column.
+    """
+
+    name: str
+
+    def evaluate(self, qrels: Mapping[str, Mapping[str, int]], run: Run) -> dict[str, float]:
+        """Query id -> value, for every query of `qrels`: query id -> passage id -> relevance."""
 
 
-def answer_cutoff(measure: str) -> int | None:
-    """k of answer_R@k, None for a measure of ir_measures.
+@dataclass(frozen=True)
+class AnswerRecall:
+    """answer_R@k: the share of questions with a passage in the top k that holds an answer (DPR, section 4).
+
+    This is Success@k over judgments that are made from the answers (`evaluation.measure.answers`).
+    """
+
+    k: int
+    by_answers = True
+
+    @property
+    def name(self) -> str:
+        return f"{ANSWER_RECALL}{self.k}"
+
+    def evaluate(self, qrels: Mapping[str, Mapping[str, int]], run: Run) -> dict[str, float]:
+        (values,) = evaluate(qrels, run, [f"Success@{self.k}"]).per_query.values()
+        return values
+
+
+def find_measure(measure: str | Measure) -> Any:
+    """A measure of ir_measures by its name, answer_R@k as an `AnswerRecall`, or the measure itself.
 
     Raises:
-        BadInput: k is no whole number from 1.
+        BadInput: ir_measures does not know the name, or the object has no `name` or no `evaluate`.
     """
+    if not isinstance(measure, str):
+        if isinstance(getattr(measure, "name", None), str) and callable(getattr(measure, "evaluate", None)):
+            return measure
+        raise BadInput(f"measures: {measure!r} is no measure: it must have a name and a method evaluate(qrels, run)")
     if not measure.startswith(ANSWER_RECALL):
-        return None
+        return _parse(measure)
     k = measure.removeprefix(ANSWER_RECALL)
     if not re.fullmatch("[1-9][0-9]*", k):
         raise BadInput(f"unknown measure {measure!r}: {ANSWER_RECALL} wants a number of ranks, as in {ANSWER_RECALL}20")
-    return int(k)
+    return AnswerRecall(int(k))
 
 
-def canonical(names: Sequence[str]) -> list[str]:
-    """The names as ir_measures spells them, MRR@10 as RR@10; raises BadInput for one that it does not know."""
-    return [name if answer_cutoff(name) else str(_parse(name)) for name in names]
+def by_answers(measure: str | Measure) -> bool:
+    """Whether a measure takes judgments that are made from the accepted answers of the questions."""
+    return getattr(find_measure(measure), "by_answers", False)
+
+
+def canonical(measures: Sequence[str | Measure]) -> list[str]:
+    """The names as ir_measures spells them, MRR@10 as RR@10.
+
+    Raises:
+        BadInput: as `find_measure`.
+    """
+    return [_name(find_measure(measure)) for measure in measures]
+
+
+def check_measures(measures: Sequence[str | Measure]) -> None:
+    """Raise BadInput for an entry of `measures` that is none."""
+    for measure in measures:
+        find_measure(measure)
+
+
+def _name(measure: Any) -> str:
+    return str(measure) if isinstance(measure, ir_measures.Measure) else measure.name
 
 
 def _values(measures: list[Any], judged: dict, answers: dict) -> Iterator[Any]:

@@ -1,5 +1,6 @@
-"""Whether arms differ by more than chance: the paired t-test and the paired randomisation test on values per query, both
-two-sided, each adjusted over all pairs of arms by Holm's step-down rule.
+"""Whether arms differ by more than chance: two paired tests on values per query, adjusted over all pairs of arms.
+
+The t-test and the randomisation test are two-sided; the p values of each are adjusted by Holm's step-down rule.
 
 Shapes: Q queries, A arms, P pairs of arms, F sign flips.
 """
@@ -100,7 +101,10 @@ def randomisation_test(less_QP: np.ndarray, flips: int = FLIPS, seed: int = SEED
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p values: the i-th smallest of n times n - i + 1, never below a smaller one's, at most 1; nan stays."""
+    """Holm's adjusted p values [P].
+
+    The i-th smallest of n is multiplied by n - i + 1; none is below that of a smaller p or above 1; nan stays nan.
+    """
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
     adjusted = np.full(len(p), math.nan)

@@ -1,4 +1,4 @@
-"""Which collections a benchmark is made of: named sets in the papers' order, directories, folders of parts that count as one.
+"""Which collections a benchmark is made of: named sets in the papers' order, directories, folders that count as one.
 
 BEIR's rules (its paper, section 3, and its authors' reply on CQADupStack): a folder of sub-forums is one data set, the
 unweighted mean of its parts.

@@ -28,6 +28,7 @@ class Pooled(Decoded):
     pooled_BL: Tensor | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BagOfWordsDecoder(Decoder):
     """Recovers the set of content tokens, without order, from the view's own states.
 
@@ -36,22 +37,16 @@ class BagOfWordsDecoder(Decoder):
     of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not tokens.
     """
 
+    weight: float = 0.1
+    pool: str = "code"
+    normalise: str = "length"
+
     reads_bottleneck = False
 
-    def __init__(
-        self,
-        view: str = "passage",
-        stream: str = "passage",
-        span: str = "whole",
-        weight: float = 0.1,
-        pool: str = "code",
-        normalise: str = "length",
-    ):
-        super().__init__(view, stream, span, weight)
-        choice(POOLS, pool=pool)
-        choice(NORMALISE, normalise=normalise)
-        self.pool = pool
-        self.normalise = normalise
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choice(POOLS, pool=self.pool)
+        choice(NORMALISE, normalise=self.normalise)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         pass

@@ -46,26 +46,36 @@ class Decoded:
     masked_BL: Tensor | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Decoder(nn.Module, ABC):
-    """view: the encoder's view whose bottleneck is read.  stream, span: the text to recover, None for the view's own.
+    """A decoder is a dataclass of its options; `build` makes its layers once there is an encoder.
 
-    weight: of its loss.  uses_head: whether it names tokens by the encoder's vocabulary head.  reads_bottleneck: False for
-    one that reads other states only.  early_layers: encoder layers whose states it reads.  A constructor only checks and
-    remembers; `build` makes the layers once there is an encoder.
+    view: the encoder's view whose bottleneck is read.  stream, span: the text to recover, None for the view's own.
+    weight: of its loss.  Of the class: uses_head: whether it names tokens by the encoder's vocabulary head.
+    reads_bottleneck: False for one that reads other states only.  early_layers: encoder layers whose states it reads.
     """
 
-    early_layers: tuple[int, ...] = ()
+    view: str = "passage"
+    stream: str | None = "passage"
+    span: str | None = "whole"
+    weight: float = 1.0
+
+    early_layers = ()
     uses_head = True
     reads_bottleneck = True
 
-    def __init__(self, view: str, stream: str | None, span: str | None, weight: float):
-        super().__init__()
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"weight must be a number of at least 0, got {weight}")
-        self.view = view
-        self.stream = stream
-        self.span = None if span is None else check_span(span)
-        self.weight = float(weight)
+    def __new__(cls, *options, **named):
+        """A module before the fields are set, so that a field may hold a module."""
+        decoder = super().__new__(cls)
+        nn.Module.__init__(decoder)
+        return decoder
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(f"weight must be a number of at least 0, got {self.weight}")
+        self.weight = float(self.weight)
+        if self.span is not None:
+            check_span(self.span)
 
     def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
         """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""

@@ -6,7 +6,7 @@ Shapes: B passages, L positions (second L: keys), D width, K masks to pick from.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ ROWS = ("independent", "pooled")
 POOL = 256
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EnhancedDecoder(Decoder):
     """Recovers every content token from the bottleneck and a sample of the other tokens drawn for that position.
 
@@ -37,28 +38,20 @@ class EnhancedDecoder(Decoder):
     every token back to itself.
     """
 
-    def __init__(
-        self,
-        mask: MaskPolicy,
-        view: str = "passage",
-        stream: str = "passage",
-        span: str = "whole",
-        layers: int = 1,
-        query: str = "raw",
-        rows: str = "independent",
-        weight: float = 1.0,
-    ):
-        super().__init__(view, stream, span, weight)
-        if layers != 1:
+    mask: MaskPolicy = field(kw_only=False)
+    layers: int = 1
+    query: str = "raw"
+    rows: str = "independent"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers != 1:
             raise ValueError(
-                f"layers must be 1 for enhanced decoding, got {layers}: a second layer would let each token see itself "
-                "through the others; use a shallow decoder for more layers"
+                f"layers must be 1 for enhanced decoding, got {self.layers}: a second layer would let each token see "
+                "itself through the others; use a shallow decoder for more layers"
             )
-        choice(QUERIES, query=query)
-        choice(ROWS, rows=rows)
-        self.mask = mask
-        self.query = query
-        self.rows = rows
+        choice(QUERIES, query=self.query)
+        choice(ROWS, rows=self.rows)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         self.layer: nn.ModuleList = encoder.new_layers(1)

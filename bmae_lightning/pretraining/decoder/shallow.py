@@ -5,6 +5,7 @@ Shapes: B passages, L positions, D width.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, View
-from bmae_lightning.runtime.checks import choice, nearest
+from bmae_lightning.runtime.checks import at_least, choice, nearest
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ShallowDecoder(Decoder):
     """Recovers the labelled positions of a corrupted text from the bottleneck and the text's other tokens.
 
@@ -28,28 +30,22 @@ class ShallowDecoder(Decoder):
     decoder's.  projection: a linear map of its own on the bottleneck (CDMAE §3.1).
     """
 
-    def __init__(
-        self,
-        mask: MaskPolicy,
-        corruption: Corruption,
-        view: str = "passage",
-        stream: str = "passage",
-        span: str = "whole",
-        layers: int = 1,
-        init: str = "random",
-        weight: float = 1.0,
-        layers_of: str | None = None,
-        projection: bool = False,
-    ):
-        super().__init__(view, stream, span, weight)
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
-        choice(INITS, init=init)
-        self.shown = View(mask, corruption, stream, span)
-        self.layers = layers
-        self.init = init
-        self.layers_of = layers_of
-        self.projection = projection
+    mask: MaskPolicy = field(kw_only=False)
+    corruption: Corruption = field(kw_only=False)
+    layers: int = 1
+    init: str = "random"
+    layers_of: str | None = None
+    projection: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, layers=self.layers)
+        choice(INITS, init=self.init)
+
+    @property
+    def shown(self) -> View:
+        """The view of the text that the layers read."""
+        return View(self.mask, self.corruption, self.stream, self.span)
 
     def fit(self, depth: int) -> None:
         check_copies(self.init, self.layers, depth)

@@ -6,6 +6,7 @@ Shapes: B passages, L positions, D width.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -13,9 +14,10 @@ from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
 from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.checks import at_least, choice
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SkipDecoder(Decoder):
     """Recovers the view's masked tokens from its bottleneck and early states; the text is the view's own.
 
@@ -23,23 +25,18 @@ class SkipDecoder(Decoder):
     the encoder's depth (Condenser: 6 of 12).  weight: of the loss.  init: 'random' or 'last_layers'.
     """
 
-    def __init__(
-        self,
-        view: str = "passage",
-        layers: int = 2,
-        skip_from: int | None = 6,
-        weight: float = 1.0,
-        init: str = "random",
-    ):
-        super().__init__(view, None, None, weight)
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
-        if skip_from is not None and skip_from < 0:
-            raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {skip_from}")
-        choice(INITS, init=init)
-        self.layers = layers
-        self.skip_from = skip_from
-        self.init = init
+    layers: int = 2
+    stream: None = field(init=False, default=None)
+    span: None = field(init=False, default=None)
+    skip_from: int | None = 6
+    init: str = "random"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, layers=self.layers)
+        if self.skip_from is not None and self.skip_from < 0:
+            raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {self.skip_from}")
+        choice(INITS, init=self.init)
 
     def fit(self, depth: int) -> None:
         check_copies(self.init, self.layers, depth)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bmae_lightning.encoder.checkpoint import first_line, load_checkpoint, quiet_transformers, read_config
 from bmae_lightning.pretraining.generate.sampling import Draws, Sampling
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.errors import BadInput
@@ -136,16 +137,15 @@ def load_tokenizer(directory: Path, key: str) -> Any:
         BadInput: none can be loaded; `key` is named.
     """
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet_transformers()
     try:
         if not any(file for pattern in TOKENIZER_FILES for file in Path(directory).glob(pattern)):
             raise FileNotFoundError("no such files")  # transformers would make an empty one from config.json
         return AutoTokenizer.from_pretrained(str(directory))
     except Exception as error:  # any class: a missing package, file or conversion each fails in its own way
         raise BadInput(
-            f"{key}: no tokenizer can be loaded from {directory} ({_first_line(error)}); where it has spiece.model and no "
+            f"{key}: no tokenizer can be loaded from {directory} ({first_line(error)}); where it has spiece.model and no "
             f"tokenizer.json `pip install sentencepiece`, or name another with {key}.tokenizer=NAME"
         ) from error
 
@@ -156,36 +156,15 @@ def load_model(directory: Path, key: str) -> Any:
     Raises:
         BadInput: there is none; `key` is named.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        config = AutoConfig.from_pretrained(str(directory))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{key}: no model configuration in {directory} ({_first_line(error)})") from error
+    config = read_config(directory, key)
     if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.is_encoder_decoder:
         raise BadInput(
             f"{key}: the model in {directory} is of type {config.model_type!r}, which fills masks and does not write; "
             "name an encoder-decoder (T5, BART) or a causal language model (GPT-2)"
         )
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    try:
-        model, loading = kind.from_pretrained(str(directory), dtype=torch.float32, output_loading_info=True)
-    except (RuntimeError, OSError, ValueError) as error:
-        raise BadInput(
-            f"{key}: the model in {directory} cannot be loaded as one that writes ({_first_line(error)})"
-        ) from error
-    tied = set(getattr(model, "_tied_weights_keys", None) or ())
-    if missing := sorted(set(loading["missing_keys"]) - tied):
-        raise BadInput(
-            f"{key}: the checkpoint in {directory} lacks {len(missing)} parameters, such as {missing[0]}: it is no model "
-            "that writes, or not complete"
-        )
+    model, _ = load_checkpoint(kind, directory, key, "model that writes")
     return model.eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""A generator that starts from a checkpoint: SimLM's is `google/electra-base-generator`; no equation."""
+"""A generator that starts from a checkpoint: SimLM's is `google/electra-base-generator`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmae_lightning.corpus.tokens.wordpiece import fast_backend
-from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.encoder.checkpoint import find_checkpoint, load_checkpoint, read_config
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.pretraining.generator.generator import Generator
 from bmae_lightning.runtime.errors import BadInput
@@ -35,7 +35,7 @@ class PretrainedGenerator(Generator):
     def preflight(self, tokenizer: PretrainedTokenizer | TrainedTokenizer) -> None:
         """Compares the vocabulary too, where the encoder's exists already."""
         directory = find_checkpoint(self.name, key=KEY)
-        config = load_config(directory, f"{KEY}={self.name}")
+        config = read_config(directory, f"{KEY}={self.name}")
         if isinstance(tokenizer, PretrainedTokenizer):
             encoders = load_tokenizer(find_checkpoint(tokenizer.name, tokenizer.package))
             check_vocabulary(directory, config, encoders, f"{KEY}={self.name}")
@@ -51,38 +51,13 @@ def load_network(directory: Path, tokenizer: PreTrainedTokenizerBase, label: str
     """
     import torch
     from transformers import AutoModelForMaskedLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    check_vocabulary(directory, load_config(directory, label), tokenizer, label)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            model, loading = AutoModelForMaskedLM.from_pretrained(
-                str(directory), dtype=torch.float32, output_loading_info=True
-            )
-    except Exception as error:  # noqa: BLE001  whatever is wrong with the files, it is the user's to know
-        raise BadInput(
-            f"{label}: no masked language model can be read from {directory} ({str(error).strip().splitlines()[0]})"
-        ) from error
-    named = dict(model.named_parameters(remove_duplicate=False))
-    loaded = {value.data_ptr() for name, value in named.items() if name not in loading["missing_keys"]}
-    if lost := [n for n in sorted(loading["missing_keys"]) if n not in named or named[n].data_ptr() not in loaded]:
-        raise BadInput(
-            f"{label}: {directory} lacks {len(lost)} parameters of a masked language model, such as {lost[0]}; "
-            "an ELECTRA discriminator or a dual encoder is no generator"
-        )
-    return model
-
-
-def load_config(directory: Path, label: str) -> PretrainedConfig:
-    """The configuration of any model in `directory`; BadInput for none."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(str(directory))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
+    check_vocabulary(directory, read_config(directory, label), tokenizer, label)
+    with torch.random.fork_rng(devices=[]):
+        return load_checkpoint(
+            AutoModelForMaskedLM, directory, label, "masked language model",
+            hint="; an ELECTRA discriminator or a dual encoder is no generator",
+        )[0]  # fmt: skip
 
 
 def check_vocabulary(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, label: str) -> None:

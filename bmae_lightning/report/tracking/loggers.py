@@ -1,13 +1,14 @@
 """What a tracking option offers to a stage: Lightning loggers, opened for one stage and closed at its end."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context
+from bmae_lightning.runtime.table import Table, first_line
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -49,6 +50,13 @@ def log_table(loggers: "list[Logger]", key: str, columns: list[str], rows: list[
     for logger in loggers:
         if rows and hasattr(logger, "log_table"):
             logger.log_table(key=key, columns=columns, data=rows)
+
+
+def log_tables(loggers: "list[Logger]", tables: Mapping[str, Table]) -> None:
+    """Hand tables on to those loggers that show them, by name; empty cells are missing values there."""
+    for name, table in tables.items():
+        rows = [[first_line(row[0]), *(None if value == "" else value for value in row[1:])] for row in table.rows]
+        log_table(loggers, name, [column.key for column in table.columns], rows)
 
 
 class CsvTracking(Tracking):

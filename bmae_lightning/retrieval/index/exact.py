@@ -1,13 +1,14 @@
-"""Exact nearest neighbours by inner product: blocks of passages are scored one after the other, the best k are kept.
+"""Exact nearest neighbours by inner product: passages are scored block by block, the best k are kept.
 
-On CPU a block is scored by faiss's brute-force kernel, elsewhere by a matrix product and top-k; both keep the same rows.
-Shapes: Q queries, N passages, D width, M passages of one block, K kept.
+On a CPU faiss's brute-force kernel scores a block, elsewhere a matrix product and top-k; both keep the same rows.
+Shapes: Q queries, q of them at a time, N passages, D width, M passages of one block, K kept.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from bmae_lightning.runtime.errors import BadInput
 QUERIES_AT_ONCE = 2048
 BACKENDS = ("auto", "faiss", "torch")
 BLOCK = {"faiss": 1_048_576, "copied": 65_536, "torch": 8192}
-"""Rows scored at a time: by faiss's kernel, which starts a new list of candidates for each block, where they lie as they are;
-where they must be converted first; by a matrix product, which holds their scores."""
+"""Rows scored at a time: by faiss's kernel, which starts a new list of candidates for each block; by the same where
+rows must be converted first; by a matrix product, which holds their scores."""
 SPARE = 8
 """Candidates asked for beyond k, to see whether equal scores were cut apart."""
 
@@ -47,27 +48,15 @@ class ExactIndex(Index):
         progress: Callable[[int], None] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         at_least(1, k=k, block=block)
-        faiss = self._faiss(device)
-        queries_QD = as_tensor(queries, "cpu")
-        best_QK = torch.empty(len(queries_QD), 0, dtype=torch.int64, device=device)
-        total = 0
-        with torch.inference_mode(), full_precision(torch.device(device).type):
+        faiss, queries_QD = self._faiss(device), as_tensor(queries, "cpu")
+
+        def scored() -> Iterator[tuple[int, Best]]:
             for start, rows_MD in blocks_of(passages, lambda rows_ND: block or _rows_at_once(rows_ND, faiss)):
                 check_width(rows_MD, queries_QD)
-                total += len(rows_MD)
                 best_of = _by_kernel(rows_MD, start, k, faiss) if faiss else _by_product(rows_MD, start, k, device)
-                parts = [
-                    merge(best_qK, best_of(part_qD), k)
-                    for part_qD, best_qK in zip(
-                        queries_QD.split(QUERIES_AT_ONCE), best_QK.split(QUERIES_AT_ONCE), strict=True
-                    )
-                ]
-                best_QK = torch.cat(parts) if parts else best_QK
-                if progress is not None:
-                    progress(len(rows_MD))
-        check_some(total)
-        scores_QK, rows_QK = unpack(best_QK)
-        return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+                yield len(rows_MD), lambda some: best_of(queries_QD[some])  # noqa: B023  it is used up before the next
+
+        return search_blocks(scored(), len(queries_QD), QUERIES_AT_ONCE, k, device, progress)
 
     def _faiss(self, device: str) -> Any:
         """The faiss module if it is to be used, else None."""
@@ -87,6 +76,37 @@ class ExactIndex(Index):
         return faiss
 
 
+Best = Callable[[slice], Tensor]
+"""The best of a block of passages for some of the queries, packed [q, K]."""
+
+
+def search_blocks(
+    blocks: Iterable[tuple[int, Best]], queries: int, at_once: int, k: int, device: str,
+    progress: Callable[[int], None] | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Scores and rows as `Index.search` returns them, from (passages of a block, its best), block by block.
+
+    Args:
+        queries: how many there are.
+        at_once: queries that `Best` is asked for at a time.
+
+    Raises:
+        BadInput: no passages.
+    """
+    slices, passages = [slice(start, start + at_once) for start in range(0, queries, at_once)], 0
+    best_QK = torch.empty(queries, 0, dtype=torch.int64, device=device)
+    with torch.inference_mode(), full_precision(torch.device(device).type):
+        for size, best_of in blocks:
+            passages += size
+            parts = [merge(best_QK[some], best_of(some), k) for some in slices]
+            best_QK = torch.cat(parts) if parts else best_QK
+            if progress is not None:
+                progress(size)
+    check_some(passages)
+    scores_QK, rows_QK = unpack(best_QK)
+    return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+
+
 def _rows_at_once(rows_ND: np.ndarray, faiss: Any) -> int:
     if faiss is None:
         return BLOCK["torch"]
@@ -94,6 +114,7 @@ def _rows_at_once(rows_ND: np.ndarray, faiss: Any) -> int:
 
 
 def as_tensor(values: np.ndarray, device: str) -> Tensor:
+    """The values in float32 on a device."""
     array = np.ascontiguousarray(values)
     return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device).float()
 
@@ -163,22 +184,19 @@ def _pack(scores: Tensor, rows: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and rows of what `_pack` has made."""
     ordered = packed >> 32
     bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).to(torch.int32)
     return bits.view(torch.float32), 0xFFFFFFFF - (packed & 0xFFFFFFFF)
 
 
-class full_precision:
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
     """No autocast and no TF32 while searching, whatever training has set."""
-
-    def __init__(self, device_type: str) -> None:
-        self.autocast = torch.autocast(device_type, enabled=False)
-
-    def __enter__(self) -> None:
-        self.before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        self.autocast.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.autocast.__exit__(*error)
-        torch.set_float32_matmul_precision(self.before)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

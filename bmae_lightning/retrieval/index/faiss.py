@@ -40,7 +40,7 @@ class FaissIndex(Index):
         """As `Index.search`.
 
         Raises:
-            BadInput: also where faiss is missing, the factory string is wrong, or too few vectors are there to train it.
+            BadInput: also where faiss is missing, the factory string is wrong, or too few vectors are there for it.
         """
         at_least(1, k=k, block=block)
         faiss = _faiss()

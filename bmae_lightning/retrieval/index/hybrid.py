@@ -1,28 +1,29 @@
-"""Exact search by dense and lexical inner product together, DupMAE's Eq. 12 and section 5.3 of its specification: blocks
-of passages, whose kept vocabulary entries are rows of a CSR matrix, are scored one after the other, the best k are kept.
+"""Exact search by dense and lexical inner product together (DupMAE, Eq. 12).
 
-Shapes: Q queries, q of them at a time, N passages, M passages of one block, D width, V vocabulary, K entries per passage.
+Passages are scored block by block, the best k are kept. The vocabulary entries of a block are rows of a CSR matrix.
+Shapes: Q queries, q of them at a time, N passages, M of one block, D width, V vocabulary, K entries per passage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bmae_lightning.retrieval.index.exact import as_tensor, full_precision, keep, merge, unpack
+from bmae_lightning.retrieval.index.exact import Best, as_tensor, keep, search_blocks
 from bmae_lightning.retrieval.index.index import check_some, check_width
 from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors, score
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 
 QUERIES_AT_ONCE = 512
-"""Their entries are spread over the whole vocabulary: 60 MB at 30,522 entries."""
+"""Queries scored at a time; their entries are spread over the whole vocabulary: 60 MB at 30,522 entries."""
 QUERIES_PER_PRODUCT = 32
-"""Of one sparse product on a CPU, whose right side (4 MB) then stays in the cache: 3 to 4 times as fast as with 512."""
+"""Queries of one sparse product on a CPU: its right side (4 MB) stays in the cache, 3 to 4 times as fast as 512."""
 
 
 class HybridIndex:
@@ -34,10 +35,14 @@ class HybridIndex:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The k passages of highest score for every query, falling; equal scores: lower row first.
 
-        passages: dense [N, D], indices [N, K] and values [N, K] of the kept entries, arrays or memory maps, as
-        `vector_files.Encoded`.  queries: Q of them with all entries [Q, V] or with kept ones.
-        k, block, device, progress: as `Index.search`.
-        Returns scores [Q, k] float32 and rows [Q, k] int64.
+        Args:
+            passages: dense [N, D], indices [N, K] and values [N, K] of the kept entries, arrays or memory maps, as
+                `vector_files.Encoded`.
+            queries: Q of them with all entries [Q, V] or with kept ones.
+            k, block, device, progress: as `Index.search`.
+
+        Returns:
+            Scores [Q, k] float32 and rows [Q, k] int64.
 
         Raises:
             BadInput: no passages, parts of other shapes, or a vector that is not a number.
@@ -45,30 +50,21 @@ class HybridIndex:
         at_least(1, k=k, block=block)
         dense_ND, indices_NK, values_NK = passages
         size = _check(dense_ND, indices_NK, values_NK, queries)
-        best_QK = torch.empty(len(queries), 0, dtype=torch.int64, device=device)
-        with torch.inference_mode(), full_precision(torch.device(device).type):
+
+        def scored() -> Iterator[tuple[int, Best]]:
             for start in range(0, len(dense_ND), block):
                 rows = slice(start, start + block)
                 indices_MK = torch.from_numpy(indices_NK[rows].astype(np.int32))
                 _check_entries(indices_MK, size)
-                part = Vectors(
-                    as_tensor(dense_ND[rows], device),
-                    Sparse(indices_MK.to(device), as_tensor(values_NK[rows], device), size),
-                )
-                width = min(k, len(part))
-                kept = [
-                    merge(best_QK[some], keep(_scores(queries[some], part, device), start, width), k)
-                    for some in _slices(len(queries))
-                ]
-                best_QK = torch.cat(kept) if kept else best_QK
-                if progress is not None:
-                    progress(len(part))
-        scores_QK, rows_QK = unpack(best_QK)
-        return scores_QK.cpu().numpy(), rows_QK.cpu().numpy()
+                kept = Sparse(indices_MK.to(device), as_tensor(values_NK[rows], device), size)
+                part = Vectors(as_tensor(dense_ND[rows], device), kept)
+                yield len(part), partial(_best, queries, part, start, k, device)
+
+        return search_blocks(scored(), len(queries), QUERIES_AT_ONCE, k, device, progress)
 
 
-def _slices(count: int) -> list[slice]:
-    return [slice(start, start + QUERIES_AT_ONCE) for start in range(0, count, QUERIES_AT_ONCE)]
+def _best(queries: Vectors, passages: Vectors, start: int, k: int, device: str, some: slice) -> Tensor:
+    return keep(_scores(queries[some], passages, device), start, min(k, len(passages)))
 
 
 def _scores(queries: Vectors, passages: Vectors, device: str) -> Tensor:

@@ -19,9 +19,9 @@ class Index(ABC):
     """Searches dense vectors.
 
     Attributes:
-        in_pieces: whether several processes may search, each for a part of the queries; False where `search` first builds
-            something of all passages, which the first process then does once for all queries.
-        lexical: whether it may be chosen for a representation with a lexical part, which `HybridIndex` then searches.
+        in_pieces: whether several processes may search, each for a part of the queries; False where `search` first
+            builds something of all passages, which the first process then does once for all queries.
+        lexical: whether it may be chosen for a representation with a lexical part; `HybridIndex` searches that then.
         choice: the option that chooses it, for messages.
     """
 

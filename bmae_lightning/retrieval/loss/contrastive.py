@@ -1,7 +1,7 @@
 """In-batch contrastive loss over a dual encoder's vectors: the soft-max cross-entropy of every query's positive.
 
-L_i = -s(q_i, p_i0) + log sum_jk exp s(q_i, p_jk) over all passages of the global batch, and SimLM's extensions (its Eq. 3
-and the form of its released code), where the positive passage, too, is pushed away from negatives.
+L_i = -s(q_i, p_i0) + log sum_jk exp s(q_i, p_jk) over all passages of the global batch, and SimLM's extensions (its
+Eq. 3 and the form of its released code), where the positive passage, too, is pushed away from negatives.
 Shapes as in `loss`, and C columns of the soft-max.
 """
 

@@ -26,7 +26,8 @@ def distillation_loss(student_Bn: Tensor, teacher_Bn: Tensor, kind: str = "kl", 
     Raises:
         ValueError: an unknown kind or reduction, other shapes, or margins of groups of one.
     """
-    check_distillation(kind, reduction)
+    choice(KINDS, kind=kind)
+    choice(REDUCTIONS, reduction=reduction)
     if student_Bn.shape != teacher_Bn.shape:
         raise ValueError(
             f"teacher scores have shape {tuple(teacher_Bn.shape)}, the student's {tuple(student_Bn.shape)}; "
@@ -43,12 +44,6 @@ def distillation_loss(student_Bn: Tensor, teacher_Bn: Tensor, kind: str = "kl", 
     else:
         terms = -teacher_Bn.softmax(1) * student_Bn.log_softmax(1)
     return terms.sum(1).mean() if reduction == "queries" else terms.mean()
-
-
-def check_distillation(kind: str, reduction: str) -> None:
-    """Raise ValueError for an unknown kind or reduction."""
-    choice(KINDS, kind=kind)
-    choice(REDUCTIONS, reduction=reduction)
 
 
 class Distillation(RetrieverLoss):
@@ -70,7 +65,8 @@ class Distillation(RetrieverLoss):
 
     def __init__(self, weight: float = 1.0, kind: str = "kl", reduction: str = "queries") -> None:
         super().__init__(weight)
-        check_distillation(kind, reduction)
+        choice(KINDS, kind=kind)
+        choice(REDUCTIONS, reduction=reduction)
         self.kind, self.reduction = kind, reduction
 
     def __call__(self, queries: Vectors, passages: Vectors, batch: ScoredBatch) -> LossParts:

@@ -1,6 +1,7 @@
-"""List-wise loss of a cross-encoder: soft-max cross-entropy of the positive inside its group (finetuning §3.4).
+"""List-wise loss of a cross-encoder: soft-max cross-entropy of the positive inside its group.
 
-With the two additions of SimLM's released code: R-Drop over two passes, and training on the best-scored passages only.
+With the two additions of SimLM's released code (docs/finetuning.md §3.4): R-Drop over two passes, and
+training on the best-scored passages only.
 Shapes: B queries, n passages of a query (positive first), K of them kept.
 """
 

@@ -1,10 +1,11 @@
-"""What a retriever's loss is: it sees the vectors of one step and what is known of the batch, and returns a number to minimise.
+"""The base class of a retriever's losses, which see the vectors of one step and the labels of its batch.
 
-A training stage lists its losses by name (`losses: [contrastive, distillation]`) and minimises the sum of weight · loss.
-Shapes: b queries of this process, B of all W processes (B = W·b), n passages of a query, N = B·n passages of all processes
-(row i·n is the positive of query i of B), P labelled positives of a query, A and C any numbers of vectors.
+A training stage lists losses by name (`losses: [contrastive, distillation]`) and minimises the sum of weight · loss.
+Shapes: b queries of this process, B of all W processes (B = W·b), n passages of a query, N = B·n passages of all
+processes (row i·n is the positive of query i of B), P labelled positives of a query, A and C any numbers of vectors.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -29,10 +30,11 @@ class LossParts(NamedTuple):
     parts: dict[str, Tensor] = {}  # noqa: RUF012  nobody writes to it
 
 
+@dataclass
 class ScoredBatch:
     """The batch of one step as losses see it: scores, and which passages belong to which query.
 
-    Args:
+    Attributes:
         queries: vectors of the b queries of this process.
         passages: vectors of the N passages of all processes, in the order of the queries.
         texts: the batch that was encoded; its labels and teacher scores are those of this process.
@@ -41,12 +43,12 @@ class ScoredBatch:
         offset: number of this process's first query among the B of all.
     """
 
-    def __init__(
-        self, queries: Vectors, passages: Vectors, texts: RetrievalBatch, group: int, temperature: float = 1.0,
-        offset: int = 0,
-    ) -> None:  # fmt: skip
-        self.queries, self.passages, self.texts = queries, passages, texts
-        self.group, self.temperature, self.offset = group, temperature, offset
+    queries: Vectors
+    passages: Vectors
+    texts: RetrievalBatch
+    group: int
+    temperature: float = 1.0
+    offset: int = 0
 
     def score(self, left: Vectors, right: Vectors) -> Tensor:
         """Similarities / temperature [A, C] of any two sets of vectors."""

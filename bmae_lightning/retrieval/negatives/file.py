@@ -13,7 +13,7 @@ class FileNegatives(RankedNegatives):
     """As `RankedNegatives`, from a file.
 
     Args:
-        path: TREC run (`qid Q0 docid rank score tag`), gzipped where the name ends in .gz; other queries are left alone.
+        path: TREC run (`qid Q0 docid rank score tag`), gzipped where the name ends in .gz; other queries are ignored.
         depth, empty, margin: as for `RankedNegatives`.
     """
 
@@ -39,12 +39,12 @@ class FileNegatives(RankedNegatives):
         """Query id -> passage ids in rank order.
 
         Raises:
-            BadInput: the file is no run, or knows no training query.
+            BadInput: the file is no run, or has no training query.
         """
         ranking = read_run(self.path)
         if not any(query in ranking for query in positives):
             raise BadInput(
-                f"{self.path}: none of the {len(positives)} training queries is in it (it has {len(ranking)} others, such "
-                f"as {next(iter(ranking), None)!r}); rank the queries of qrels/train.tsv"
+                f"{self.path}: none of the {len(positives)} training queries is in it (it has {len(ranking)} others, "
+                f"such as {next(iter(ranking), None)!r}); rank the queries of qrels/train.tsv"
             )
         return super().of(ranking, positives)

@@ -6,7 +6,6 @@ epoch after epoch takes the next window of it, so that a negative comes back onl
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -32,35 +31,10 @@ def negatives_from_run(run: Run, positives: Mapping[str, Collection[str]], depth
     return negatives
 
 
-@dataclass(frozen=True)
-class Shortfall:
-    """queries: with fewer negatives than a group needs.  empty: with none.  passages: random ones drawn per epoch."""
-
-    queries: int
-    empty: int
-    passages: int
-
-
-def shortfall(negatives: Mapping[str, Sequence[str]], n: int) -> Shortfall:
-    """How much `sample` fills at random when n negatives are drawn for every query."""
-    missing = [n - len(listed) for listed in negatives.values() if len(listed) < n]
-    return Shortfall(len(missing), sum(not listed for listed in negatives.values()), sum(missing))
-
-
-def without_empty(negatives: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Only the queries that have a hard negative, for training that drops the others instead of filling."""
-    return {query: listed for query, listed in negatives.items() if listed}
-
-
 def sample(
-    negatives: Sequence[str],
-    n: int,
-    seed: int,
-    epoch: int,
-    query_id: str,
-    corpus: Sequence[str] = (),
+    negatives: Sequence[str], n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str] = (),
     positives: Collection[str] = (),
-) -> list[str]:
+) -> list[str]:  # fmt: skip
     """n different negatives of one query for one epoch.
 
     A list of at least n gives its window epoch·n .. epoch·n + n - 1, modulo its length. A shorter list is taken whole
@@ -77,15 +51,9 @@ def sample(
 
 
 def group(
-    positives: Sequence[str],
-    negatives: Sequence[str],
-    n: int,
-    seed: int,
-    epoch: int,
-    query_id: str,
-    corpus: Sequence[str] = (),
-    known: Collection[str] = (),
-) -> list[str]:
+    positives: Sequence[str], negatives: Sequence[str], n: int, seed: int, epoch: int, query_id: str,
+    corpus: Sequence[str] = (), known: Collection[str] = (),
+) -> list[str]:  # fmt: skip
     """The n passages of one query in one epoch: a positive first (they take turns), then n - 1 negatives.
 
     known: further positives, which are not drawn but are no negatives either.

@@ -1,6 +1,7 @@
 """Which passages a query is trained to find: all that are judged relevant, the first, or found ones with an answer.
 
-SimLM's rule on Natural Questions (finetuning §3.6): a found passage with an answer counts only above every negative.
+SimLM's rule on Natural Questions: a found passage with an answer counts only above every negative
+(docs/finetuning.md §3.6).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,11 +11,6 @@ from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 POSITIVES = ("labelled", "first", "answers")
-
-
-def check_positives(name: str) -> None:
-    """Raise ValueError for a rule that there is not."""
-    choice(POSITIVES, positives=name)
 
 
 def choose_positives(
@@ -32,8 +28,10 @@ def choose_positives(
         above_negatives: only those that no passage without an answer stands above.
 
     Raises:
+        ValueError: an unknown rule.
         BadInput: `answers` for a ranking that was not judged by answers.
     """
+    choice(POSITIVES, positives=rule)
     if rule == "labelled":
         return {query: list(passages) for query, passages in relevant.items()}
     if rule == "first":
@@ -59,6 +57,6 @@ def with_answer(query: str, run: Run, answered: Mapping[str, Mapping[str, int]])
 
 
 def _leading(ranked: Sequence[str], positives: Collection[str]) -> list[str]:
-    """Those before the first negative."""
+    """The passages ranked above the first negative."""
     end = next((rank for rank, passage in enumerate(ranked) if passage not in positives), len(ranked))
     return list(ranked[:end])

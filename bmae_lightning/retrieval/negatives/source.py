@@ -1,31 +1,54 @@
-"""Where the hard negatives of a training stage come from, and the groups of passages that a query is trained with."""
+"""Sources of hard negatives, and the groups of passages that a query is trained with."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.retrieval.negatives.hard_negatives import group, negatives_from_run, shortfall, without_empty
+from bmae_lightning.retrieval.negatives.hard_negatives import group, negatives_from_run
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 EMPTY = ("fill", "drop")
 
 
-class RankedNegatives:
+class Negatives:
+    """Base class of the sources of hard negatives in `conf/negatives/`.
+
+    Attributes:
+        needs_run: whether `of` reads the ranking of the stage's `inputs.ranking`.
+        foreign: whether the ids are the user's own, to be looked up in the corpus first.
+        path: file that they come from, for messages.
+        depth: how far down that ranking it reads.
+        empty: what becomes of a query that has none, `fill` (random passages) or `drop`.
+        margin: keep only those that a teacher scores this much below the query's worst positive, None for all.
+    """
+
+    needs_run, foreign = False, False
+    depth, empty, margin = 0, "fill", None
+    path: str | Path = ""
+
+    def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Query id -> passage ids, of which a group draws; a short list is filled with random passages.
+
+        run: the ranking of the training queries, None where there is none.  positives: query id -> passage ids.
+        """
+        raise NotImplementedError
+
+
+class RankedNegatives(Negatives):
     """Passages from the top of a ranking that are not positives.
+
+    Relations: `FileNegatives` and `TripleNegatives` read them from a file, `Refresh` ranks anew during training (ANCE).
 
     Args:
         depth: how many of them are kept per query.
-        empty: what becomes of a query that has none, `fill` (random passages) or `drop`.
-        margin: keep only those that a re-ranker scores this much below the query's worst positive, None for all
-            (RetroMAE's BEIR model; needs teacher scores).
+        empty, margin: see `Negatives`; RetroMAE's BEIR model has a margin.
     """
 
     needs_run = True
-    foreign = False
-    """Whether the ids are the user's own, to be looked up in the corpus first."""
 
     def __init__(self, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
         if depth < 1:
@@ -44,11 +67,8 @@ class RankedNegatives:
         return negatives_from_run(run, positives, self.depth)
 
 
-class RandomNegatives:
+class RandomNegatives(Negatives):
     """Uniformly random passages that are not positives."""
-
-    needs_run, foreign = False, False
-    empty, margin = "fill", None
 
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """An empty list for every query; `group` fills it at random."""
@@ -72,24 +92,17 @@ class Groups:
         positives: query id -> those that are drawn, in turn.
         known: query id -> all its positives, none of which is ever its negative.
         negatives: query id -> its list.
-        short, dropped: queries with fewer hard negatives than a group holds, and queries left out because they have no
-            positive or, where the source says so, no hard negative.
+        dropped: how many queries are left out because they have no positive or, where the source says so, no hard
+            negative.
 
     Raises:
         BadInput: no query has a positive, or a passage id that the corpus does not have.
     """
 
     def __init__(
-        self,
-        qrels: Mapping[str, Mapping[str, int]],
-        queries: TokenStore,
-        passages: TokenStore,
-        source: RankedNegatives | RandomNegatives,
-        run: Run | None,
-        size: int,
-        seed: int,
-        positives: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
+        self, qrels: Mapping[str, Mapping[str, int]], queries: TokenStore, passages: TokenStore, source: Negatives,
+        run: Run | None, size: int, seed: int, positives: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:  # fmt: skip
         relevant = relevant_of(qrels)
         self.positives = relevant if positives is None else {query: positives[query] for query in relevant}
         self.known = {query: list(dict.fromkeys([*relevant[query], *self.positives[query]])) for query in relevant}
@@ -99,7 +112,7 @@ class Groups:
         self.passages, self.size, self.seed = passages, size, seed
         negatives = source.of(run, self.known)
         if source.foreign:
-            check_ids(negatives, passages, getattr(source, "path", ""))
+            check_ids(negatives, passages, source.path)
         self.restrict(negatives)
 
     def restrict(self, negatives: Mapping[str, Sequence[str]]) -> None:
@@ -108,18 +121,22 @@ class Groups:
         Raises:
             BadInput: no query is left.
         """
-        kept = without_empty(negatives) if self.source.empty == "drop" and self.size > 1 else dict(negatives)
+        drop = self.source.empty == "drop" and self.size > 1
+        kept = {query: listed for query, listed in negatives.items() if listed or not drop}
         if not kept:
             raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
         self.negatives, self.dropped = kept, self.judged - len(kept)
         self.ids = [query for query in self.positives if query in kept]
         self.query_rows = self.queries.rows_of(self.ids).tolist()
-        self.short = shortfall(kept, self.size - 1).queries
 
     def renew(self, run: Run, depth: int) -> None:
         """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
         self.negatives = negatives_from_run(run, {query: self.known[query] for query in self.ids}, depth)
-        self.short = shortfall(self.negatives, self.size - 1).queries
+
+    @property
+    def short(self) -> int:
+        """Queries with fewer hard negatives than a group holds."""
+        return sum(len(listed) < self.size - 1 for listed in self.negatives.values())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -128,8 +145,8 @@ class Groups:
         """Rows of the group of query `number` in `epoch`: a positive, then `size` - 1 negatives."""
         query = self.ids[number]
         drawn = group(
-            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query, self.passages.external_ids,
-            self.known[query],
+            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query,
+            self.passages.external_ids, self.known[query],
         )  # fmt: skip
         return self.passages.rows_of(drawn).tolist()
 
@@ -147,8 +164,8 @@ def check_ids(negatives: Mapping[str, Sequence[str]], passages: TokenStore, sour
             passages.rows_of(listed)
         except KeyError as error:
             raise BadInput(
-                f"{source}: query {query} lists the passage {error.args[0]!r}, which the corpus does not have; rank the "
-                "same corpus, or correct the ids"
+                f"{source}: query {query} lists the passage {error.args[0]!r}, which the corpus does not have; rank "
+                "the same corpus, or correct the ids"
             ) from None
 
 
@@ -156,7 +173,7 @@ Marks = TypeVar("Marks")
 
 
 class QueryShare:
-    """Whether a query takes part is a function of (seed, query id) alone, so that every stage draws the same sample.
+    """A sample of the training queries that depends on the seed and their ids alone, so it is the same in every stage.
 
     Args:
         share: of the queries, above 0 and at most 1; it is met on average, not exactly.
@@ -169,21 +186,21 @@ class QueryShare:
         self.share, self.seed = share, seed
 
     def of(self, queries: Mapping[str, Marks]) -> dict[str, Marks]:
-        """The queries that take part, in their order.
+        """The queries of the sample, in their order.
 
         Raises:
-            BadInput: none does.
+            BadInput: it is empty.
         """
         kept = {query: marks for query, marks in queries.items() if self._place(query) < self.share}
         if queries and not kept:
             raise BadInput(
-                f"train_share={self.share} leaves none of the {len(queries):,} training queries: use a larger share, or "
-                "another train_queries.seed"
+                f"train_share={self.share} leaves none of the {len(queries):,} training queries: use a larger share, "
+                "or another train_queries.seed"
             )
         return kept
 
     def _place(self, query: str) -> float:
-        """Where the query lies in [0, 1)."""
+        """A number in [0, 1); the sample has the queries below `share`."""
         if self.share == 1:
             return 0.0
         digest = hashlib.blake2b(f"{self.seed}\0share\0{query}".encode(), digest_size=8).digest()

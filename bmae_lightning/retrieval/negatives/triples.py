@@ -1,7 +1,7 @@
-"""Hard negatives from a file of training triples, query, positive, negative (`negatives=triples`): MS MARCO's official ones.
+"""Hard negatives from a file of training triples (query, positive, negative), such as MS MARCO's official one.
 
-The file is streamed; memory is four bytes for every negative kept, and the ids of the passages among them. Shapes: Q training
-queries, K = depth, T triples of a block.
+The file is streamed; memory is four bytes for every negative kept, and the ids of the passages among them.
+Shapes: Q training queries, K = depth, T triples of a block.
 """
 
 import re
@@ -26,8 +26,8 @@ class TripleNegatives(FileNegatives):
     """As `RankedNegatives`: for every query the first `depth` different negatives of the file.
 
     Args:
-        path: lines `query<tab>positive<tab>negative` of ids (qidpidtriples.train.full.2.tsv), gzipped where the name ends in
-            .gz; queries that are not trained with are passed over.
+        path: lines `query<tab>positive<tab>negative` of ids (qidpidtriples.train.full.2.tsv), gzipped where the name
+            ends in .gz; queries that are not trained with are skipped.
         depth, empty, margin: as for `RankedNegatives`.
     """
 

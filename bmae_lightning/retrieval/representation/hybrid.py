@@ -1,7 +1,9 @@
-"""Dense and lexical part together, DupMAE's representation for fine-tuning (finetuning §5.1).
+"""A projected state, a lexical part, or both: DupMAE's representation for fine-tuning (docs/finetuning.md §5.1).
 
-The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps its
-k largest entries, a query all. Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
+The dense part is a linear map of the pooled state without bias, which queries and passages share.
+The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps
+its K largest entries, a query all.
+Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
 """
 
 from typing import Any
@@ -22,12 +24,17 @@ SEPARATORS = ("include", "exclude")
 
 
 class HybridRepresentation(PooledRepresentation):
-    """Args:
-    pooling: `cls` or `mean`, the state whose linear map is the dense part.
-    dense: dimensions of the dense part, 0 for none.
-    lexical: vocabulary entries kept per passage, 0 for no lexical part.
-    activation: of the pooled logits: `none`, `relu`, or `log1p_relu` (log(1 + max(0, x))).
-    separator: `include` or `exclude` [SEP] among the pooled positions; [CLS] never takes part.
+    """A projected state and max-pooled vocabulary logits.
+
+    Relations: `representation=projected` is this with `lexical=0`; with `dense=0` and `activation=log1p_relu` it is
+    SPLADE-max without its regulariser.
+
+    Args:
+        pooling: `cls` or `mean`, the state whose linear map is the dense part.
+        dense: dimensions of the dense part, 0 for none.
+        lexical: vocabulary entries kept per passage, 0 for no lexical part.
+        activation: of the pooled logits: `none`, `relu`, or `log1p_relu` (log(1 + max(0, x))).
+        separator: `include` or `exclude` [SEP] among the pooled positions; [CLS] never takes part.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A text's vector is the [CLS] state or the mean of all states of the last layer, nothing added (finetuning §1.1)."""
+"""A text's vector is the [CLS] state of the last layer or the mean of all its states, without a projection."""
 
 from typing import Any
 
@@ -14,11 +14,14 @@ POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
 
 
 class PooledRepresentation(nn.Module):
-    """What other representations derive from. `dense` is the width of the dense part, None for the encoder's own;
-    `lexical` the number of vocabulary entries kept per passage, 0 for no lexical part.
+    """The [CLS] state or the mean; base class of all representations.
 
     Args:
-    pooling: `cls` or `mean` (over all real positions, [CLS] and [SEP] included).
+        pooling: `cls` or `mean` (over all real positions, [CLS] and [SEP] included).
+
+    Attributes:
+        dense: width of the dense part, None for the encoder's own.
+        lexical: vocabulary entries kept per passage, 0 for no lexical part.
     """
 
     dense: int | None = None

@@ -1,7 +1,9 @@
-"""What a retriever makes of texts: a dense vector and, in mixed representations, weights of vocabulary entries.
+"""The vectors of texts: a dense part and, in hybrid representations, weights of vocabulary entries.
 
-A score is the sum of both inner products, DupMAE's Eq. 12: <q, d> = h_q · h_d + sum over i in I_d of mu_q[i] mu_d[i].
-Shapes: B texts, D dense width (0 for none), V vocabulary, K entries kept per text; Q, N rows to be scored, C of a chunk.
+A score is the sum of both inner products, DupMAE's Eq. 12: <q, d> = h_q · h_d + sum over i in I_d of
+mu_q[i] mu_d[i].
+Shapes: B texts, D dense width (0 for none), V vocabulary, K entries kept per text; Q, N rows to be scored, C of a
+chunk.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import Pairs
+from bmae_lightning.encoder.checkpoint import load_checkpoint, read_config
 from bmae_lightning.retrieval.loss.listwise import Listwise, hardest, listwise_loss
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
@@ -102,12 +103,9 @@ def load_cross_encoder(
         BadInput: nothing there that can be loaded, fewer embeddings than the tokenizer has ids, or several outputs.
     """
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     label = label or directory
-    config = read_config(directory, label)
+    config = read_config(directory, label, num_labels=1)
     if config.vocab_size < vocabulary_size:
         raise BadInput(
             f"{label}: the model embeds {config.vocab_size} word pieces, the tokenizer has {vocabulary_size}: "
@@ -116,33 +114,11 @@ def load_cross_encoder(
     for name in DROPOUTS if dropout is not None else ():
         if hasattr(config, name):
             setattr(config, name, dropout)
-    try:
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            directory, config=config, dtype=torch.float32, output_loading_info=True
-        )
-    except (RuntimeError, OSError, ValueError, ImportError) as error:
-        raise BadInput(
-            f"{label}: no sequence classifier with one output can be made of {directory} "
-            f"({str(error).strip().splitlines()[0]})"
-        ) from error
-    new = sorted(loading["missing_keys"])
-    if lost := [name for name in new if ".layer." in name]:
-        raise BadInput(f"{label}: the checkpoint lacks {len(lost)} parameters of the network, such as {lost[0]}")
+    model, new = load_checkpoint(
+        AutoModelForSequenceClassification, directory, label, "sequence classifier with one output",
+        (".layer.", "the network"), config=config,
+    )  # fmt: skip
     return CrossEncoder(model), new
-
-
-def read_config(directory: str | Path, label: str) -> Any:
-    """The configuration of a sequence classifier with one output.
-
-    Raises:
-        BadInput: none in `directory`.
-    """
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(directory, num_labels=1)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{label}: no model configuration in {directory} ({str(error).splitlines()[0]})") from error
 
 
 def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> None:

@@ -1,12 +1,11 @@
 """Queries and passages as a cross-encoder reads them: in its own word pieces, joined by its own special tokens.
 
-A backbone with the encoder's tokenizer reads the prepared token stores. For any other (RetroMAE's code has DeBERTa-v3) the
-texts are tokenised once more, in the same order, so that a row is the same text in either. Shapes: P pairs.
+A backbone with the encoder's tokenizer reads the prepared token stores. For any other (RetroMAE's code has DeBERTa-v3)
+the texts are tokenised once more, in the same order, so that a row is the same text in either. Shapes: P pairs.
 """
 
 import filecmp
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import tee
@@ -20,7 +19,7 @@ from bmae_lightning.corpus.tokens.store import IDS, TokenStore, write_token_stor
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.batch import Pairs, pad_pairs
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import process_rank
+from bmae_lightning.runtime.process import made_by_first
 from bmae_lightning.runtime.progress import track
 
 QUERIES, PASSAGES = "queries", "passages"
@@ -39,10 +38,11 @@ class PairLayout:
 def pair_layout(tokenizer: Any, label: str) -> PairLayout:
     """How a tokenizer of transformers joins a pair.
 
-    label: what to call it in messages.
+    Args:
+        label: what to call it in messages.
 
     Raises:
-        BadInput: in another way than BERT's or RoBERTa's, or without a padding token.
+        BadInput: it joins a pair in another way than BERT's or RoBERTa's, or has no padding token.
     """
     ids = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
     first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", "b"))
@@ -51,15 +51,21 @@ def pair_layout(tokenizer: Any, label: str) -> PairLayout:
         if None not in ids and joined == [ids[0], *first, *[ids[1]] * separators, *second, ids[1]]:
             return PairLayout(*ids, separators)
     raise BadInput(
-        f"{label}: its tokenizer writes a pair as {' '.join(tokenizer.convert_ids_to_tokens(joined))!r}; a re-ranker needs "
-        "[CLS] query [SEP] passage [SEP] and a padding token, as the tokenizers of BERT, ELECTRA, DeBERTa and RoBERTa have"
+        f"{label}: its tokenizer writes a pair as {' '.join(tokenizer.convert_ids_to_tokens(joined))!r}; a re-ranker "
+        "needs [CLS] query [SEP] passage [SEP] and a padding token, as the tokenizers of BERT, ELECTRA, DeBERTa and "
+        "RoBERTa have"
     )
 
 
 @dataclass(frozen=True)
 class PairTexts:
-    """queries, passages: token stores whose rows are those of the prepared corpus.  layout: how a pair is joined.
-    title_id: the word piece that stands for the [SEP] between a passage's title and its text, None keeps it."""
+    """Token stores of queries and passages, and how a pair of them is joined.
+
+    Attributes:
+        queries, passages: token stores whose rows are those of the prepared corpus.
+        layout: how a pair is joined.
+        title_id: the word piece that stands for the [SEP] between a passage's title and its text, None keeps it.
+    """
 
     queries: TokenStore
     passages: TokenStore
@@ -82,19 +88,19 @@ class PairTexts:
 def tokenise_again(
     source: Collection, tokenizer: Any, directory: Path, like: tuple[TokenStore, TokenStore], title: str
 ) -> tuple[TokenStore, TokenStore]:
-    """Queries and passages of a collection in another tokenizer's word pieces; the first process writes what is not there.
+    """Queries and passages of a collection in another tokenizer's word pieces; the first process writes them.
 
-    directory: where the stores lie; a killed run continues.  like: the prepared stores of queries and passages.
-    title: of the stage, for progress.
+    Args:
+        directory: where the stores lie; a killed run continues.
+        like: the prepared stores of queries and passages.
+        title: of the stage, for progress.
 
     Raises:
         BadInput: the collection is not the one that was prepared any more.
     """
     directories = directory / QUERIES, directory / PASSAGES
-    while process_rank() > 0 and not all(store.is_dir() for store in directories):
-        time.sleep(0.1)
     digest, kept = tokenizer_digest(tokenizer), directory / "shards"
-    if not all(store.is_dir() for store in directories):
+    if not made_by_first(*directories):
         entries = (
             lambda: ((query.id, query.text) for query in source.queries()),
             lambda: ((passage.id, passage.text_of(source.title)) for passage in source.passages()),
@@ -112,7 +118,8 @@ def tokenise_again(
 def tokenised_again(directory: Path, digest: str, like: tuple[TokenStore, TokenStore]) -> tuple[TokenStore, TokenStore]:
     """What `tokenise_again` has made in `directory`.
 
-    digest: of the tokenizer.
+    Args:
+        digest: of the tokenizer.
 
     Raises:
         BadInput: nothing there, or the texts of another collection than `like`.
@@ -121,7 +128,7 @@ def tokenised_again(directory: Path, digest: str, like: tuple[TokenStore, TokenS
     for made, prepared in zip(found, like, strict=True):
         if not filecmp.cmp(made.directory / IDS, prepared.directory / IDS, shallow=False):
             raise BadInput(
-                f"{made.directory} has other ids than {prepared.directory}, the collection has changed in between: delete "
-                f"{directory.parent} and run the same command again"
+                f"{made.directory} has other ids than {prepared.directory}, the collection has changed in between: "
+                f"delete {directory.parent} and run the same command again"
             )
     return found

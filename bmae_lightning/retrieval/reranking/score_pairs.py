@@ -1,6 +1,6 @@
 """Let a cross-encoder score many (query, passage) pairs: shard by shard, sorted by length inside a shard.
 
-A finished shard is a file and is kept, so that a killed stage continues; a score does not depend on where a run was cut.
+A finished shard is a file and is kept, so that a killed stage continues; no score depends on where a run was cut.
 Shapes: P pairs.
 """
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bmae_lightning.retrieval.encode import batches_by_length
 from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder
 from bmae_lightning.retrieval.reranking.pair_texts import PairTexts
 from bmae_lightning.runtime.errors import BadInput
@@ -38,20 +39,18 @@ class PairScorer:
             BadInput: a score that is not a number.
         """
         sizes_P = self.texts.sizes(pairs_P2).clip(max=self.length)
-        order_P = np.argsort(-sizes_P, kind="stable")
-        scores_P, start = np.empty(len(pairs_P2), dtype=np.float32), 0
+        scores_P = np.empty(len(pairs_P2), dtype=np.float32)
         with torch.inference_mode():
-            while start < len(order_P):
-                rows = order_P[start : start + max(1, self.batch_tokens // int(sizes_P[order_P[start]]))]
+            for rows in batches_by_length(sizes_P, self.batch_tokens):
                 scores = self.model(self.texts.pairs(pairs_P2[rows], self.length).to(device))
                 scores_P[rows] = scores.float().cpu().numpy()
                 advance(len(rows))
-                start += len(rows)
         if len(wrong := np.flatnonzero(~np.isfinite(scores_P))):
             query, passage = pairs_P2[wrong[0]].tolist()
             raise BadInput(
                 f"the re-ranker's score of query {self.texts.queries.external_id(query)} and passage "
-                f"{self.texts.passages.external_id(passage)} is not a number: it diverged; train it again with a lower lr"
+                f"{self.texts.passages.external_id(passage)} is not a number: it diverged; train it again with a lower "
+                "lr"
             )
         return scores_P
 

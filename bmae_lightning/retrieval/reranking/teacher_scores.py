@@ -1,10 +1,10 @@
-"""A re-ranker's scores of training pairs, by which a retriever is distilled (finetuning §3.5): one Parquet file.
+"""A re-ranker's scores of training pairs, by which a retriever is distilled: one Parquet file.
 
 Columns query, passage (ids, text) and score (float32, raw). Shapes: P pairs, B queries, n passages of a query.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ FILE = "scores.parquet"
 def write_teacher_scores(path: Path, parts: Iterable[tuple[list[str], list[str], np.ndarray]]) -> int:
     """Write (query ids, passage ids, scores) part by part, one row group each; the file appears when it is complete.
 
-    Returns the number of rows.
+    Returns:
+        The number of rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -79,57 +80,63 @@ class TeacherScores:
             key = int(wanted_Bn[missing_Bn][0])
             raise BadInput(
                 f"{self.path}: there is no teacher score of {self._named(*divmod(key, len(self.passages)))}: give the "
-                "score stage the same ranking and at least the depth of the distilled stage's negatives, and run it again"
+                "score stage the same ranking and at least the depth of the distilled stage's negatives, and run it "
+                "again"
             )
         return torch.from_numpy(self.score_P[place_Bn])
 
     def check(self, groups: Groups) -> None:
-        """Raise BadInput unless every passage that a group may draw has a score, before any step is made."""
-        for query, query_row in zip(groups.ids, groups.query_rows, strict=True):
-            listed = groups.negatives[query]
-            if len(listed) < groups.size - 1:
+        """Look whether every passage that a group may draw has a score, before any step is made.
+
+        Raises:
+            BadInput: a score is missing, or a query has too few hard negatives.
+        """
+        for query, _, negatives, _ in self._scored(groups):
+            if len(negatives) < groups.size - 1:
                 raise BadInput(
-                    f"query {query} has {len(listed)} hard negatives and train_group_size={groups.size} needs "
-                    f"{groups.size - 1}: "
-                    "random ones have no teacher score; use a smaller group, or mine and score deeper"
+                    f"query {query} has {len(negatives)} hard negatives and train_group_size={groups.size} needs "
+                    f"{groups.size - 1}: random ones have no teacher score; use a smaller group, or mine and score "
+                    "deeper"
                 )
-            rows = self.passages.rows_of([*groups.positives[query], *listed])
-            self.of([query_row], [rows])
 
     def denoise(self, groups: Groups, margin: float) -> int:
-        """Keep only negatives that score at least `margin` below the query's worst positive; returns how many go.
+        """Keep only negatives that score at least `margin` below the query's worst positive.
+
+        Returns:
+            How many negatives go.
 
         Raises:
             BadInput: a score is missing.
         """
         kept, gone = {}, 0
-        for query, row in zip(groups.ids, groups.query_rows, strict=True):
-            listed, positives = groups.negatives[query], groups.positives[query]
-            rows = self.passages.rows_of([*positives, *listed])
-            score_n = self.of([row], [rows])[0].tolist()
+        for query, positives, negatives, score_n in self._scored(groups):
             highest = min(score_n[: len(positives)]) - margin
-            scored = zip(listed, score_n[len(positives) :], strict=True)
+            scored = zip(negatives, score_n[len(positives) :], strict=True)
             kept[query] = [passage for passage, score in scored if score <= highest]
-            gone += len(listed) - len(kept[query])
+            gone += len(negatives) - len(kept[query])
         groups.restrict(kept)
         return gone
 
     def choose_positives(self, groups: Groups) -> None:
-        """Keep a query's first positive, and those that score at least as high or above all its negatives (finetuning §3.6).
+        """Keep a query's first positive, and those that score at least as high or above all its negatives.
 
         Raises:
             BadInput: a score is missing.
         """
-        for query, row in zip(groups.ids, groups.query_rows, strict=True):
-            positives, negatives = groups.positives[query], groups.negatives[query]
-            rows = self.passages.rows_of([*positives, *negatives])
-            score_n = self.of([row], [rows])[0].tolist()
+        for query, positives, _, score_n in self._scored(groups):
             best = max(score_n[len(positives) :], default=math.inf)
             groups.positives[query] = [
                 passage
                 for place, (passage, score) in enumerate(zip(positives, score_n, strict=False))
                 if place == 0 or score >= score_n[0] or score > best
             ]
+
+    def _scored(self, groups: Groups) -> Iterator[tuple[str, list[str], list[str], list[float]]]:
+        """(query, positives, negatives, scores of positives and negatives) of every group."""
+        for query, row in zip(groups.ids, groups.query_rows, strict=True):
+            positives, negatives = groups.positives[query], groups.negatives[query]
+            rows = self.passages.rows_of([*positives, *negatives])
+            yield query, positives, negatives, self.of([row], [rows])[0].tolist()
 
     def _parts(self) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         import pyarrow as pa

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
-from bmae_lightning.evaluation.measure.answers import AnswerJudge, answer_recall, has_answer, words
-from bmae_lightning.evaluation.measure.ranking import answer_cutoff, check_measures
+from bmae_lightning.evaluation.measure.answers import AnswerJudge, has_answer, words
+from bmae_lightning.evaluation.measure.ranking import by_answers, check_measures, evaluate, find_measure
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.errors import BadInput
 
@@ -124,7 +124,7 @@ def test_each_passage_is_read_once_and_reading_ends_with_the_last():
 
 def test_recall_counts_all_questions():
     judged = AnswerJudge(RUN, ANSWERS).judge(TEXTS.items())
-    measured = answer_recall(RUN, judged, ["answer_R@1", "answer_R@2", "answer_R@3", "answer_R@30", "answer_R@100"])
+    measured = evaluate(judged, RUN, ["answer_R@1", "answer_R@2", "answer_R@3", "answer_R@30", "answer_R@100"])
     assert measured.mean == {
         "answer_R@1": 0.0, "answer_R@2": 0.25, "answer_R@3": 0.5, "answer_R@30": 0.5, "answer_R@100": 0.5,
     }  # fmt: skip
@@ -133,7 +133,8 @@ def test_recall_counts_all_questions():
 
 
 def test_names():
-    assert [answer_cutoff(name) for name in ("answer_R@20", "R@20", "nDCG@10")] == [20, None, None]
+    assert [by_answers(name) for name in ("answer_R@20", "R@20", "nDCG@10")] == [True, False, False]
+    assert find_measure("answer_R@20").k == 20
     check_measures(["answer_R@20", "RR@10"])
     for wrong in ("answer_R@", "answer_R@0", "answer_R@x"):
         with pytest.raises(BadInput, match="answer_R@20"):

@@ -5,8 +5,8 @@ import json
 import re
 
 import pytest
+from support.stores import write_store
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.pretraining.generate.file import TextFile
 from bmae_lightning.pretraining.generate.record import Generated
 from bmae_lightning.runtime.errors import BadInput
@@ -14,10 +14,7 @@ from bmae_lightning.runtime.errors import BadInput
 
 @pytest.fixture
 def passages(tmp_path):
-    with TokenStoreWriter(tmp_path / "store", 10, "digest") as writer:
-        for i in range(4):
-            writer.append([i], f"p{i}")
-        return writer.commit()
+    return write_store(tmp_path / "store", [[i] for i in range(4)], "p")
 
 
 def write(tmp_path, *lines):

@@ -69,7 +69,7 @@ def test_ties_keep_corpus_order_and_threads_change_nothing(monkeypatch):
     run = ranker.search(queries, ["same words"] * 150, 7, seen.append)
     assert run.passages("149") == [f"p{i}" for i in range(7)]
     assert sum(seen) == 150
-    monkeypatch.setattr(module, "_threads", lambda: 1)
+    monkeypatch.setattr(module, "processors", lambda: 1)
     monkeypatch.setattr(module, "POSTINGS_AT_ONCE", 100)
     again = ranker.search(queries, ["same words"] * 150, 7)
     assert all(run[query] == again[query] for query in queries)

@@ -3,7 +3,7 @@
 import pytest
 
 from bmae_lightning.evaluation.measure.trec import run_of_lists
-from bmae_lightning.retrieval.negatives.positives import check_positives, choose_positives, with_answer
+from bmae_lightning.retrieval.negatives.positives import choose_positives, with_answer
 from bmae_lightning.runtime.errors import BadInput
 
 RELEVANT = {"a": ["p1", "p2"], "b": ["p3"], "c": ["p9"]}
@@ -27,7 +27,7 @@ def test_found_passages_with_an_answer_count_above_every_negative():
 
 def test_mistakes():
     with pytest.raises(ValueError, match="positives must be one of labelled, first, answers, got 'all'"):
-        check_positives("all")
+        choose_positives("all", {}, None, {})
     for run, answered in ((None, ANSWERED), (RUN, {})):
         with pytest.raises(BadInput, match="positives=answers needs a ranking.*corpus=nq"):
             choose_positives("answers", RELEVANT, run, answered)

@@ -1,9 +1,8 @@
 """Groups of passages per query from a ranking or at random."""
 
-import numpy as np
 import pytest
+from support.stores import write_store
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.file import FileNegatives
 from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives, RankedNegatives
@@ -11,13 +10,7 @@ from bmae_lightning.runtime.errors import BadInput
 
 
 def stores(tmp_path, number=12):
-    made = []
-    for name in ("q", "p"):
-        with TokenStoreWriter(tmp_path / name, 10, "digest") as writer:
-            for row in range(number):
-                writer.append(np.array([row % 10]), f"{name}{row}")
-            made.append(writer.commit())
-    return made
+    return [write_store(tmp_path / name, [[row] for row in range(number)], name) for name in ("q", "p")]
 
 
 QRELS = {"q3": {"p1": 1, "p2": 0}, "q0": {"p5": 2}, "q7": {"p4": 0}}
@@ -52,6 +45,17 @@ def test_what_cannot_be_trained_on(tmp_path):
         RankedNegatives(0)
     with pytest.raises(ValueError, match="empty must be one of fill, drop, got 'keep'"):
         RankedNegatives(5, empty="keep")
+
+
+def test_short_lists_are_counted(tmp_path):
+    run = Run({"q1": [("p1", 3.0), ("p2", 2.0), ("p3", 1.0)], "q2": [("p1", 1.0)]})
+    qrels = {"q1": {"p9": 1}, "q2": {"p9": 1}, "q3": {"p9": 1}}
+    groups = Groups(qrels, *stores(tmp_path), RankedNegatives(), run, 4, seed=1)
+    assert (groups.short, groups.dropped, groups.ids) == (2, 0, ["q1", "q2", "q3"])
+    groups = Groups(qrels, *stores(tmp_path), RankedNegatives(empty="drop"), run, 4, seed=1)
+    assert (groups.short, groups.dropped, groups.ids) == (1, 1, ["q1", "q2"])
+    groups.renew(Run({"q1": [("p1", 3.0), ("p9", 2.0)]}), 5)
+    assert (groups.short, groups.negatives) == (2, {"q1": ["p1"], "q2": []})
 
 
 def test_queries_without_negatives_are_dropped_and_counted_where_that_is_asked_for(tmp_path):

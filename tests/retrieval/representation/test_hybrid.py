@@ -141,3 +141,34 @@ def test_mistakes(encoder):
             HybridRepresentation(*options)
     with pytest.raises(BadInput, match="representation.lexical=46: the vocabulary has only 45"):
         build(encoder, "cls", 5, 46)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_without_a_lexical_part_it_is_a_projection_of_the_pooled_state(encoder, tokens, pooling):
+    representation = HybridRepresentation(pooling, 5, lexical=0)
+    representation.build(encoder)
+    hidden_BLD = encoder(tokens.ids_BL, tokens.real_BL)
+    vectors = representation(encoder, tokens, hidden_BLD, passages=True)
+    states = hidden_BLD[:, 0]
+    if pooling == "mean":
+        states = torch.stack([hidden_BLD[b, : int(tokens.real_BL[b].sum())].mean(0) for b in range(4)])
+    torch.testing.assert_close(vectors.dense_BD, states @ representation.projection.weight.T)
+    assert vectors.lexical is None
+    assert list(representation.state_dict()) == ["projection.weight"]
+    assert representation.width(encoder) == 5
+
+
+def test_every_build_makes_new_parameters(encoder):
+    representation = HybridRepresentation("cls", 5, lexical=0)
+    representation.build(encoder)
+    first = representation.projection.weight
+    representation.build(encoder)
+    assert not torch.equal(first, representation.projection.weight)
+    assert 0.01 < representation.projection.weight.std() < 0.03  # N(0, initializer_range)
+
+
+def test_mistakes_without_a_lexical_part():
+    with pytest.raises(ValueError, match="dense"):
+        HybridRepresentation("cls", 0, lexical=0)
+    with pytest.raises(ValueError, match="pooling"):
+        HybridRepresentation("max", 5, lexical=0)

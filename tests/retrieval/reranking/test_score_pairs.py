@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from support.stores import random_rows, write_store
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.encoder.batch import pad_pairs
 from bmae_lightning.retrieval.reranking.cross_encoder import cross_encoder_of
 from bmae_lightning.retrieval.reranking.pair_texts import PairLayout, PairTexts
@@ -24,14 +24,6 @@ def masked_lm():
     ).eval()  # fmt: skip
 
 
-def store(directory, sizes):
-    draw = np.random.default_rng(0)
-    writer = TokenStoreWriter(directory, 45, "digest")
-    for i, size in enumerate(sizes):
-        writer.append(draw.integers(5, 45, size).tolist(), str(i))
-    return writer.commit()
-
-
 def test_a_cross_encoder_has_the_layers_of_its_encoder(masked_lm):
     model = cross_encoder_of(masked_lm).eval()
     ids_PL = torch.tensor([[2, 9, 3, 11, 3]])
@@ -43,7 +35,10 @@ def test_a_cross_encoder_has_the_layers_of_its_encoder(masked_lm):
 
 def test_scores_do_not_depend_on_the_batch(masked_lm, tmp_path):
     model = cross_encoder_of(masked_lm).eval()
-    queries, passages = store(tmp_path / "q", [3, 5, 2]), store(tmp_path / "p", [4, 30, 1, 9])
+    queries, passages = (
+        write_store(tmp_path / "q", random_rows([3, 5, 2])),
+        write_store(tmp_path / "p", random_rows([4, 30, 1, 9])),
+    )
     pairs_P2 = np.array([(q, p) for q in range(3) for p in range(4)], dtype=np.int32)
     texts, done = PairTexts(queries, passages, PairLayout(2, 3, 0)), []
     scores_P = PairScorer(model, texts, 16, 50)(pairs_P2, done.append)

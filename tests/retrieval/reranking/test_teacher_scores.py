@@ -4,24 +4,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.stores import write_store
 
-from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores, write_teacher_scores
 from bmae_lightning.runtime.errors import BadInput
 
 
-def store(directory, ids):
-    writer = TokenStoreWriter(directory, 100, "digest")
-    for name in ids:
-        writer.append([7], name)
-    return writer.commit()
-
-
 @pytest.fixture
 def stores(tmp_path):
-    return store(tmp_path / "queries", ["qa", "qb", "qc"]), store(tmp_path / "passages", [f"p{i}" for i in range(9)])
+    queries, passages = write_store(tmp_path / "queries", [[7]] * 3, ["qa", "qb", "qc"]), [[7]] * 9
+    return queries, write_store(tmp_path / "passages", passages, "p")
 
 
 def write(path, rows):

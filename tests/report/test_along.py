@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from bmae_lightning.report.comparison import compare, curves_along
-from bmae_lightning.report.content import Arm, Report
-from bmae_lightning.report.machine import read_json, write_json
+from bmae_lightning.report.along import curves_along
+from bmae_lightning.report.content import Arm, Report, read_report, write_report
+from bmae_lightning.report.sweep import compare
 
 
 def job(overrides, values, **places):
@@ -16,9 +16,9 @@ def job(overrides, values, **places):
     for key, (_, value) in values.items():
         stage, _, arm = key.partition("@")
         rung = {"evaluate2": " retriever2"}.get(stage, "")
-        arms.append(Arm(names.get(arm, arm) + rung, {"RR@10": value}, 5))
+        arms.append(Arm(names.get(arm, arm) + rung, {"RR@10": value}, 5, node=key))
     nodes = {key: directory for key, (directory, _) in values.items()}
-    return {"overrides": overrides, "nodes": nodes, "places": places}, Report("x", "", arms, [], [], {}, [])
+    return {"overrides": overrides, "nodes": nodes, "places": places}, Report("x", "", arms)
 
 
 def lines(*pairs):
@@ -112,10 +112,10 @@ def test_a_sweep_has_its_figures_on_the_page(tmp_path):
     jobs = []
     for share in (0.1, 1.0):
         made, report = job([f"train_share={share}"], {"evaluate@a": (f"a{share}", share)}, train_share=share)
-        write_json(tmp_path / f"{share}" / "report.json", report)
+        write_report(tmp_path / f"{share}" / "report.json", report)
         jobs.append(made | {"nodes": made["nodes"] | {"report": str(tmp_path / f"{share}")}})
     compare(jobs, tmp_path)
-    (curve,) = read_json(tmp_path / "report.json").along
+    (curve,) = read_report(tmp_path / "report.json").along
     assert curve.series == {"a": [(10, 0.1), (100, 1.0)]}
     assert curve.marked
     page = (tmp_path / "report.html").read_text()

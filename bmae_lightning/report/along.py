@@ -1,0 +1,93 @@
+"""Measures along an option of a sweep: the share of the training queries, the steps of pre-training."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from bmae_lightning.report.content import BASELINE, Curve, Report
+
+AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "steps of pre-training"}
+"""Options whose values are places on an axis -> what the axis is called."""
+
+
+def curves_along(jobs: list[dict[str, Any]], reports: list[Report]) -> list[Curve]:
+    """One figure per measure and option that the jobs take at least two values of; a line per arm.
+
+    Jobs that differ by `seed` only are one point, their mean. Along the steps of pre-training lines begin at step 0
+    with the arm without pre-training, where the jobs have it.
+
+    Args:
+        jobs: `overrides`, `nodes` and `places` (option -> value) of every job.
+        reports: of each.
+    """
+    return [
+        curve
+        for axis in AXES
+        if len({job.get("places", {}).get(axis) for job in jobs}) > 1
+        for curve in _curves(axis, jobs, reports)
+    ]
+
+
+def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> list[Curve]:
+    places = [_place(axis, job) for job in jobs]
+    alike = [job | {"overrides": [o for o in job["overrides"] if not o.startswith("seed=")]} for job in jobs]
+    values: dict[str, dict[str, dict[float, dict[str, float]]]] = {}
+    for job, report, x in zip(alike, reports, places, strict=True):
+        if x is None:
+            continue
+        peers = [peer for peer, place in zip(alike, places, strict=True) if place == x]
+        nodes, arms = {arm.name: arm.node for arm in report.arms}, {arm.name: arm for arm in report.arms}
+        for name in arms:
+            line = f"{name} {difference(peers, job, nodes[name])}".strip()
+            points = [(x, name)]
+            if axis == "pretrain_step":
+                points += [(0.0, other) for other, key in nodes.items() if key == _without(job, nodes[name])]
+            for place, source in points:
+                for measure, value in arms[source].measures.items():
+                    at = values.setdefault(measure, {}).setdefault(line, {}).setdefault(place, {})
+                    at[job["nodes"][nodes[source]]] = value
+    label, seeds = AXES[axis], {o for job in jobs for o in job["overrides"] if o.startswith("seed=")}
+    mean = f" (mean of {len(seeds)} seeds)" if len(seeds) > 1 else ""
+    return [
+        Curve(
+            f"{measure} over the {label.removesuffix(' (%)')}{mean}",
+            {line: [(x, sum(at.values()) / len(at)) for x, at in sorted(of[line].items())] for line in of},
+            x=label, y=measure, linear=True, marked=True,
+        )
+        for measure, of in values.items()
+    ]  # fmt: skip
+
+
+def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str:
+    """The overrides that tell this job's node from those of the same key in other jobs, empty where all are one.
+
+    An override counts if every job that shares the node has it, and not every job with such a node does.
+    """
+    alike = [set(other["overrides"]) for other in jobs if key in other["nodes"]]
+    same = [set(other["overrides"]) for other in jobs if other["nodes"].get(key) == job["nodes"][key]]
+    telling = set.intersection(*same) - set.intersection(*alike)
+    telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
+    return " ".join(item for item in job["overrides"] if item in telling)
+
+
+def _without(job: dict[str, Any], node: str) -> str:
+    """The node that measured the same without pre-training: the node itself where it has none, empty where none did."""
+    stage, _, arm = node.partition("@")
+    if (start := f"{stage}@{BASELINE}") in job["nodes"]:
+        return start
+    return "" if f"pretrain@{arm}" in job["nodes"] else node
+
+
+def _place(axis: str, job: dict[str, Any]) -> float | None:
+    """Where a job lies on the axis, None where that cannot be said."""
+    value = job.get("places", {}).get(axis)
+    if axis == "train_share":
+        return value and round(100 * value, 6)
+    if value is not None:
+        return float(value)
+    for key, directory in job["nodes"].items():  # the end: what the pre-training logged last
+        path = Path(directory) / "metrics.json"
+        if key.startswith("pretrain@") and path.is_file():
+            return float(json.loads(path.read_text(encoding="utf-8"))["step"])
+    return None

@@ -1,0 +1,214 @@
+"""What the finished stages of a run left for its report: measures, curves, tables, settings, rebuilt passages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bmae_lightning.lit.metrics import VALIDATION, read_metrics
+from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, row_name
+from bmae_lightning.report.diagnosis import diagnosis
+from bmae_lightning.report.tables import merged, of_arm, with_published
+from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.table import Table, read_tables
+from bmae_lightning.stage.prepared import Prepared
+
+SHOWN = (
+    "batch_size", "steps", "epochs", "lr", "length", "passage_length", "train_group_size", "similarity", "temperature",
+    "backbone", "forward_factor", "r_drop",
+)  # fmt: skip
+"""Options of a stage that trains which stand among the settings, where it has them."""
+
+Series = dict[str, list[tuple[float, float]]]
+
+
+class Node(NamedTuple):
+    """A finished stage for an arm.
+
+    Attributes:
+        key: `stage` or `stage@arm`.
+        name: what its rows and lines are called.
+        directory: where it wrote.
+        config, context: of its manifest.
+        results: its metrics.json.
+    """
+
+    key: str
+    name: str
+    directory: Path
+    config: dict[str, Any]
+    context: dict[str, Any]
+    results: dict[str, Any]
+
+    @property
+    def stage(self) -> str:
+        return self.key.partition("@")[0]
+
+    @property
+    def arm(self) -> str:
+        return self.key.partition("@")[2]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it measured a model from elsewhere, whose record is among its results."""
+        return isinstance(self.results.get("model"), dict)
+
+
+def read_node(key: str, directory: Path, shown_as: Mapping[str, str]) -> Node:
+    """What a finished stage left; shown_as: stage -> what stands behind the name of its arm."""
+    stage, _, arm = key.partition("@")
+    manifest, results = read_json(directory / "manifest.json"), read_json(directory / "metrics.json")
+    name = row_name(arm, shown_as.get(stage, ""))
+    return Node(key, name, directory, manifest["config"], manifest.get("context", {}), results)
+
+
+@dataclass
+class Collected:
+    """Collects what nodes left.
+
+    Args:
+        split: the judged one that is compared.
+        measures: names of those that are shown.
+        paper: published values by stage, and by measure or head of a column.
+        paper_source: where they are printed.
+    """
+
+    split: str
+    measures: list[str]
+    paper: dict[str, dict[str, float]]
+    paper_source: str
+    samples: list[Sample] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    diagnoses: list[Diagnosis] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    _nodes: list[Node] = field(default_factory=list)
+    _curves: list[Curve] = field(default_factory=list)
+    _losses: dict[str, Series] = field(default_factory=dict)
+    _validations: dict[tuple[str, str], Series] = field(default_factory=dict)
+
+    def add(self, node: Node) -> None:
+        """Take what a node left, whatever its stage is."""
+        self._nodes.append(node)
+        if node.stage == "prepare":
+            self.settings["corpus"] = _corpus(node)
+        if node.stage == "generate":
+            self.settings |= _generated(node)
+            if teachers := _teacher_losses(node.directory):
+                self._curves.append(Curve("Teachers of queries and continuations", teachers))
+        if (node.directory / "metrics.jsonl").is_file():
+            self._add_training(node, read_metrics(node.directory / "metrics.jsonl"))
+        if (node.directory / "samples.json").is_file():
+            self.samples += [Sample(**sample) for sample in read_json(node.directory / "samples.json")]
+        if node.foreign:
+            self.settings[node.key] = ", ".join(
+                f"{name} {value}" for name, value in node.results["model"].items() if value is not None
+            )
+
+    def all_arms(self) -> list[Arm]:
+        """A row for every node that measured the split; those that all arms share, then the baseline, come first."""
+        arms = []
+        for node in self._nodes:
+            found = node.results.get(self.split)
+            if not isinstance(found, dict):
+                continue
+            shown = {name: value for name, value in found["mean"].items() if name in self.measures}
+            printed = self._published(node)
+            source = self.paper_source if printed else ""
+            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key))
+        return sorted(arms, key=lambda arm: ("@" in arm.node, arm.name != row_name(BASELINE, "")))
+
+    def all_tables(self) -> dict[str, list[Table]]:
+        """stage -> the tables that it left, those of its arms as one, with published values."""
+        found: dict[str, list[Table]] = {}
+        for node in sorted(self._nodes, key=lambda node: node.arm != BASELINE):
+            for table in read_tables(node.directory):
+                if node.arm:
+                    self.names[node.key] = node.name
+                    table = of_arm(table, node.name)
+                found.setdefault(node.stage, []).append(table)
+        together = {stage: merged(tables) for stage, tables in found.items()}
+        for node in self._nodes:
+            if (printed := self._published(node)) and node.stage in together:
+                tables = together[node.stage]
+                together[node.stage] = [with_published(t, node.name, printed, self.paper_source) for t in tables]
+        return together
+
+    def all_curves(self) -> list[Curve]:
+        """Losses of pre-training and of what it needs, then of each stage that trains, then values of validations."""
+        losses = [Curve(f"Fine-tuning ({stage})", series) for stage, series in self._losses.items()]
+        return [*self._curves, *losses, *(
+            Curve(f"Validation ({stage})", series, y=measure, linear=True)
+            for (stage, measure), series in self._validations.items()
+        )]  # fmt: skip
+
+    def _add_training(self, node: Node, lines: list[dict[str, float]]) -> None:
+        if node.stage == "pretrain":
+            names = [name for name in lines[0] if name.startswith("loss/")]
+            series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
+            self._curves.append(Curve(f"Pre-training ({node.arm})", series))
+            if found := diagnosis(node.arm, lines):
+                self.diagnoses.append(found)
+        else:
+            losses = self._losses.setdefault(node.stage, {})
+            losses[node.name] = [(line["step"], line["loss"]) for line in lines]
+            for name in dict.fromkeys(name for line in lines for name in line if name.startswith(VALIDATION)):
+                looks = self._validations.setdefault((node.stage, name.removeprefix(VALIDATION)), {})
+                looks[node.name] = [(line["step"], line[name]) for line in lines if name in line]
+        self.settings[node.key] = _setting(node)
+
+    def _published(self, node: Node) -> dict[str, float] | None:
+        """What the paper prints for a node: for the arm with pre-training, or the only arm, and for what all share."""
+        arms = {other.arm for other in self._nodes if not other.foreign} - {""}
+        beside = not node.arm or node.arm in (arms - {BASELINE} or arms)
+        return (self.paper.get(node.stage) or None) if beside else None
+
+
+def _setting(node: Node) -> str:
+    """The options of a stage that trains."""
+    config = node.config
+    shown = ", ".join(f"{name} {config[name]}" for name in SHOWN if config.get(name) is not None)
+    if every := (config.get("diagnostics") or {}).get("every"):
+        shown += f", diagnostics every {every}"
+    if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
+        shown += f", {100 * share:g} % of the training queries"
+    if step := node.context.get("pretrain_step"):
+        shown += f", from step {step:,} of the pre-training"
+    return shown
+
+
+def _note(node: Node) -> str:
+    """What stands below the name of an arm: how fast it is."""
+    if node.stage == "bm25":
+        return "bm25s"
+    if rate := node.results.get("pairs_per_second"):
+        return f"re-orders the top {node.results['depth']}, {rate:,.0f} pairs/s"
+    rate = node.results.get("passages_per_second")
+    return f"encodes {rate:,.0f} passages/s" if rate else ""
+
+
+def _generated(node: Node) -> dict[str, str]:
+    """Who wrote the generated texts, how many there are, and a few of them."""
+    results = node.results
+    writers = "; ".join(f"{role} by {source}" for role, source in results["teachers"].items())
+    counts = f"{results['queries']:,} queries, {results['passages_with_continuation']:,} continuations"
+    shown = {"generate": f"{writers} ({counts})"}
+    for example in read_json(node.directory / "examples.json"):
+        text = " | ".join([*example["queries"], f"… {example['continuation'] or ''}"])
+        shown[f"generated for {example['_id']}"] = f"{example['passage'][:160]} -> {text}"
+    return shown
+
+
+def _teacher_losses(directory: Path) -> Series:
+    """Losses of the models that the generate stage trained itself."""
+    paths = {path.parent.name: path for path in sorted(directory.glob("teachers/*/metrics.jsonl"))}
+    return {role: [(line["step"], line["loss"]) for line in read_metrics(path)] for role, path in paths.items()}
+
+
+def _corpus(node: Node) -> str:
+    """The collection with its size."""
+    record, corpus = Prepared(node.directory).record, node.config["corpus"]
+    if "packages" in corpus:
+        source = "documentation of " + ", ".join(corpus["packages"])
+    else:
+        source = corpus.get("path") or record["name"]
+    return f"{source}: {record['passages']:,} passages (titles: {record['title']}), {record['queries']:,} queries"
