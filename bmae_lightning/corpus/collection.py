@@ -1,6 +1,6 @@
 """What every collection offers to the prepare stage: passages, queries, judgments by split, answers where it has some.
 
-A format is one subclass and one YAML of the group `corpus`. It holds no equation.
+A format is one subclass and one YAML of the group `corpus`.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class Collection(ABC):
         return iter(())
 
     def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yields (query id, hard negatives that come with it, hardest first) of one split; nothing where there are none."""
+        """Yields (query id, its own hard negatives, hardest first) of one split; nothing where there are none."""
         return iter(())
 
     @abstractmethod
