@@ -11,8 +11,8 @@ from bmae_lightning.evaluation.measure.ranking import evaluate
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.stage import suite_pairs
-from bmae_lightning.stage.suite_pairs import Pairs
+from bmae_lightning.stage import zero_shot
+from bmae_lightning.stage.zero_shot import Pairs
 
 BM25 = "bmae_lightning.retrieval.index.bm25.Bm25"
 
@@ -57,7 +57,7 @@ def test_results_are_measures_of_the_run_without_the_query_itself(pairs, collect
 
 def test_a_finished_pair_is_skipped_whatever_it_is_called_and_measured_again(pairs, collection, capsys, monkeypatch):
     pairs.results("mine, bm25", collection, Bm25())
-    monkeypatch.setattr(suite_pairs, "run_here_or_in_child", lambda *_: pytest.fail("ranked again"))
+    monkeypatch.setattr(zero_shot, "run_here_or_in_child", lambda *_: pytest.fail("ranked again"))
     again = replace(pairs.context, settings=pairs.context.settings | {"measures": ["R@1", "RR@10"]})
     capsys.readouterr()
     results = replace(pairs, context=again, measures=["R@1", "RR@10"]).results("other, name", collection, Bm25())
