@@ -49,6 +49,13 @@ class Collection(ABC):
     def judgments(self, split: str) -> Iterator[Judgment]:
         """Yields the judgments of one split."""
 
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        """Query id -> passage id -> relevance of one split."""
+        found: dict[str, dict[str, int]] = {}
+        for judgment in self.judgments(split):
+            found.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
+        return found
+
     def answers(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yields (query id, its accepted answers) of one split; nothing where relevance is only judged."""
         return iter(())

@@ -1,4 +1,4 @@
-"""Encoders kept along a pre-training (SimLM Figure 3, MASTER Figure 3a): their places, and checks that one exists."""
+"""Encoders kept along a pre-training (SimLM Figure 3, MASTER Figure 3a): where they lie, and which ones are there."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,9 +1,12 @@
-"""Have teachers write queries and a continuation for every passage: the outside texts of MASTER's decoders."""
+"""Have teachers write queries and a continuation for every passage: the outside texts of MASTER's decoders.
+
+Not to be confused with the option `generator` of pre-training: the small masked language model whose draws replace
+tokens (ELECTRA's word).
+"""
 
 import itertools
 import json
 import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +14,9 @@ from typing import Any
 
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import make_trainer
-from bmae_lightning.lit.generate import generate
+from bmae_lightning.lit.generate import TeacherModule, generate, on_one_device
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import Optimisation
-from bmae_lightning.lit.teacher import TeacherModule, on_one_device
 from bmae_lightning.pretraining.generate.file import TextFile
 from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
 from bmae_lightning.pretraining.generate.record import Generated
@@ -25,7 +27,7 @@ from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import replacing, write_json
-from bmae_lightning.runtime.process import print_once, process_rank
+from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
@@ -36,11 +38,11 @@ Teacher = PretrainedTeacher | TrainedTeacher
 
 @dataclass(kw_only=True)
 class Generate(FittingStage):
-    """Writes queries/ and continuation/ (token stores), generated.jsonl, examples.json, and teachers/ if it trained any.
+    """Writes queries/ and continuation/ (token stores), generated.jsonl, examples.json, and teachers/ where it trains.
 
-    The fields are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one of
-    which may be left out, or `texts`. The optimiser, its schedule and the checkpoints are those of teachers trained here;
-    `batch_size` counts passages written about at a time, on each device.
+    The fields are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one
+    of which may be left out, or `texts`. The optimiser, its schedule and the checkpoints are those of teachers trained
+    here; `batch_size` counts passages written about at a time, on each device.
     """
 
     shard: int
@@ -99,12 +101,9 @@ class Generate(FittingStage):
         if isinstance(teacher, PretrainedTeacher):
             return teacher.writer(key)
         directory = context.directory / "teachers" / role
-        model = directory / "model"
-        if process_rank() == 0 and not model.is_dir():
+        if not made_by_first(directory / "model"):
             self._train(context, prepared, role, teacher, loggers, directory)
-        while not model.is_dir():
-            time.sleep(0.2)
-        return teacher.writer(model, key)
+        return teacher.writer(directory / "model", key)
 
     def _train(
         self, context: Context, prepared: Prepared, role: str, teacher: TrainedTeacher, loggers: list, directory: Path

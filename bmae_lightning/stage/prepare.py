@@ -31,8 +31,8 @@ SHARDS = "shards"
 
 @dataclass(kw_only=True)
 class Prepare(Stage):
-    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json, and
-    answers.json and run.train.trec, the hard negatives that come with the collection, where it has them.
+    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json;
+    where the collection has them also answers.json and its hard negatives, run.train.trec.
 
     Args:
         corpus: where texts come from.
@@ -112,10 +112,7 @@ def _write_judgments(directory: Path, source: Collection, splits: list[str]) -> 
     """Judgments of every split, and the hard negatives and answers that come with the collection."""
     (directory / "qrels").mkdir()
     for split in splits:
-        qrels: dict[str, dict[str, int]] = {}
-        for judgment in source.judgments(split):
-            qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
-        write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+        write_qrels(directory / "qrels" / f"{split}.trec", source.qrels(split))
     if own := run_of_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
         write_run(directory / f"run.{TRAIN}.trec", own, source.name)
     answers = {split: dict(source.answers(split)) for split in splits}
@@ -131,8 +128,8 @@ def _check_space(directory: Path, sizes: SizeEstimate) -> None:
     """Refuse to begin what the disk cannot hold; shards of an earlier attempt are counted once more, which is safe."""
     if 2 * sizes.store > _free(directory):
         raise BadInput(
-            f"disk full: {directory} has {gigabytes(_free(directory))} free, the token store of {sizes.passages:,} passages "
-            f"needs about {gigabytes(2 * sizes.store)} while it is made: free space or set output_dir=DIR"
+            f"disk full: {directory} has {gigabytes(_free(directory))} free, the token store of {sizes.passages:,} "
+            f"passages needs about {gigabytes(2 * sizes.store)} while it is made: free space or set output_dir=DIR"
         )
 
 

@@ -20,6 +20,8 @@ from bmae_lightning.runtime.errors import BadInput
          ["-cd", "experiments", "~decoders.queries", "stage=[bm25]"]),
         (["--cfg", "job", "--resolve", "evaluate"], ["--cfg", "job", "--resolve", "stage=[evaluate]"]),
         (["evaluate", "run=a", "qrels=b"], [*NO_DIRECTORY, "run=a", "qrels=b", "stage=[evaluate]"]),
+        (["-cd", "x", "evaluate", "run=a"], ["-cd", "x", *NO_DIRECTORY, "run=a", "stage=[evaluate]"]),
+        (["bm25", "a=1", "-cd", "x"], ["-cd", "x", "a=1", "stage=[bm25]"]),
         (["query=[a,b]", "search"], [*NO_DIRECTORY, "query=[a,b]", "stage=[search]"]),
         (["stage=search", 'query="a"'], [*NO_DIRECTORY, "stage=search", 'query="a"']),
         ([], []),
@@ -41,6 +43,17 @@ def test_words_become_stages(typed, read):
 def test_words_that_are_no_stage(typed, message):
     with pytest.raises(BadInput, match=message):
         completed(typed)
+
+
+def test_a_stage_of_ones_own_directory_is_added(tmp_path):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "lengths.yaml").touch()
+    where = ["-cd", str(tmp_path)]
+    assert completed([*where, "lengths", "report"]) == [*where, "stage=[lengths,report]", "+stages=[lengths]"]
+    assert completed([*where, "lengths", "+stages=lengths"]) == [*where, "+stages=lengths", "stage=[lengths]"]
+    assert completed([*where, "bm25"]) == [*where, "stage=[bm25]"]
+    with pytest.raises(BadInput, match="did you mean 'lengths'"):
+        completed([*where, "length"])
 
 
 def test_every_stage_can_be_a_word():
