@@ -65,9 +65,9 @@ class Rules:
     """How the fields of a collection become records.
 
     title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "pair" as well, and
-    the prepare stage keeps title and text apart by [SEP]; "drop" empties them. tolerate: faults of published
-    collections that their published results include: "empty", passages without text; "unknown", judgments of passages
-    that are not there (no search finds them; never in the split `train`).
+    the prepare stage keeps title and text apart by [SEP]; "drop" empties them.
+    tolerate: faults of published collections that their published results include: "empty", passages without text;
+    "unknown", judgments of passages that are not there (no search finds them; never in the split `train`).
 
     Raises ValueError for another `title` or `tolerate`.
     """

@@ -1,8 +1,8 @@
 """Passages as sequences of units, whole words or single word pieces, each named by a 64-bit key.
 
 Words are grouped as MASTER does: special ids are skipped and delimit nothing, a `##` piece joins the word before it,
-and one that opens a passage opens a word. Two different words share a key with probability 2^-64. Shapes: R rows, K
-pieces (tokens that are not special) and U units of these rows, V vocabulary.
+and one that opens a passage opens a word. Two different words share a key with probability 2^-64.
+Shapes: R rows, K pieces (tokens that are not special) and U units of these rows, V vocabulary.
 """
 
 from collections.abc import Iterator

@@ -14,8 +14,11 @@ WIDTH = 768
 
 
 class SizeEstimate(NamedTuple):
-    """passages; word_pieces: of all passages, about; store: bytes of their token store, about; vectors: bytes of
-    float32 vectors of `WIDTH` numbers, exactly."""
+    """What passages take.
+
+    word_pieces: of all passages, about.  store: bytes of their token store, about.  vectors: bytes of float32 vectors of
+    `WIDTH` numbers, exactly.
+    """
 
     passages: int
     word_pieces: int

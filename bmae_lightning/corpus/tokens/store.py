@@ -186,7 +186,11 @@ class TokenStore:
         return int(self.rows_of([external_id])[0])
 
     def rows_of(self, external_ids: Sequence[str]) -> np.ndarray:
-        """The rows of ids, int64; the first call sorts all hashes (12 bytes an id). KeyError for an unknown one."""
+        """The rows of ids, int64; the first call sorts the hashes of all (12 bytes an id).
+
+        Raises:
+            KeyError: for the first unknown id.
+        """
         if self._rows is None:
             with open(self.directory / IDS, encoding="utf-8", newline="\n") as file:
                 self._rows = RowIndex((line[:-1] for line in file), len(self), self.external_id)
@@ -224,8 +228,9 @@ def write_token_store(
     progress: Callable[[int], None] | None = None,
     kept: Path | None = None,
 ) -> TokenStore:
-    """Tokenises texts in order into a store, untruncated and without special tokens, but for a [SEP] between a title
-    and its text where they are given as a pair; memory is that of a few shards.
+    """Tokenises texts in order into a store, in the memory of a few shards.
+
+    Texts are not truncated and get no special tokens but a [SEP] between a title and its text, given as a pair.
 
     ids: one external id a text, None for the row numbers; drawn in step with the texts. tokenizer: a fast tokenizer,
     left unchanged; the names of special tokens inside a text are tokenised as ordinary text. shard: texts at a time,

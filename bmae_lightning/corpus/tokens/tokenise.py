@@ -30,8 +30,9 @@ class Pieces(NamedTuple):
 
 
 class ContentTokenizer:
-    """How stores tokenise: untruncated, names of special tokens as ordinary text, and nothing added but a [SEP] between
-    a title and its text, where neither is empty.
+    """How stores tokenise: untruncated, and names of special tokens are ordinary text.
+
+    Nothing is added but a [SEP] between a title and its text, where neither is empty.
 
     tokenizer: a fast tokenizer, left unchanged.
 
