@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from bmae_lightning.command.arguments import completed
+from bmae_lightning.command.arguments import completed, user_directories
 from bmae_lightning.runtime.configuration import config_directory, explain
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 
@@ -50,12 +50,6 @@ def _overrides() -> list[str]:
     return [argument for argument in sys.argv[1:] if not argument.startswith("-")]
 
 
-def _user_directories() -> list[Path]:
-    """What `-cd DIR` or `--config-dir DIR` names."""
-    flags = ("-cd", "--config-dir")
-    return [Path(value) for flag, value in zip(sys.argv, sys.argv[1:], strict=False) if flag in flags]
-
-
 def main() -> Any:
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -69,7 +63,7 @@ def main() -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        _report(explain(error, _overrides(), _user_directories()))
+        _report(explain(error, _overrides(), user_directories(sys.argv)))
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         _report("stopped by Ctrl-C; run the same command again to continue")

@@ -4,6 +4,7 @@ Only light modules are imported, since this runs before `--help`.
 """
 
 import re
+from pathlib import Path
 
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import config_directory
@@ -22,8 +23,17 @@ AS_HYDRA_HAS_IT = re.compile(r"""\[.*\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""",
 NO_DIRECTORY = ["hydra.run.dir=.", "hydra.output_subdir=null"]
 
 
+def user_directories(arguments: list[str]) -> list[Path]:
+    """What `-cd DIR` or `--config-dir DIR` names."""
+    return [
+        Path(value) for flag, value in zip(arguments, arguments[1:], strict=False) if flag in ("-cd", "--config-dir")
+    ]
+
+
 def completed(arguments: list[str]) -> list[str]:
     """The arguments in Hydra's grammar: `evaluate` becomes stage=[evaluate], the text after query= is quoted.
+
+    A stage of the user's own directory, `stages/NAME.yaml`, is added to the package's by `+stages=[NAME]`.
 
     Raises:
         BadInput: a word that is neither KEY=VALUE nor a stage, or stages named in both ways.
@@ -34,14 +44,21 @@ def completed(arguments: list[str]) -> list[str]:
     for before, argument in zip(["", *rest], rest, strict=False):
         bare = "=" not in argument and not argument.startswith(("-", "+", "~")) and before not in VALUED
         (words if bare else kept).append(argument)
-    stages = [path.stem for path in (config_directory() / "stages").glob("*.yaml")]
+    stages, own = (
+        {path.stem for place in places for path in (place / "stages").glob("*.yaml")}
+        for places in ([config_directory()], user_directories(arguments))
+    )
     for word in words:
-        if word not in stages:
-            raise BadInput(f"{word!r} is neither KEY=VALUE nor a stage{nearest(word, stages)}; quote texts with spaces")
+        if word not in stages | own:
+            hint = nearest(word, stages | own)
+            raise BadInput(f"{word!r} is neither KEY=VALUE nor a stage{hint}; quote texts with spaces")
     if words:
         if clash := [argument for argument in kept if argument.startswith("stage=")]:
             raise BadInput(f"stages are named twice, by {clash[0]} and by {' '.join(words)}: keep one of them")
         kept.append(f"stage=[{','.join(words)}]")
+    added = [word for word in words if word not in stages]
+    if added and not any(argument.startswith("+stages") for argument in kept):
+        kept.append(f"+stages=[{','.join(added)}]")
     looking = NO_DIRECTORY if any(map(LOOKING.match, kept)) else []
     return flags + looking + [_quoted(argument) for argument in kept]
 

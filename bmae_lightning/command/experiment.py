@@ -169,8 +169,13 @@ def _origins(cfg: DictConfig, config: dict[str, Any]) -> dict[str, dict[str, str
     """
     raw, found = OmegaConf.to_container(cfg, resolve=False), {}
     for stage, entry in read_entries(config).items():
-        texts = {key: value for key, value in raw[stage].items() if isinstance(value, str)}
-        found[stage] = {key: key for key in entry.options if key not in raw[stage]} | {
+        node = raw[stage]
+        texts = {
+            key: value.replace("${.follows}", str(entry.follows))
+            for key, value in node.items()
+            if isinstance(value, str)
+        }
+        found[stage] = {key: key for key in entry.options if key not in node} | {
             key: text[2:-1] for key, text in texts.items() if text.startswith("${") and text.count("$") == 1
         }
     return found

@@ -18,7 +18,7 @@ def judge(runs: list[str], qrels: str, measures: list[str | Measure], per_query:
 
     Args:
         runs: TREC files.
-        qrels: TREC or BEIR file.
+        qrels: judgments in the columns of TREC, BEIR or MS MARCO (pairs).
         measures: names of ir_measures or measures of one's own.
         per_query: a file for the values per query, one JSON object a line.
 

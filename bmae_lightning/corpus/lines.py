@@ -52,7 +52,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from error
 
 
-def as_text(path: Path, number: int, line: bytes) -> str:
+def as_text(path: Path | str, number: int, line: bytes) -> str:
     """The line as a string. Raises BrokenLine if it is not UTF-8."""
     try:
         return line.decode("utf-8")

@@ -30,8 +30,12 @@ class Stream(Generic[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         """Yields the records; the first broken row is raised."""
+        return (record for _, record in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Record]]:
+        """Yields (number, record); the first broken row is raised."""
         for number, row in self.rows():
-            yield self.parse(self.source, number, row)
+            yield number, self.parse(self.source, number, row)
 
     def located(self, problems: Problems) -> Iterator[tuple[int, Record]]:
         """Yields (number, record) of the sound rows and notes the broken ones."""

@@ -6,16 +6,39 @@ Shapes: B passages, L padded length including [CLS] and [SEP].
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
+class Tensors:
+    """A dataclass of tensors, mappings of them, other such records, and None."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same record with function applied to every tensor."""
+
+        def over(value):
+            if isinstance(value, Mapping):
+                return {name: over(part) for name, part in value.items()}
+            if isinstance(value, Tensors):
+                return value.map(function)
+            return None if value is None else function(value)
+
+        return type(self)(*(over(getattr(self, part.name)) for part in fields(self)))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        return self.map(lambda tensor: tensor.pin_memory())
+
+
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Tensors):
     """`[CLS] x_1 .. x_N [SEP] [PAD] ..` of B texts.
 
     ids_BL: int64.  real_BL: bool, False on padding.  values: optional numbers [B, L] per position that a mask policy
@@ -26,22 +49,14 @@ class Tokens:
     real_BL: Tensor
     values: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def map(self, function) -> Tokens:
-        """The same with function applied to every tensor."""
-        values = {name: function(value) for name, value in self.values.items()}
-        return Tokens(function(self.ids_BL), function(self.real_BL), values)
-
     def segments(self, sep_id: int) -> Tensor:
         """Token types: 1 at real positions behind the first [SEP], 0 elsewhere, int64 [B, L]."""
         separator_BL = self.ids_BL == sep_id
         return ((separator_BL.cumsum(1) - separator_BL.long() > 0) & self.real_BL).long()
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Tokens:
-        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
 
 @dataclass(frozen=True)
-class TextBatch:
+class TextBatch(Tensors):
     """B passages: their streams (texts that belong to the passage; 'passage' is the text itself), number and epoch.
 
     passage_B: int64, number of the passage in its corpus.  epoch_B: int64, how often it has been seen before.
@@ -50,17 +65,6 @@ class TextBatch:
     streams: Mapping[str, Tokens]
     passage_B: Tensor
     epoch_B: Tensor
-
-    def map(self, function) -> TextBatch:
-        """The same with function applied to every tensor."""
-        streams = {name: tokens.map(function) for name, tokens in self.streams.items()}
-        return TextBatch(streams, function(self.passage_B), function(self.epoch_B))
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TextBatch:
-        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> TextBatch:
-        return self.map(lambda tensor: tensor.pin_memory())
 
     def first(self, count: int) -> TextBatch:
         """Only the first passages."""
@@ -131,11 +135,11 @@ def _take(flat: np.ndarray, place_BL: np.ndarray, dtype: type) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class RetrievalBatch:
+class RetrievalBatch(Tensors):
     """B queries with n passages each, in the order i·n + j, the positive of query i at i·n.
 
-    passage_N: int64 numbers of the passages and positives_BP: of all positives of each query, filled with -1; both None
-    where nobody asks.  teacher_Bn: a teacher's raw scores of each query's own passages, None without a teacher.
+    passage_N: int64 numbers of the passages.  positives_BP: those of all positives of each query, filled with -1; both
+    are None where no loss reads them.  teacher_Bn: a teacher's raw scores of each query's own passages, or None.
     """
 
     queries: Tokens
@@ -144,37 +148,17 @@ class RetrievalBatch:
     positives_BP: Tensor | None = None
     teacher_Bn: Tensor | None = None
 
-    def map(self, function) -> RetrievalBatch:
-        """The same with function applied to every tensor."""
-        rest = (self.passage_N, self.positives_BP, self.teacher_Bn)
-        rest = [None if tensor is None else function(tensor) for tensor in rest]
-        return RetrievalBatch(self.queries.map(function), self.passages.map(function), *rest)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> RetrievalBatch:
-        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> RetrievalBatch:
-        return self.map(lambda tensor: tensor.pin_memory())
-
 
 @dataclass(frozen=True)
-class Pairs:
-    """`[CLS] query [SEP] passage [SEP] [PAD] ..` of P pairs: ids, real positions (bool), token types (0 up to the passage, 1
-    for it and its [SEP]), each [P, L]."""
+class Pairs(Tensors):
+    """`[CLS] query [SEP] passage [SEP] [PAD] ..` of P pairs: ids, real positions (bool) and token types, each [P, L].
+
+    types_PL: 0 up to the passage, 1 for it and its [SEP].
+    """
 
     ids_PL: Tensor
     real_PL: Tensor
     types_PL: Tensor
-
-    def map(self, function) -> Pairs:
-        """The same with function applied to every tensor."""
-        return Pairs(function(self.ids_PL), function(self.real_PL), function(self.types_PL))
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Pairs:
-        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Pairs:
-        return self.map(lambda tensor: tensor.pin_memory())
 
     def __len__(self) -> int:
         return len(self.ids_PL)
@@ -195,7 +179,8 @@ def pad_pairs(
     room = max_length - separators - 2
     if room < 2:
         raise ValueError(
-            f"max_length must leave room for [CLS], every [SEP] and two ids (at least {separators + 4}), got {max_length}"
+            f"max_length must leave room for [CLS], every [SEP] and two ids (at least {separators + 4}), "
+            f"got {max_length}"
         )
     if not queries or len(queries) != len(passages):
         raise ValueError(f"pad_pairs needs pairs, got {len(queries)} queries and {len(passages)} passages")

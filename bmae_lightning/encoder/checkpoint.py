@@ -95,7 +95,7 @@ def load_checkpoint(
         kind: class of transformers that loads it.
         label: what messages begin with, such as `encoder.name=DIR`.
         what: the kind of model, for messages.
-        part: what of it must not be missing: a piece of the parameters' names, and how messages call it; None: all of it.
+        part: which parameters must be there: a piece of their names, and what messages call them; None: all of them.
         hint: end of the message about missing parameters.
         options: for `from_pretrained`.
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 ARTICLES_DETERMINERS_QUANTIFIERS = """a an the this that these those each every either neither another other others
 such some any no all both half many much more most several few fewer less least own same enough"""
-PRONOUNS = """i me my mine myself you your yours yourself yourselves he him his himself she her hers herself it its itself
-we us our ours ourselves they them their theirs themselves one ones oneself someone somebody something anyone anybody
-anything everyone everybody everything nobody nothing none who whom whose which what whoever whatever whichever"""
+PRONOUNS = """i me my mine myself you your yours yourself yourselves he him his himself she her hers herself it its
+itself we us our ours ourselves they them their theirs themselves one ones oneself someone somebody something anyone
+anybody anything everyone everybody everything nobody nothing none who whom whose which what whoever whatever
+whichever"""
 PREPOSITIONS_PARTICLES = """about above across after against along among amid around as at before behind below beneath
 beside besides between beyond by despite down during except for from in inside into like near of off on onto out outside
 over past per since than through throughout till to toward towards under underneath until unto up upon via with within
@@ -28,17 +29,8 @@ ADVERBS = """not never ever also too very just only even still again already alw
 hence therefore however else rather quite almost perhaps now once"""
 AFTER_AN_APOSTROPHE = "s t ll re ve"
 FUNCTION_WORDS = frozenset(
-    " ".join(
-        (
-            ARTICLES_DETERMINERS_QUANTIFIERS,
-            PRONOUNS,
-            PREPOSITIONS_PARTICLES,
-            CONJUNCTIONS,
-            AUXILIARIES_MODALS,
-            ADVERBS,
-            AFTER_AN_APOSTROPHE,
-        )
-    ).split()
+    f"{ARTICLES_DETERMINERS_QUANTIFIERS} {PRONOUNS} {PREPOSITIONS_PARTICLES} {CONJUNCTIONS} {AUXILIARIES_MODALS} "
+    f"{ADVERBS} {AFTER_AN_APOSTROPHE}".split()
 )
 
 

@@ -89,14 +89,14 @@ class Encoder(nn.Module):
         return VocabularyHead(parts.transform, parts.decoder.weight, parts.decoder.bias)
 
     def freeze_head(self) -> None:
-        """Leave the vocabulary head as it is, for objectives that name no tokens; the embedding it shares goes on learning."""
+        """Stop training the vocabulary head, where no loss names tokens, but not the embedding that it shares."""
         embedding_VD = self.masked_lm.get_input_embeddings().weight
         for parameter in self.masked_lm.cls.parameters():
             if parameter is not embedding_VD:
                 parameter.requires_grad_(False)
 
     def detector(self) -> nn.Module:
-        """The head that tells replaced tokens from original ones, logits [..., 1]; made at the first call, then shared."""
+        """The head that tells replaced tokens from original ones: logits [..., 1]. The first call makes it."""
         if self.detection is None:
             first, last = self.new_linear(self.width, self.width), self.new_linear(self.width, 1)
             self.detection = nn.Sequential(first, nn.GELU(), last)

@@ -1,5 +1,6 @@
 """An encoder that starts from a pre-trained BERT-type checkpoint."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint, load_checkpoint, read_config
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
 
+@dataclass
 class PretrainedEncoder:
     """BERT masked language model by hub name or local directory, in 32-bit weights.
 
@@ -21,15 +23,11 @@ class PretrainedEncoder:
         dropout: hidden and attention dropout; None keeps the checkpoint's.
     """
 
-    def __init__(
-        self,
-        name: str,
-        tokenizer: PretrainedTokenizer,
-        package: str | None = None,
-        sha256: str | None = None,
-        dropout: float | None = None,
-    ) -> None:
-        self.name, self.tokenizer, self.package, self.sha256, self.dropout = name, tokenizer, package, sha256, dropout
+    name: str
+    tokenizer: PretrainedTokenizer
+    package: str | None = None
+    sha256: str | None = None
+    dropout: float | None = None
 
     def dimensions(self) -> tuple[int, int]:
         """Number of layers and of positions, without loading any weights.

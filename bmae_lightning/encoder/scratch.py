@@ -1,6 +1,7 @@
 """An encoder of BERT architecture that starts from random weights."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
 
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
 
+@dataclass
 class ScratchEncoder:
     """BERT masked language model with random weights, the same for every arm of an experiment.
 
@@ -19,41 +21,52 @@ class ScratchEncoder:
         seed: of the initial weights.
     """
 
-    def __init__(
-        self,
-        tokenizer: TrainedTokenizer | PretrainedTokenizer,
-        layers: int,
-        width: int,
-        heads: int,
-        positions: int = 512,
-        dropout: float = 0.1,
-        seed: int = 0,
-    ) -> None:
-        if width % heads:
-            raise ValueError(f"width={width} must be a multiple of heads={heads}")
-        self.tokenizer, self.layers, self.width, self.heads = tokenizer, layers, width, heads
-        self.positions, self.dropout, self.seed = positions, dropout, seed
+    tokenizer: TrainedTokenizer | PretrainedTokenizer
+    layers: int
+    width: int
+    heads: int
+    positions: int = 512
+    dropout: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_heads(self.width, self.heads)
 
     def dimensions(self) -> tuple[int, int]:
         """Number of layers and of positions."""
         return self.layers, self.positions
 
     def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
-        """The model; the second value, parameters that a checkpoint lacks, is empty: all of them are new by intention."""
-        import torch
-        from transformers import BertConfig, BertForMaskedLM
+        """The model; the second value, the parameters that a checkpoint lacks, is empty: all weights are random."""
+        from transformers import BertForMaskedLM
 
-        config = BertConfig(
-            vocab_size=vocabulary_size,
-            hidden_size=self.width,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=4 * self.width,
-            max_position_embeddings=self.positions,
-            hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=self.dropout,
-            attn_implementation="sdpa",
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return BertForMaskedLM(config), []
+        return random_model(BertForMaskedLM, self, vocabulary_size, self.dropout, attn_implementation="sdpa"), []
+
+
+def random_model(kind: type, options: Any, vocabulary_size: int, dropout: float, **more: Any) -> Any:
+    """A model of BERT's or ELECTRA's class with random weights; torch's own random state stays as it was.
+
+    options: an object with layers, width, heads, positions and the seed of the weights.  more: for the configuration.
+    """
+    import torch
+
+    config = kind.config_class(
+        vocab_size=vocabulary_size,
+        hidden_size=options.width,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.heads,
+        intermediate_size=4 * options.width,
+        max_position_embeddings=options.positions,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        **more,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        return kind(config)
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless every attention head gets an equal part of the width."""
+    if heads < 1 or width < 1 or width % heads:
+        raise ValueError(f"width={width} must be a multiple of heads={heads}")

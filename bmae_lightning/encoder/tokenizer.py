@@ -1,6 +1,7 @@
 """Where the word pieces come from: the tokenizer of a checkpoint, or one trained on the corpus."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def load_tokenizer(directory: Path | str) -> Any:
     return tokenizer
 
 
+@dataclass
 class PretrainedTokenizer:
     """The tokenizer of a checkpoint.
 
@@ -43,8 +45,8 @@ class PretrainedTokenizer:
         package: Python package that carries it.
     """
 
-    def __init__(self, name: str, package: str | None = None) -> None:
-        self.name, self.package = name, package
+    name: str
+    package: str | None = None
 
     def preflight(self) -> None:
         """Raise BadInput if the tokenizer cannot be found."""
@@ -56,6 +58,7 @@ class PretrainedTokenizer:
             load_tokenizer(find_checkpoint(self.name, self.package)).save_pretrained(made)
 
 
+@dataclass
 class TrainedTokenizer:
     """A BERT WordPiece vocabulary trained on the corpus, deterministic.
 
@@ -63,10 +66,11 @@ class TrainedTokenizer:
         size: number of word pieces, special tokens included.
     """
 
-    def __init__(self, size: int = 8000) -> None:
-        if size < 100:
-            raise ValueError(f"size must be at least 100 word pieces, got {size}")
-        self.size = size
+    size: int = 8000
+
+    def __post_init__(self) -> None:
+        if self.size < 100:
+            raise ValueError(f"size must be at least 100 word pieces, got {self.size}")
 
     def preflight(self) -> None:
         """Nothing can be missing."""

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 
 
 class VocabularyHead(NamedTuple):
-    """transform: states [..., D] to states [..., D].  weight_VD, bias_V: the linear map to logits; bias_V may be None."""
+    """transform: maps states [..., D] to states [..., D].  weight_VD, bias_V: the map to logits; bias_V may be None."""
 
     transform: Callable[[Tensor], Tensor]
     weight_VD: Tensor

@@ -25,6 +25,14 @@ QUIET = {
 }  # fmt: skip
 """What Lightning does by itself and is done by the package instead."""
 
+IGNORED = (
+    ".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*checkpoint directory.*exists.*",
+    ".*unexpected keyword argument.*", ".*Online softmax.*", ".*predict returned None.*",
+    ".*in eval mode at the start of training.*",
+)  # fmt: skip
+"""Warnings of Lightning about what the package does on purpose."""
+
 
 def fit(
     trainer: partial,
@@ -127,11 +135,8 @@ def check_trainer(trainer: partial, batch_size: int, stage: str) -> None:
 
 
 def quiet_lightning() -> None:
-    """Silence Lightning's warnings about what the package does on purpose."""
+    """Leave out what Lightning reports by itself, and its warnings in IGNORED."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*is not a valid checkpoint.*", ".*ended before the epoch ended.*",
-                    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*checkpoint directory.*exists.*",
-                    ".*unexpected keyword argument.*", ".*Online softmax.*", ".*predict returned None.*",
-                    ".*in eval mode at the start of training.*"):  # fmt: skip
+    for message in IGNORED:
         warnings.filterwarnings("ignore", message)

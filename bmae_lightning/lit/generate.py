@@ -1,15 +1,20 @@
-"""Generate texts about all passages, on all devices of a trainer."""
+"""Generated texts for all passages, written on all devices of a trainer, and the training of small teachers on one."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from torch.nn import ModuleDict
+import torch
+from torch.nn import Module, ModuleDict
 
+from bmae_lightning.lit.module import LOSS, TrainedModule
+from bmae_lightning.lit.optimisation import Optimisation
 from bmae_lightning.lit.share import Process, share
 from bmae_lightning.pretraining.generate.record import Generated
 from bmae_lightning.pretraining.generate.shards import TextShards
+from bmae_lightning.pretraining.generate.trained import IGNORED, Examples
 from bmae_lightning.pretraining.generate.writer import Writer
 
 Texts = Callable[[], Iterator[tuple[str, str]]]
@@ -69,3 +74,30 @@ def _write(
         Generated(id, [query for query in queries[i] if query], continuations[i][0])
         for i, (id, _) in enumerate(passages)
     ]
+
+
+class TeacherModule(TrainedModule):
+    """Trains a sequence-to-sequence or causal model of transformers.
+
+    Args:
+        model: takes input_ids, attention_mask and labels, returns a loss.
+        optimisation: optimiser, schedule and their settings.
+        role: what it writes, the name of its loss.
+    """
+
+    def __init__(self, model: Module, optimisation: Optimisation, role: str) -> None:
+        super().__init__(model, optimisation)
+        self.role = role
+
+    def training_step(self, batch: Examples, index: int) -> torch.Tensor:
+        loss = self.model(input_ids=batch.input_BL, attention_mask=batch.real_BL, labels=batch.label_BT).loss
+        self.parts = {LOSS + self.role: (loss.detach(), (batch.label_BT != IGNORED).sum().float())}
+        return loss
+
+
+def on_one_device(trainer: partial) -> partial:
+    """The trainer of the configuration for one device, whatever launched this process."""
+    from pytorch_lightning.plugins.environments import LightningEnvironment
+
+    alone: dict[str, Any] = {"devices": 1, "num_nodes": 1, "strategy": "auto", "accumulate_grad_batches": 1}
+    return partial(trainer.func, **(trainer.keywords | alone | {"plugins": [LightningEnvironment()]}))

@@ -1,4 +1,4 @@
-"""The metrics of logged steps: losses as means over all devices and accumulated batches, learning rate, items per second."""
+"""The metrics of logged steps: losses as means over devices and micro-batches, learning rate, items per second."""
 
 import contextlib
 import json
@@ -10,8 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torchmetrics import MeanMetric
 
-from bmae_lightning.lit.module import TrainedModule
-from bmae_lightning.lit.step_callback import StepCallback
+from bmae_lightning.lit.module import StepCallback, TrainedModule
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import append_text, write_text
 from bmae_lightning.runtime.progress import track

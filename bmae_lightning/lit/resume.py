@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from bmae_lightning.lit.step_callback import StepCallback
+from bmae_lightning.lit.module import StepCallback
 from bmae_lightning.runtime.errors import BadInput, Interrupted
 from bmae_lightning.runtime.process import print_once
 

@@ -65,7 +65,7 @@ class Process:
 
 
 class Left(Exception):
-    """Ends a process that Lightning launched, without an exit code: because of one it would kill the first process."""
+    """Ends the work of a process that Lightning launched; had it an exit code, Lightning would kill the first process."""
 
 
 class Work(pl.LightningModule):

@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from bmae_lightning.lit.metrics import VALIDATION
-from bmae_lightning.lit.module import TrainedModule
+from bmae_lightning.lit.module import StepCallback, TrainedModule
 from bmae_lightning.lit.resume import step_of
-from bmae_lightning.lit.step_callback import StepCallback
 from bmae_lightning.pretraining.diagnostics import undisturbed
 from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.process import print_once, process_rank

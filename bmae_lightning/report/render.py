@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from collections.abc import Mapping
-from itertools import groupby
 from pathlib import Path
 
 from bmae_lightning.runtime.files import write_text
@@ -53,8 +52,8 @@ def latex(table: Table) -> str:
     lines = [f"% {printable(table.title)}"]
     lines += [r"\begin{tabular}{" + "".join("r" if c.format else "l" for c in table.columns) + "}", r"\toprule"]
     if any(column.group for column in table.columns):
-        groups = [(first_line(name), len(list(part))) for name, part in groupby(c.group for c in table.columns)]
-        lines.append(" & ".join(rf"\multicolumn{{{size}}}{{c}}{{{clean(name)}}}" for name, size in groups) + r" \\")
+        heads = [rf"\multicolumn{{{size}}}{{c}}{{{clean(first_line(name))}}}" for name, size in table.groups()]
+        lines.append(" & ".join(heads) + r" \\")
     lines += [" & ".join(clean(first_line(column.name)) for column in table.columns) + r" \\", r"\midrule"]
     for row in range(len(table.rows)):
         cells = list(map(clean, table.cells(row)))

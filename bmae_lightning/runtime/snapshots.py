@@ -1,4 +1,4 @@
-"""Encoders kept along a pre-training (SimLM Figure 3, MASTER Figure 3a): where they lie, and what to say of one that is missing."""
+"""Encoders kept along a pre-training (SimLM Figure 3, MASTER Figure 3a): where they lie, and which ones are there."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,5 +54,6 @@ def check_kept(step: int, options: dict[str, Any], directory: Path, done: bool) 
     if done or step not in kept:
         listed = ", ".join(map(str, kept[:MOST_LISTED])) + (", ..." if len(kept) > MOST_LISTED else "")
         raise BadInput(
-            f"pretrain_step={step} is not kept: pretrain.keep_every={every} keeps {listed or 'none'}; choose one of them"
+            f"pretrain_step={step} is not kept: pretrain.keep_every={every} keeps {listed or 'none'}; choose one of "
+            "them"
         )

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,10 @@ class Table:
     def cells(self, row: int) -> list[str]:
         """The values of a row as they are printed, names without small print."""
         return [cell_text(value, column) for value, column in zip(self.rows[row], self.columns, strict=True)]
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Neighbouring columns of one group: its head ("" for columns without), and how many they are."""
+        return [(name, len(list(part))) for name, part in groupby(column.group for column in self.columns)]
 
     def with_best(self, of_rows: bool = False) -> "Table":
         """The table with the best value of each column (or row) marked; values that are printed alike share the mark.

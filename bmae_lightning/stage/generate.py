@@ -1,4 +1,8 @@
-"""Have teachers write queries and a continuation for every passage: the outside texts of MASTER's decoders."""
+"""Have teachers write queries and a continuation for every passage: the outside texts of MASTER's decoders.
+
+Not to be confused with the option `generator` of pre-training: the small masked language model whose draws replace
+tokens (ELECTRA's word).
+"""
 
 import itertools
 import json
@@ -11,10 +15,9 @@ from typing import Any
 
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import make_trainer
-from bmae_lightning.lit.generate import generate
+from bmae_lightning.lit.generate import TeacherModule, generate, on_one_device
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import Optimisation
-from bmae_lightning.lit.teacher import TeacherModule, on_one_device
 from bmae_lightning.pretraining.generate.file import TextFile
 from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
 from bmae_lightning.pretraining.generate.record import Generated
@@ -36,11 +39,11 @@ Teacher = PretrainedTeacher | TrainedTeacher
 
 @dataclass(kw_only=True)
 class Generate(FittingStage):
-    """Writes queries/ and continuation/ (token stores), generated.jsonl, examples.json, and teachers/ if it trained any.
+    """Writes queries/ and continuation/ (token stores), generated.jsonl, examples.json, and teachers/ where it trains.
 
-    The fields are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one of
-    which may be left out, or `texts`. The optimiser, its schedule and the checkpoints are those of teachers trained here;
-    `batch_size` counts passages written about at a time, on each device.
+    The fields are the options of `conf/stages/generate.yaml` and of the group `generate`: either the two teachers, one
+    of which may be left out, or `texts`. The optimiser, its schedule and the checkpoints are those of teachers trained
+    here; `batch_size` counts passages written about at a time, on each device.
     """
 
     shard: int

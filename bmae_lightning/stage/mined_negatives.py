@@ -55,53 +55,6 @@ def read_mined(ranking: Path) -> Mined:
     return Mined(read_run(ranking / f"run.{TRAIN}.trec"), read_qrels(marks) if marks.is_file() else {})
 
 
-def training_groups(
-    qrels: Qrels, queries: TokenStore, passages: TokenStore, source: Negatives,
-    mined: Mined | None, positives: str, size: int, seed: int, scored: bool = False,
-) -> Groups:  # fmt: skip
-    """The groups of the training queries.
-
-    Args:
-        qrels, queries, passages, source, size, seed: as for `Groups`.
-        mined: the ranking of the training queries, None where the source needs none.
-        positives: which passages count as such, see `choose_positives`.
-        scored: a teacher will choose among the passages with an answer, so all of them are kept.
-
-    Raises:
-        BadInput: as `Groups` and `choose_positives`.
-    """
-    run, answered = mined or (None, {})
-    chosen = choose_positives(positives, relevant_of(qrels), run, answered, above_negatives=not scored)
-    return Groups(qrels, queries, passages, source, mined and mined.negatives, size, seed, chosen)
-
-
-def check_ranking(name: str, negatives: Negatives, inputs: Mapping[str, Any]) -> None:
-    """Raise BadInput where hard negatives come from a ranking of the training queries that nobody makes.
-
-    Args:
-        name: of the stage that trains.
-        inputs: role -> what makes it, as for `Stage.check_inputs`.
-    """
-    if not negatives.needs_run:
-        return
-    ranking = inputs.get("ranking")
-    if not ranking:
-        raise BadInput(f"{name}.inputs.ranking is empty: name the stage whose ranking holds the hard negatives")
-    options, stage = getattr(ranking, "config", {}), getattr(ranking, "stage", "evaluate")
-    if corpus := build(options.get("corpus"), "corpus"):
-        given = corpus.negatives(TRAIN) if isinstance(corpus, Collection) else iter(())
-        if next(given, None) is None:
-            raise BadInput(
-                f"{name}.inputs.ranking={stage}: the corpus comes without hard negatives of its own; name a stage "
-                "that ranks the training queries, such as bm25"
-            )
-    if not options.get("train_depth", 1):
-        raise BadInput(
-            f"{name} takes hard negatives from {stage}, which does not search for training queries: set "
-            f"{stage}.train_depth=200, or choose a recipe with this rung (recipe=ladder)"
-        )
-
-
 @dataclass(kw_only=True)
 class TrainsOnGroups(TrainingStage):
     """A stage that trains on groups of passages of one query: a positive and hard negatives.
@@ -129,7 +82,26 @@ class TrainsOnGroups(TrainingStage):
         require_splits(self.name, [TRAIN], splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
-        check_ranking(self.name, self.negatives, inputs)
+        """Raise BadInput where hard negatives come from a ranking of the training queries that no stage makes."""
+        if not self.negatives.needs_run:
+            return
+        if not (ranking := inputs.get("ranking")):
+            raise BadInput(
+                f"{self.name}.inputs.ranking is empty: name the stage whose ranking holds the hard negatives"
+            )
+        options, stage = getattr(ranking, "config", {}), getattr(ranking, "stage", "evaluate")
+        if corpus := build(options.get("corpus"), "corpus"):
+            given = corpus.negatives(TRAIN) if isinstance(corpus, Collection) else iter(())
+            if next(given, None) is None:
+                raise BadInput(
+                    f"{self.name}.inputs.ranking={stage}: the corpus comes without hard negatives of its own; name a "
+                    "stage that ranks the training queries, such as bm25"
+                )
+        if not options.get("train_depth", 1):
+            raise BadInput(
+                f"{self.name} takes hard negatives from {stage}, which does not search for training queries: set "
+                f"{stage}.train_depth=200, or choose a recipe with this rung (recipe=ladder)"
+            )
 
     def check_corpus(self, corpus: Path) -> None:
         """Raise BadInput where a file of the user's with hard negatives does not fit the prepared corpus."""
@@ -147,19 +119,24 @@ class TrainsOnGroups(TrainingStage):
         self, qrels: Qrels, stores: tuple[TokenStore, TokenStore], mined: Mined | None, held_out: Container[str] = (),
         scored: bool = False,
     ) -> Groups:  # fmt: skip
-        """`training_groups` with the options of this stage.
+        """The groups of the training queries.
 
         Args:
             qrels: judgments of the training split.
             stores: queries and passages.
-            mined, scored: as there.
+            mined: from `mined`.
             held_out: queries to leave out.
+            scored: a teacher will choose among the passages with an answer, so all of them are kept.
+
+        Raises:
+            BadInput: as `Groups` and `choose_positives`.
         """
         share = self.train_queries.of(qrels)
         qrels = {query: marks for query, marks in share.items() if query not in held_out}
-        return training_groups(
-            qrels, *stores, self.negatives, mined, self.positives, self.train_group_size, self.seed, scored
-        )
+        run, answered = mined or (None, {})
+        chosen = choose_positives(self.positives, relevant_of(qrels), run, answered, above_negatives=not scored)
+        negatives = mined and mined.negatives
+        return Groups(qrels, *stores, self.negatives, negatives, self.train_group_size, self.seed, chosen)
 
     def announce(self, title: str, groups: Groups, note: str, held_out: int = 0) -> None:
         """Print how many queries are trained with, and how many of them have too few hard negatives."""

@@ -31,8 +31,8 @@ SHARDS = "shards"
 
 @dataclass(kw_only=True)
 class Prepare(Stage):
-    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json, and
-    answers.json and run.train.trec, the hard negatives that come with the collection, where it has them.
+    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json;
+    where the collection has them also answers.json and its hard negatives, run.train.trec.
 
     Args:
         corpus: where texts come from.
@@ -131,8 +131,8 @@ def _check_space(directory: Path, sizes: SizeEstimate) -> None:
     """Refuse to begin what the disk cannot hold; shards of an earlier attempt are counted once more, which is safe."""
     if 2 * sizes.store > _free(directory):
         raise BadInput(
-            f"disk full: {directory} has {gigabytes(_free(directory))} free, the token store of {sizes.passages:,} passages "
-            f"needs about {gigabytes(2 * sizes.store)} while it is made: free space or set output_dir=DIR"
+            f"disk full: {directory} has {gigabytes(_free(directory))} free, the token store of {sizes.passages:,} "
+            f"passages needs about {gigabytes(2 * sizes.store)} while it is made: free space or set output_dir=DIR"
         )
 
 

@@ -15,10 +15,8 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.lit.diagnostics import Diagnostics
-from bmae_lightning.lit.pretrain import PretrainModule
+from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.lit.resume import check_architecture
-from bmae_lightning.lit.snapshots import Snapshots
 from bmae_lightning.pretraining.bmae import BottleneckMAE, check, used_views
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.pretraining.decoder.decoder import Decoder
@@ -34,7 +32,7 @@ from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.streams import Need, PassageBatches, check_crop, check_needs, needs, open_streams
+from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
 
 
@@ -66,12 +64,12 @@ class Pretrain(TrainingStage):
         if self.length < 4:
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
         choice(NORMS, loss_norm=self.loss_norm)
+        choice(CROPS, crop=self.crop)
         if self.keep_every is not None and self.keep_every < 1:
             raise ValueError(
                 f"keep_every must be at least 1 step, or null for the last encoder only, got {self.keep_every}"
             )
         check_diagnostics(self.diagnostics)
-        check_crop(self.crop)
         check(self.view, self.decoders, self.generator)
         used_views(self.view, self.decoders, self.objective)
 

@@ -1,4 +1,5 @@
-"""From rows of the corpus to batches: which streams and values the model's parts read, where they lie, how they are cut.
+"""From rows of the corpus to batches: the streams and values that parts of the model read, where they lie, how texts
+are cut.
 
 Streams of a passage: itself, its neighbour in the document (MASTER's adjacent spans), generated queries and a generated
 continuation (MASTER's outside teachers). Data workers only slice memory-mapped ids; no Python runs per token.
@@ -68,23 +69,23 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
     for need in wanted:
         if need.stream not in OWN + GENERATED:
             raise BadInput(f"{need.part}.stream={need.stream} is no stream{nearest(need.stream, OWN + GENERATED)}")
-        if need.stream in GENERATED and not inputs.get("generate"):
-            raise BadInput(
-                f"{need.part} reads the stream {need.stream!r}, which the stage `generate` writes, but "
-                "pretrain.inputs.generate is empty: add `requires: {generate: generate}` to its YAML, or "
-                "++pretrain.inputs.generate=generate to the command"
-            )
+        if need.stream in GENERATED:
+            _require("generate", f"{need.part} reads the stream {need.stream!r}", "writes", inputs)
         if need.values and need.stream in GENERATED:
             raise BadInput(
                 f"{need.part}.mask reads {', '.join(need.values)}, which the stage `statistics` knows for passages and "
                 f"not for generated text ({need.part}.stream={need.stream}): choose mask@{need.part}.mask=uniform"
             )
-        if need.values and not inputs.get("statistics"):
-            raise BadInput(
-                f"{need.part}.mask reads {', '.join(need.values)}, which the stage `statistics` computes, but "
-                "pretrain.inputs.statistics is empty: add `requires: {statistics: statistics}` to its YAML, or "
-                "++pretrain.inputs.statistics=statistics to the command"
-            )
+        if need.values:
+            _require("statistics", f"{need.part}.mask reads {', '.join(need.values)}", "computes", inputs)
+
+
+def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) -> None:
+    if not inputs.get(role):
+        raise BadInput(
+            f"{reads}, which the stage `{role}` {makes}, but pretrain.inputs.{role} is empty: add "
+            f"`requires: {{{role}: {role}}}` to its YAML, or ++pretrain.inputs.{role}={role} to the command"
+        )
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,14 @@ def _neighbours(prepared: Prepared, part: str) -> MappedArray:
     rows = prepared.neighbours()
     if not (rows.array >= 0).any():
         raise BadInput(
-            f"{part} reads the stream 'neighbour', but no passage of {prepared.record['name']} has one: give passages of "
-            'one document a common "metadata": {"doc_id": …, "position": …} in corpus.jsonl, or decode halves of a passage '
-            "instead (+experiment=master_released)"
+            f"{part} reads the stream 'neighbour', but no passage of {prepared.record['name']} has one: give passages "
+            'of one document a common "metadata": {"doc_id": …, "position": …} in corpus.jsonl, or decode halves of a '
+            "passage instead (+experiment=master_released)"
         )
     return rows
 
 
+@dataclass(frozen=True)
 class PassageBatches:
     """Collates (row, epoch) pairs into a `TextBatch`.
 
@@ -170,16 +172,14 @@ class PassageBatches:
         ValueError: another crop.
     """
 
-    def __init__(
-        self, streams: Mapping[str, Stream], vocabulary: Vocabulary, length: int, crop: str = "right", seed: int = 0
-    ) -> None:
-        self.streams, self.vocabulary, self.length, self.crop, self.seed = (
-            streams,
-            vocabulary,
-            length,
-            check_crop(crop),
-            seed,
-        )
+    streams: Mapping[str, Stream]
+    vocabulary: Vocabulary
+    length: int
+    crop: str = "right"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choice(CROPS, crop=self.crop)
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
         row_B, epoch_B = torch.tensor(items, dtype=torch.int64).T
@@ -196,8 +196,3 @@ class PassageBatches:
             start_B = start_B + noise.below(f"crop/{name}", 1, torch.from_numpy(size_B - kept_B + 1))[:, 0].numpy()
         values = {key: stream.numbers[key] for key in stream.values}
         return self.vocabulary.cut(stream.store.tokens, start_B, kept_B, values)
-
-
-def check_crop(crop: str) -> str:
-    choice(CROPS, crop=crop)
-    return crop

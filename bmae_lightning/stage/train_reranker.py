@@ -1,4 +1,4 @@
-"""Train a cross-encoder on groups of the best retriever so far: the re-ranker, and the teacher of the distilled retriever."""
+"""Train a cross-encoder on what the best retriever so far finds: re-ranker and teacher of the distilled retriever."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,8 +43,8 @@ DIRECTORY, RECORD, TOKENS = "reranker", "reranker_spec.json", "tokens"
 
 @dataclass(kw_only=True)
 class TrainReranker(TrainsOnGroups):
-    """Writes reranker/ (Hugging Face format with tokenizer and record) and metrics.jsonl, and tokens/, the corpus in the
-    backbone's word pieces, where these are not the encoder's.
+    """Writes reranker/ (Hugging Face format with tokenizer and record) and metrics.jsonl; where the backbone's word
+    pieces are not the encoder's also tokens/, the corpus in them.
 
     The fields are the options of `conf/stages/reranker.yaml`.
     """
@@ -89,8 +89,8 @@ class TrainReranker(TrainsOnGroups):
             raise BadInput(f"{self.name}.negatives.margin: scores come from the re-ranker itself; set it to null")
         if self.backbone is not None and inputs.get("encoder"):
             raise BadInput(
-                f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker starts "
-                "from one of them; set the other to null"
+                f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker "
+                "starts from one of them; set the other to null"
             )
 
     def run(self, context: Context) -> None:

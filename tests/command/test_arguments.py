@@ -43,6 +43,17 @@ def test_words_that_are_no_stage(typed, message):
         completed(typed)
 
 
+def test_a_stage_of_ones_own_directory_is_added(tmp_path):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "lengths.yaml").touch()
+    where = ["-cd", str(tmp_path)]
+    assert completed([*where, "lengths", "report"]) == [*where, "stage=[lengths,report]", "+stages=[lengths]"]
+    assert completed([*where, "lengths", "+stages=lengths"]) == [*where, "+stages=lengths", "stage=[lengths]"]
+    assert completed([*where, "bm25"]) == [*where, "stage=[bm25]"]
+    with pytest.raises(BadInput, match="did you mean 'lengths'"):
+        completed([*where, "length"])
+
+
 def test_every_stage_can_be_a_word():
     for path in (config_directory() / "stages").glob("*.yaml"):
         assert completed([path.stem])[-1] == f"stage=[{path.stem}]"

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from support.encoders import small_encoder
 from support.stores import write_store
 from torch.nn import functional as F
-from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.batch import RetrievalBatch
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.retriever import RetrieverBatches, RetrieverModule
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
@@ -20,19 +18,12 @@ from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.runtime.errors import BadInput
 
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 QUERIES, GROUP = 3, 2
 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
-    return DualEncoder(encoder, PooledRepresentation("cls"), "cos")
+    return DualEncoder(small_encoder(dropout=0.0), PooledRepresentation("cls"), "cos")
 
 
 def module(model, distillation=None, temperature_warmup=0.0, grad_cache=None, **options):

@@ -9,22 +9,20 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_model
-from transformers import BertConfig, BertForMaskedLM
+from support.encoders import small_encoder
 
 from bmae_lightning.encoder.batch import RetrievalBatch
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.metrics import read_metrics
-from bmae_lightning.lit.optimisation import AdamW, LinearSchedule
+from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.lit.validation import Looks
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
+from bmae_lightning.retrieval.loss.contrastive import Contrastive
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.runtime.errors import BadInput
 
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 STEPS = 12
 
 
@@ -54,14 +52,10 @@ class Scripted:
 
 def train(directory, values=None, every=2, patience=None, keep_best=False, more=(), start=0, dropout=0.2, **trainer):
     """Values by step; `start`: the step that the run continues from."""
-    torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
-    )  # fmt: skip
-    vocabulary = Vocabulary.from_tokens(TOKENS)
-    model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), PooledRepresentation("cls"), "cos")
-    module = RetrieverModule(model, 1, 0.5, AdamW([0.9, 0.999]), LinearSchedule(), 1e-2, 0.0, 0.1, STEPS)
+    encoder = small_encoder(dropout=dropout, seed=3)
+    model, vocabulary = DualEncoder(encoder, PooledRepresentation("cls"), "cos"), encoder.vocabulary
+    optimisation = Optimisation(AdamW([0.9, 0.999]), LinearSchedule(), 1e-2, 0.0, 0.1, STEPS)
+    module = RetrieverModule(model, {"contrastive": Contrastive()}, 1, 0.5, optimisation)
 
     def collate(items):
         rows = [np.random.default_rng(row).integers(5, 45, 6) for row, _ in items]

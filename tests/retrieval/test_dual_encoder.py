@@ -7,10 +7,9 @@ import types
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+from support.encoders import TOKENS, small_encoder
+from transformers import BertTokenizerFast
 
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, save_dual_encoder
 from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
@@ -19,7 +18,6 @@ from bmae_lightning.retrieval.representation.vectors import Vectors, score
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 REPRESENTATIONS = {
     "cls": lambda: PooledRepresentation("cls"),
     "projected": lambda: HybridRepresentation("mean", 5, lexical=0),
@@ -29,13 +27,7 @@ REPRESENTATIONS = {
 
 
 def build(representation="cls", similarity="dot", shared=True, segments=False):
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
-    return DualEncoder(encoder, REPRESENTATIONS[representation](), similarity, shared, segments)
+    return DualEncoder(small_encoder(2, dropout=0.0), REPRESENTATIONS[representation](), similarity, shared, segments)
 
 
 def texts(model, count, seed):

@@ -8,12 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.encoders import small_encoder
 from support.paths import ROOT, TESTS
-from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.batch import RetrievalBatch
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.grad_cache import GradCache
 from bmae_lightning.retrieval.loss.contrastive import Contrastive, contrastive_loss
@@ -23,7 +21,6 @@ from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors, score
 
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
 QUERIES, GROUP = 6, 3
 FORMS = [
     ("plain", "cls", True),
@@ -35,12 +32,7 @@ STEPS = [(*form, chunk, 1.0) for form in FORMS for chunk in (None, 2)] + [("plai
 
 
 def build(kind="cls", shared=True, dropout=0.2):
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, initializer_range=0.3,
-    )  # fmt: skip
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
+    encoder = small_encoder(2, dropout, initializer_range=0.3)
     representation = PooledRepresentation(kind) if kind in ("cls", "mean") else HybridRepresentation("cls", 5, 7)
     return DualEncoder(encoder, representation, "dot", bool(shared)).double().train()
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.dpr_files import QUESTIONS, TRAIN, passages, write_dpr
-from support.stages import context, prepare
+from support.stages import composed_stage, context, prepare
 
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.dpr import DprCorpus
@@ -12,12 +12,11 @@ from bmae_lightning.evaluation.measure.answers import has_answer
 from bmae_lightning.evaluation.measure.trec import read_qrels, read_run
 from bmae_lightning.report.tracking.loggers import NoTracking
 from bmae_lightning.retrieval.index.bm25 import Bm25
-from bmae_lightning.retrieval.negatives.source import RankedNegatives
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.stage.answer_judgments import require_measures
 from bmae_lightning.stage.bm25 import Bm25Ranking
-from bmae_lightning.stage.mined_negatives import check_ranking, read_mined, training_groups
+from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
 
 TEXTS = {id: text for id, text, _ in passages()}
@@ -34,6 +33,11 @@ def ranked(tmp_path_factory):
     )
     stage.run(context(root / "bm25", corpus=root / "prepare"))
     return root / "prepare", root / "bm25"
+
+
+def stage(positives, size, depth):
+    sizes = (f"retriever1.train_group_size={size}", f"negatives.depth={depth}")
+    return composed_stage("retriever1", f"retriever1.positives={positives}", *sizes, "seed=1")
 
 
 def test_what_prepare_keeps(ranked):
@@ -79,9 +83,7 @@ def test_mined_negatives_hold_no_answer(ranked):
 def test_groups_of_training_questions(ranked, rule):
     prepared = Prepared(ranked[0])
     qrels, store = prepared.qrels("train"), prepared.passages()
-    groups = training_groups(
-        qrels, prepared.queries(), store, RankedNegatives(10), read_mined(ranked[1]), rule, 4, seed=1
-    )
+    groups = stage(rule, 4, 10).groups(qrels, (prepared.queries(), store), read_mined(ranked[1]))
     answers, seen = prepared.answers("train"), {}
     for number, query in enumerate(groups.ids):
         for epoch in range(6):
@@ -97,22 +99,14 @@ def test_groups_of_training_questions(ranked, rule):
 
 def test_a_ranking_that_comes_with_the_collection(ranked, tmp_path):
     prepared = Prepared(ranked[0])
-    groups = training_groups(
-        prepared.qrels("train"),
-        prepared.queries(),
-        prepared.passages(),
-        RankedNegatives(5),
-        read_mined(ranked[0]),
-        "first",
-        2,
-        seed=1,
-    )
+    retriever, stores = stage("first", 2, 5), (prepared.queries(), prepared.passages())
+    groups = retriever.groups(prepared.qrels("train"), stores, read_mined(ranked[0]))
     assert groups.negatives["train-1"] == ["9", "4"]
     node = SimpleNamespace(stage="prepare", config={"corpus": DprCorpus(str(ranked[0].parent / "files")).node()})
-    check_ranking("retriever1", RankedNegatives(5), {"ranking": node})
+    retriever.check_inputs({"ranking": node})
     node.config = {"corpus": BeirCorpus(str(tmp_path)).node()}
     with pytest.raises(BadInput, match="retriever1.inputs.ranking=prepare: the corpus comes without hard negatives"):
-        check_ranking("retriever1", RankedNegatives(5), {"ranking": node})
+        retriever.check_inputs({"ranking": node})
 
 
 def test_measures_must_fit_what_a_split_has(ranked):

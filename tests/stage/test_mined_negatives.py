@@ -6,9 +6,9 @@ import pytest
 from support.stages import composed_stage, context, prepare
 
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_run
-from bmae_lightning.retrieval.negatives.source import Negatives, RandomNegatives, RankedNegatives
+from bmae_lightning.retrieval.negatives.source import Negatives
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.stage.mined_negatives import Mined, check_ranking, read_mined
+from bmae_lightning.stage.mined_negatives import Mined, read_mined
 from bmae_lightning.stage.prepared import Prepared
 
 
@@ -32,16 +32,15 @@ def test_passages_with_an_answer_are_no_negatives(tmp_path):
     assert (found.found.passages("q3"), found.answered) == (["p1", "p2"], {})
 
 
-def test_a_ranking_must_be_made_by_somebody():
-    check_ranking("retriever1", RandomNegatives(), {})
-    check_ranking("retriever1", RankedNegatives(), {"ranking": SimpleNamespace(stage="bm25", config={})})
+def test_a_ranking_must_be_made_by_a_stage():
+    composed_stage("retriever1", "negatives=random").check_inputs({})
+    stage = composed_stage("retriever1")
+    stage.check_inputs({"ranking": SimpleNamespace(stage="bm25", config={})})
     with pytest.raises(BadInput, match="retriever1.inputs.ranking is empty: name the stage whose ranking"):
-        check_ranking("retriever1", RankedNegatives(), {"ranking": None})
+        stage.check_inputs({"ranking": None})
     silent = SimpleNamespace(stage="evaluate", config={"train_depth": 0})
-    with pytest.raises(
-        BadInput, match="from evaluate, which does not search for training queries: set evaluate.train_"
-    ):
-        check_ranking("retriever2", RankedNegatives(), {"ranking": silent})
+    with pytest.raises(BadInput, match="from evaluate, which does not search for training queries: set evaluate"):
+        composed_stage("retriever2").check_inputs({"ranking": silent})
 
 
 @pytest.mark.parametrize("name", ["retriever1", "reranker"])
@@ -74,6 +73,5 @@ def test_a_source_of_ones_own_says_which_passages():
             return {query: ["p1"] for query in positives}
 
     assert Every().of(None, {"q": ["p2"]}) == {"q": ["p1"]}
-    check_ranking("retriever1", Every(), {})
     with pytest.raises(NotImplementedError):
         Negatives().of(None, {})

@@ -11,7 +11,7 @@ from support import quick_hydra
 from support.paths import CONF
 
 from bmae_lightning.command.experiment import take_corpus_options
-from bmae_lightning.command.plan import plan
+from bmae_lightning.command.plan import plan, read_entry
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
@@ -200,3 +200,40 @@ def test_who_starts_from_whom_and_what_is_distilled_how():
         assert config["score"]["depth"] == config["distilled"]["negatives"]["depth"]
     assert composed("recipe=dupmae")["representation"]["pooling"] == "mean"
     assert composed("recipe=dupmae", "encoder=tiny")["representation"]["pooling"] == "cls"
+
+
+def options(node, name=""):
+    """The options of a stage by dotted name, without planning keys."""
+    if isinstance(node, dict):
+        return {key: value for part, inner in node.items() for key, value in options(inner, f"{name}.{part}").items()}
+    return {name: node}
+
+
+MINING = (".negatives", ".refresh.every_steps", ".refresh.every_epochs")
+
+
+@pytest.mark.parametrize(
+    ("stage", "followed", "own"),
+    [
+        ("retriever2", "retriever1", MINING),
+        ("distilled", "retriever2", (*MINING, ".losses", ".train_group_size")),
+        ("evaluate2", "evaluate", ()),
+        ("evaluate_distilled", "evaluate", ()),
+    ],
+)
+def test_a_stage_that_follows_another_has_its_options_unless_they_are_set(stage, followed, own):
+    def followed_options(config, name):
+        found = options(read_entry(config[name]).options)
+        return {key: value for key, value in found.items() if not key.startswith(own)}
+
+    plain = followed_options(composed(), followed)
+    assert followed_options(composed(), stage) == plain
+    elsewhere = (".seed", ".encoder.", ".optim.", ".trainer.", ".train_queries.", ".representation.")
+    numbers = [key for key, value in plain.items() if type(value) is int and not key.startswith(elsewhere)]
+    assert len(numbers) >= 5
+    changed = composed(*(f"{followed}{key}=7" for key in numbers))
+    assert {key: options(changed[stage])[key] for key in numbers} == dict.fromkeys(numbers, 7)
+    for key in numbers:
+        config = composed(f"{stage}{key}=3")
+        assert followed_options(config, followed) == plain
+        assert followed_options(config, stage) == plain | {key: 3}

@@ -21,21 +21,20 @@ def mean_score(scores: Sequence[dict[str, float]]) -> float:
 
 
 def matthews(predicted_N: np.ndarray, label_N: np.ndarray) -> float:
-    """(TP·TN - FP·FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN))."""
-    tp, fp, fn, tn = _confusion(predicted_N, label_N)
-    return _ratio(tp * tn - fp * fn, ((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5)
+    """Matthews' correlation, which is Pearson's of two classes."""
+    return pearson(predicted_N > 0.5, label_N > 0.5)
 
 
 def accuracy(predicted_N: np.ndarray, label_N: np.ndarray) -> float:
     """Share of right classes."""
-    tp, _, _, tn = _confusion(predicted_N, label_N)
-    return _ratio(tp + tn, len(label_N))
+    return float(np.mean((predicted_N > 0.5) == (label_N > 0.5)))
 
 
 def f1(predicted_N: np.ndarray, label_N: np.ndarray) -> float:
     """2 TP / (2 TP + FP + FN) of class 1."""
-    tp, fp, fn, _ = _confusion(predicted_N, label_N)
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    yes_N, right_N = predicted_N > 0.5, label_N > 0.5
+    found = int(yes_N.sum() + right_N.sum())
+    return 2 * int((yes_N & right_N).sum()) / found if found else 0.0
 
 
 def pearson(predicted_N: np.ndarray, label_N: np.ndarray) -> float:
@@ -53,18 +52,6 @@ def spearman(predicted_N: np.ndarray, label_N: np.ndarray) -> float:
 
 
 MEASURES = {"Matthews": matthews, "accuracy": accuracy, "F1": f1, "Pearson": pearson, "Spearman": spearman}
-
-
-def _confusion(predicted_N: np.ndarray, label_N: np.ndarray) -> tuple[int, int, int, int]:
-    """True and false positives, false and true negatives."""
-    yes_N, right_N = predicted_N > 0.5, label_N > 0.5
-    pairs = ((yes_N, right_N), (yes_N, ~right_N), (~yes_N, right_N), (~yes_N, ~right_N))
-    tp, fp, fn, tn = (int((a & b).sum()) for a, b in pairs)
-    return tp, fp, fn, tn
-
-
-def _ratio(top: float, bottom: float) -> float:
-    return top / bottom if bottom else 0.0
 
 
 def _correlation(of, predicted_N: np.ndarray, label_N: np.ndarray) -> float:

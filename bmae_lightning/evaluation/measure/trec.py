@@ -6,7 +6,6 @@ Shapes: Q queries, K ranks, T entries of the whole run.
 
 from __future__ import annotations
 
-import io
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from bmae_lightning.corpus.lines import as_text, raw_lines
+from bmae_lightning.corpus.qrels_lines import qrels_of
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import reading, writing_text
+from bmae_lightning.runtime.files import writing_text
 
 Qrels = dict[str, dict[str, int]]
-RUN, TREC_QRELS, BEIR_QRELS = "qid Q0 docid rank score tag", "qid 0 docid relevance", "query-id corpus-id score"
-"""Columns of the files."""
+RUN = "qid Q0 docid rank score tag"
+"""Columns of a run."""
 
 
 class Run(Mapping):
@@ -170,7 +171,7 @@ def read_run(path: str | Path) -> Run:
     query_code: dict[str, int] = {}
     code: dict[str, int] = {}
     rows, codes, scores = array("i"), array("i"), array("d")
-    for number, fields in _lines(path, RUN):
+    for number, fields in _lines(path):
         try:
             score = float(fields[4])
         except ValueError:
@@ -207,7 +208,7 @@ def read_best(path: str | Path, queries: Collection[str]) -> dict[str, str]:
         BadInput: no such file, or a line that is not `qid Q0 docid rank score tag`.
     """
     best: dict[str, tuple[np.float32, str]] = {}
-    for _, (query, _, passage, _, score, _) in _lines(path, RUN):
+    for _, (query, _, passage, _, score, _) in _lines(path):
         if query in queries:
             hit = np.float32(score), passage
             best[query] = max(hit, best.get(query, hit))
@@ -217,41 +218,26 @@ def read_best(path: str | Path, queries: Collection[str]) -> dict[str, str]:
 def read_qrels(path: str | Path) -> Qrels:
     """Read judgments: query id -> passage id -> relevance.
 
-    Each line is TREC's `qid 0 docid relevance`, or each is BEIR's `query-id corpus-id score`, after this header or not.
+    Lines are TREC's `query 0 passage grade`, BEIR's `query-id corpus-id score`, after this header or not, or MS MARCO's
+    pairs `query passage`, all of which are relevant.
 
     Raises:
-        BadInput: no such file, a line that is neither, or two different judgments of one pair.
+        BadInput: no such file, a line of another form, or two different judgments of one pair.
     """
     qrels: Qrels = {}
-    for number, fields in _lines(path, TREC_QRELS, BEIR_QRELS):
-        if len(fields) == 3 and not qrels and fields[2].lower() == "score":
-            continue
-        query, passage, grade = fields[0], *fields[-2:]
-        try:
-            relevance = int(grade)
-        except ValueError:
-            raise BadInput(f"{path}:{number}: the relevance {grade!r} is not a whole number") from None
+    for number, (query, passage, relevance) in qrels_of(Path(path)).numbered():
         if qrels.setdefault(query, {}).setdefault(passage, relevance) != relevance:
             raise BadInput(f"{path}:{number}: passage {passage} has two judgments for query {query}; keep one")
     return qrels
 
 
-def _lines(path: str | Path, *forms: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of every line that is not empty; the first one tells which of the forms the file has."""
-    columns = {len(form.split()): form for form in forms}
-    wanted = 0
-    try:
-        with reading(path) as opened, io.TextIOWrapper(opened, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                fields = line.split()
-                wanted = wanted or (len(fields) if len(fields) in columns else 0)
-                if fields and len(fields) == wanted:
-                    yield number, fields
-                elif fields:
-                    form = " or ".join(f"`{columns[size]}`" for size in columns if wanted in (0, size))
-                    raise BadInput(f"{path}:{number}: {len(fields)} columns where {form} is expected")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of every line of a run that is not blank."""
+    for number, line in raw_lines(Path(path)):
+        fields = as_text(path, number, line).split()
+        if len(fields) != 6:
+            raise BadInput(f"{path}:{number}: {len(fields)} columns where `{RUN}` is expected")
+        yield number, fields
 
 
 def _view(values: array) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.encoder.scratch import check_heads
 from bmae_lightning.pretraining.generate.sampling import Sampling
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.runtime.errors import BadInput
@@ -61,8 +62,7 @@ class TrainedTeacher(ABC):
         for name in ("layers", "length", "steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.heads < 1 or self.width < 1 or self.width % self.heads:
-            raise ValueError(f"width={self.width} must be a multiple of heads={self.heads}")
+        check_heads(self.width, self.heads)
 
     @property
     @abstractmethod

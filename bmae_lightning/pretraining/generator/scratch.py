@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmae_lightning.encoder.scratch import check_heads, random_model
 from bmae_lightning.pretraining.generator.generator import Generator
 
 if TYPE_CHECKING:
@@ -32,26 +33,13 @@ class ScratchGenerator(Generator):
         weight: float = 0.2,
     ):
         super().__init__(train, dropout, temperature, weight)
-        if width % heads:
-            raise ValueError(f"width={width} must be a multiple of heads={heads}")
+        check_heads(width, heads)
         self.layers, self.width, self.heads, self.embedding = layers, width, heads, embedding
         self.positions, self.hidden_dropout, self.seed = positions, hidden_dropout, seed
 
     def network(self, tokenizer: PreTrainedTokenizerBase, directory: Path | None) -> PreTrainedModel:
-        import torch
-        from transformers import ElectraConfig, ElectraForMaskedLM
+        from transformers import ElectraForMaskedLM
 
-        config = ElectraConfig(
-            vocab_size=len(tokenizer),
-            embedding_size=self.embedding,
-            hidden_size=self.width,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=4 * self.width,
-            max_position_embeddings=self.positions,
-            hidden_dropout_prob=self.hidden_dropout,
-            attention_probs_dropout_prob=self.hidden_dropout,
+        return random_model(
+            ElectraForMaskedLM, self, len(tokenizer), self.hidden_dropout, embedding_size=self.embedding
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return ElectraForMaskedLM(config)

@@ -105,13 +105,13 @@ def contrastive_logits(
         positives = passages[::group]
         own = positives[offset : offset + len(queries)]
     if form == "simlm_code":
-        everybody = queries if all_queries is None else all_queries
-        if len(everybody) != len(positives):
+        of_all = queries if all_queries is None else all_queries
+        if len(of_all) != len(positives):
             raise ValueError(
-                f"all_queries: {len(everybody)} queries, but {len(positives)} groups of passages; "
+                f"all_queries: {len(of_all)} queries, but {len(positives)} groups of passages; "
                 "gather the queries of all processes as well"
             )
-        blocks += [score(own, everybody), score(queries, everybody), score(own, positives)]
+        blocks += [score(own, of_all), score(queries, of_all), score(own, positives)]
         absent += 3 * [(known_bN | target_bN)[:, ::group]]
     elif form == "eq3_literal":
         blocks.append(score(own, passages))

@@ -27,7 +27,7 @@ class LossParts(NamedTuple):
     """
 
     loss: Tensor
-    parts: dict[str, Tensor] = {}  # noqa: RUF012  nobody writes to it
+    parts: dict[str, Tensor] = {}  # noqa: RUF012  never written to
 
 
 @dataclass

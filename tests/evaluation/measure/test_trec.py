@@ -159,10 +159,20 @@ def test_qrels_have_the_columns_of_trec_or_of_beir(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q 0 a 1 x\n", "q:1: 5 columns where `qid 0 docid relevance` or `query-id corpus-id score` is expected"),
-        ("q 0 a 1\nq b 1\n", "q:2: 3 columns where `qid 0 docid relevance` is expected"),
-        ("query-id\tcorpus-id\tscore\nq 0 a 1\n", "q:2: 4 columns where `query-id corpus-id score` is expected"),
-        ("q\ta\t1\nquery-id\tcorpus-id\tscore\n", "q:2: the relevance 'score' is not a whole number"),
+        (
+            "q 0 a 1 x\n",
+            "q:1: has 5 columns; a line of this file is query 0 passage grade or query-id<tab>corpus-id<tab>score or "
+            "query<tab>passage.",
+        ),
+        ("q 0 a 1\nq b 1\n", "q:2: has 3 columns; a line of this file is query 0 passage grade."),
+        (
+            "query-id\tcorpus-id\tscore\nq a 1\nq 0 a 1\n",
+            "q:3: has 4 columns; a line of this file is query-id<tab>corpus-id<tab>score.",
+        ),
+        (
+            "q\ta\t1\nquery-id\tcorpus-id\tscore\n",
+            "q:2: the score 'score' is not an integer; write 1 for relevant, 0 for not relevant, or a grade.",
+        ),
     ],
 )
 def test_qrels_with_other_columns(tmp_path, text, message):

@@ -2,22 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from transformers import BertConfig, BertForMaskedLM
-
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
-
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(40))]
+from support.encoders import small_encoder
 
 
 @pytest.fixture
 def encoder():
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
-    )
-    return Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)).double().eval()
+    return small_encoder(2).double().eval()
 
 
 @pytest.fixture

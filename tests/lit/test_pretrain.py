@@ -1,7 +1,8 @@
-"""Diagnostics change no loss, and a resumed run repeats no line (two devices: tests/whole/test_end_to_end.py)."""
+"""Diagnostics and kept encoders change no loss, and a resumed run repeats no line (two devices: tests/whole/test_end_to_end.py)."""
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,10 @@ from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
-from bmae_lightning.lit.diagnostics import Diagnostics
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.metrics import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
-from bmae_lightning.lit.pretrain import PretrainModule
+from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -29,6 +29,8 @@ from bmae_lightning.pretraining.diagnostics import diagnose
 from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.files import remove_leftovers
+from bmae_lightning.runtime.snapshots import snapshot
 from bmae_lightning.stage.pretrain import check_diagnostics
 
 VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
@@ -121,7 +123,7 @@ def test_the_first_micro_batch_is_looked_at_once_per_step(whole, tmp_path, monke
         sizes.append(len(batch.passage_B))
         return diagnose(model, batch, norm)
 
-    monkeypatch.setattr("bmae_lightning.lit.diagnostics.diagnose", counted)
+    monkeypatch.setattr("bmae_lightning.lit.pretrain.diagnose", counted)
     lines = train(tmp_path, every=5, accumulate_grad_batches=2)
     assert looked_at(lines) == [1, 5, 10, 12]
     assert sizes == [4] * 4
@@ -157,3 +159,58 @@ def test_looking_or_not_does_not_change_a_stages_fingerprint():
 
     options = {"lr": 1.0, "diagnostics": {"every": 5}}
     assert fingerprint(options, {}) == fingerprint({"lr": 1.0, "diagnostics": {"every": 0}}, {})
+
+
+def trainer_at(step, accumulates=False, first=True):
+    loop = SimpleNamespace(_should_accumulate=lambda: accumulates)
+    return SimpleNamespace(global_step=step, is_global_zero=first, fit_loop=loop)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    written = []
+
+    def save(directory):
+        directory.mkdir(parents=True)
+        (directory / "model").write_text(str(len(written)))
+        written.append(directory)
+
+    return Snapshots(tmp_path, 3, save), written
+
+
+def kept_steps(tmp_path):
+    return sorted(int(path.name.removeprefix("step-")) for path in tmp_path.iterdir())
+
+
+def test_every_third_step_of_the_first_process(kept, tmp_path):
+    snapshots, written = kept
+    second = Snapshots(tmp_path, 3, snapshots.save)
+    for step in range(1, 8):
+        snapshots.on_train_batch_end(trainer_at(step, accumulates=True), None, None, None, 0)
+        second.on_train_batch_end(trainer_at(step, first=False), None, None, None, 0)
+        assert len(written) == (step - 1) // 3
+        snapshots.on_train_batch_end(trainer_at(step), None, None, None, 0)
+    assert kept_steps(tmp_path) == [3, 6]
+    snapshots.keep(3)
+    assert len(written) == 2
+    assert (snapshot(tmp_path, 3) / "model").is_file()
+
+
+def interrupted(directory):
+    directory.mkdir(parents=True)
+    (directory / "rubbish").touch()
+    raise KeyboardInterrupt
+
+
+def test_half_a_snapshot_is_none(kept, tmp_path):
+    snapshots, _ = kept
+    with pytest.raises(KeyboardInterrupt):
+        Snapshots(tmp_path, 3, interrupted).keep(3)
+    assert not list(tmp_path.iterdir())
+    half = tmp_path / ".step-3.1.tmp" / "encoder"  # of a killed process
+    half.mkdir(parents=True)
+    (half / "rubbish").touch()
+    remove_leftovers(tmp_path)  # as every stage does when it starts
+    snapshots.keep(3)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-3"]
+    assert [path.name for path in snapshot(tmp_path, 3).iterdir()] == ["model"]

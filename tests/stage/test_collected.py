@@ -1,0 +1,127 @@
+"""What a report takes from the directories of finished stages."""
+
+import json
+
+import pytest
+
+from bmae_lightning.report.content import Sample
+from bmae_lightning.runtime.table import PAPER, Column, Table, write_tables
+from bmae_lightning.stage.collected import Collected, read_node
+
+
+@pytest.fixture
+def collect(tmp_path):
+    """Collects nodes, made of their key and (options, results, files of JSON or JSON lines, tables)."""
+
+    def make(nodes, shown_as=None, paper=None):
+        found = Collected("test", ["RR@10"], paper or {}, "Table 6")
+        for key, (config, results, files, tables) in nodes.items():
+            directory = tmp_path / key
+            directory.mkdir()
+            written = {"metrics.json": results} | files
+            for name, content in written.items():
+                lines = content if name.endswith(".jsonl") else [content]
+                (directory / name).parent.mkdir(parents=True, exist_ok=True)
+                (directory / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+            manifest = {"config": config, "context": {"pretrain_step": 1000 if "@late" in key else None}}
+            (directory / "manifest.json").write_text(json.dumps(manifest))
+            if tables:
+                write_tables(directory, tables)
+            found.add(read_node(key, directory, shown_as or {"evaluate": "", "rerank": "re-ranked", "bm25": "bm25"}))
+        return found
+
+    return make
+
+
+def measured(value, **more):
+    return {}, {"test": {"mean": {"RR@10": value, "R@5": 0.9}, "queries": 20}} | more, {}, []
+
+
+def test_rows_their_order_and_notes(collect):
+    found = collect(
+        {
+            "evaluate@retromae": measured(0.3, passages_per_second=1234.5),
+            "rerank@retromae": measured(0.4, pairs_per_second=99.6, depth=50),
+            "evaluate@none": measured(0.2),
+            "bm25": measured(0.1),
+            "external@DIR": measured(0.5, model={"name": "DIR", "similarity": "cos", "layout": None}),
+            "pretrain@retromae": ({}, {"test": 3}, {}, []),
+        },
+        paper={"rerank": {"RR@10": 0.437}, "external": {"RR@10": 0.9}},
+    )
+    assert [(arm.name, arm.measures, arm.note, arm.paper, arm.node) for arm in found.all_arms()] == [
+        ("bm25", {"RR@10": 0.1}, "bm25s", None, "bm25"),
+        ("no pre-training", {"RR@10": 0.2}, "", None, "evaluate@none"),
+        ("retromae", {"RR@10": 0.3}, "encodes 1,234 passages/s", None, "evaluate@retromae"),
+        (
+            "retromae re-ranked",
+            {"RR@10": 0.4},
+            "re-orders the top 50, 100 pairs/s",
+            {"RR@10": 0.437},
+            "rerank@retromae",
+        ),
+        ("DIR", {"RR@10": 0.5}, "", None, "external@DIR"),
+    ]
+    assert found.settings["external@DIR"] == "name DIR, similarity cos"
+
+
+def test_losses_validations_and_settings_of_stages_that_train(collect):
+    lines = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "validation/RR@10": 0.5}]
+    config = {"batch_size": 8, "lr": 1e-4, "steps": None, "train_queries": {"share": 0.05}, "seed": 3}
+    found = collect(
+        {
+            "pretrain@a": ({"steps": 2}, {}, {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]}, []),
+            "retriever1@late": (config, {}, {"metrics.jsonl": lines}, []),
+        }
+    )
+    assert {curve.title: curve.series for curve in found.all_curves()} == {
+        "Pre-training (a)": {"mlm": [(1, 3.0)]},
+        "Fine-tuning (retriever1)": {"late": [(1, 2.0), (2, 1.0)]},
+        "Validation (retriever1)": {"late": [(2, 0.5)]},
+    }
+    assert found.settings == {
+        "pretrain@a": "steps 2",
+        "retriever1@late": "batch_size 8, lr 0.0001, 5 % of the training queries, from step 1,000 of the pre-training",
+    }
+    assert found.diagnoses == []
+
+
+def test_corpus_generated_texts_and_samples(collect):
+    results = {"teachers": {"queries": "docT5query"}, "queries": 1200, "passages_with_continuation": 7}
+    example = {"_id": "p1", "queries": ["who", "what"], "continuation": None, "passage": "x" * 200}
+    record = {"name": "beir", "passages": 3000, "queries": 20, "title": "drop"}
+    sample = {"original": "a b", "masked": "a [MASK]", "rebuilt": {"enhanced": "a c"}}
+    found = collect(
+        {
+            "prepare": ({"corpus": {"path": "DIR"}}, {}, {"corpus.json": record}, []),
+            "generate": (
+                {}, results,
+                {"examples.json": [example], "teachers/queries/metrics.jsonl": [{"step": 1, "loss": 4.0}]}, [],
+            ),
+            "pretrain@a": ({}, {}, {"samples.json": [sample]}, []),
+        }
+    )  # fmt: skip
+    assert found.settings == {
+        "corpus": "DIR: 3,000 passages (titles: drop), 20 queries",
+        "generate": "queries by docT5query (1,200 queries, 7 continuations)",
+        "generated for p1": "x" * 160 + " -> who | what | … ",
+    }
+    assert [curve.series for curve in found.all_curves()] == [{"queries": [(1, 4.0)]}]
+    assert found.samples == [Sample(**sample)]
+
+
+def test_tables_of_arms_are_one_and_others_stay(collect):
+    def left(name, value):
+        return {}, {}, {}, [Table("T", ["", Column("x", ".1f", True)], [[name, value]])]
+
+    found = collect(
+        {"mine@a": left("", 0.5), "mine@none": left("", 0.7), "other": left("all", 1.0)},
+        {"mine": ""},
+        {"mine": {"x": 0.6}},
+    )
+    tables = found.all_tables()
+    assert {stage: [table.rows for table in of] for stage, of in tables.items()} == {
+        "mine": [(("no pre-training", 0.7), ("a", 0.5), ("paper", 0.6))], "other": [(("all", 1.0),)],
+    }  # fmt: skip
+    assert tables["mine"][0].marked(PAPER) == [2]
+    assert found.names == {"mine@none": "no pre-training", "mine@a": "a"}
