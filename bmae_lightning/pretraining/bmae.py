@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.pretraining.decoder.decoder import Decoder, Encoded, guess, share
+from bmae_lightning.pretraining.decoder.decoder import Decoder, Encoded, guess
 from bmae_lightning.pretraining.generator.generator import Generator
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 from bmae_lightning.pretraining.noise import Noise
@@ -106,8 +106,7 @@ class BottleneckMAE(nn.Module):
         losses, rates = {}, {}
         for name, seen in encoded.items():
             text = seen.masked
-            content_BL = ~self.encoder.vocabulary.special_V[text.tokens.ids_BL]
-            rates[f"encoder/{name}"] = share(text.selected_BL, content_BL)
+            rates[f"encoder/{name}"] = text.rate(self.encoder.vocabulary)
             if self.objective.weight:
                 losses[f"encoder/{name}"] = self.objective.loss(self.encoder, seen.hidden_BLD, text)
             if text.loss is not None:
@@ -165,8 +164,8 @@ def used_views(views: Mapping[str, View], decoders: Mapping[str, Decoder], objec
     used = {name: view for name, view in views.items() if name in read or (view.alone and objective.weight)}
     if not used:
         raise ValueError(
-            "nothing would be learned: there is no decoder, and no view on which the encoder has an objective of its own; "
-            "add a decoder, the view `passage`, or objective=masked"
+            "nothing would be learned: there is no decoder, and no view on which the encoder has an objective of its "
+            "own; add a decoder, the view `passage`, or objective=masked"
         )
     return used
 
@@ -176,8 +175,8 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
 
     Raises ValueError for a decoder with an unknown view, and for a mask that relates to the encoder's selection where
     there is none: in a view, or in a decoder whose text is not that of its view. Also for a corruption without the
-    generator that it asks for, for a generator that would learn from no view, and for a name that torch's modules cannot
-    have.
+    generator that it asks for, for a generator that would learn from no view, and for a name that torch's modules
+    cannot have.
     """
     for name in (*views, *decoders):
         if "." in name or hasattr(nn.ModuleDict(), name):
@@ -196,8 +195,8 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
             )
     if generator is not None and generator.trained and not taught:
         raise ValueError(
-            "generator.train: the generator learns from what the encoder reads, but no view has the corruption `replace`; "
-            "give it to a view or set generator.train=false"
+            "generator.train: the generator learns from what the encoder reads, but no view has the corruption "
+            "`replace`; give it to a view or set generator.train=false"
         )
     for name, view in views.items():
         if view.mask.relative:
@@ -213,6 +212,6 @@ def check(views: Mapping[str, View], decoders: Mapping[str, Decoder], generator:
         if mask is not None and mask.relative and (decoder.stream, decoder.span) != (view.stream, view.span):
             raise ValueError(
                 f"decoders.{name}.mask relates to what the view {decoder.view!r} selected in the same text, but "
-                f"the view reads {view.stream}/{view.span} and the decoder {decoder.stream}/{decoder.span}; give both the "
-                "same stream and span, or choose another mask"
+                f"the view reads {view.stream}/{view.span} and the decoder {decoder.stream}/{decoder.span}; give both "
+                "the same stream and span, or choose another mask"
             )

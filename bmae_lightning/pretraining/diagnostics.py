@@ -1,7 +1,7 @@
-"""Is the bottleneck used, which loss moves the encoder, which words are hidden: measured on one batch, changing nothing.
+"""Measures on one batch whether the bottleneck is used, which loss moves the encoder, and which words are hidden.
 
 The decoder losses of RetroMAE Eq. 8 and its kin, once more with another passage's vector and with none: the gap is what
-the vector carries. All sums are over the batches of all processes.
+the vector carries. All sums are over the batches of all processes; training is not changed.
 Shapes: B passages, L positions, D width.
 """
 
@@ -43,14 +43,13 @@ class Sums:
 def diagnose(model: BottleneckMAE, batch: TextBatch, norm: str = "global_mean") -> dict[str, float]:
     """Numbers about one batch, without dropout; all processes must call it, with batches of the same size.
 
-    `bottleneck/<decoder>/true`, `/shuffled`, `/zero`: mean loss per label in nats with the passage's own bottleneck, with
-    that of the passage before it in this process's batch (left out for a batch of one), and with zeros; the same masks
-    and noise. Only for decoders that read one.
-    `gradient_share/<loss>`: length of the gradient of the weighted mean loss (norm as in `mean_loss`) with respect to the
-    encoder's last-layer states of the batch, as a share of the sum of these lengths. What reaches the encoder by shared
-    embeddings or early layers is not in it.
-    `function_words/<name>`: among hidden positions, the share in function words and punctuation; `function_words/text`
-    the same among all positions of the texts that the encoder is shown, `function_words/text/<stream>` of other streams.
+    `bottleneck/<decoder>/true`, `/shuffled`, `/zero`: mean loss per label in nats with the passage's own bottleneck,
+    with that of the passage before it in this process's batch (left out for a batch of one), and with zeros; the same
+    masks and noise. Only for decoders that read one. `gradient_share/<loss>`: length of the gradient of the weighted
+    mean loss (norm as in `mean_loss`) with respect to the encoder's last-layer states of the batch, as a share of the
+    sum of these lengths. What reaches the encoder by shared embeddings or early layers is not in it.
+    `function_words/<name>`: among hidden positions, the share in function words and punctuation; `function_words/text`:
+    the same among all positions of the texts that the encoder reads, `function_words/text/<stream>`: of other streams.
     """
     sums = Sums()
     with undisturbed(model, batch.passage_B.device), torch.enable_grad():

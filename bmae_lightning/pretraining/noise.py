@@ -77,7 +77,7 @@ class Noise:
         return passage_keys(self.epoch_B, self.passage_B, int.from_bytes(digest, "little", signed=True))
 
     def uniform(self, salt: str, length: int, rows: int | None = None) -> Tensor:
-        """Numbers in the open interval (0, 1): [B, L], or [B, R, L] when rows = R is given; row 0 is the rowless draw."""
+        """Numbers in the open interval (0, 1): [B, L], or [B, R, L] with rows = R; row 0 is the rowless draw."""
         value_BRL = uniform(self.keys(salt), rows or 1, length)
         return value_BRL[:, 0] if rows is None else value_BRL
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.corruption.corruption import Corruption
+from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
-from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import choice, nearest
@@ -23,25 +22,26 @@ from bmae_lightning.runtime.checks import choice, nearest
 SPANS = ("whole", "first_half", "second_half")
 
 
-@dataclass(frozen=True)
-class MaskedText:
-    """A corrupted text: its ids, labels (-100 = none) and selection, all [B, L], and where it was taken from.
+@dataclass(frozen=True, kw_only=True)
+class MaskedText(Corrupted):
+    """A corrupted text, and where it was taken from.
 
-    types_BL: token types, None where all are 0.  loss: of a network that the corruption trains, if it does.
+    tokens: the text before.  types_BL: token types, None where all are 0.
     """
 
-    ids_BL: Tensor
-    labels_BL: Tensor
-    selected_BL: Tensor
     tokens: Tokens
     stream: str
     span: str
     types_BL: Tensor | None = None
-    loss: TokenLoss | None = None
 
     def selection_in(self, stream: str, span: str) -> Tensor | None:
         """selected_BL if this is a view of that very text, else None."""
         return self.selected_BL if (stream, span) == (self.stream, self.span) else None
+
+    def rate(self, vocabulary: Vocabulary) -> Tensor:
+        """The share of the tokens that are not special which the mask selected (scalar, 0 if there is none)."""
+        content_BL = ~vocabulary.special_V[self.tokens.ids_BL]
+        return share(self.selected_BL, content_BL)
 
 
 class View(nn.Module):
@@ -78,9 +78,7 @@ class View(nn.Module):
         selected_BL = self.mask.select(request)[:, 0]
         text = self.corruption.corrupt(tokens.ids_BL, selected_BL, vocabulary, noise, f"{salt}/corruption")
         types_BL = tokens.segments(vocabulary.sep_id) if self.segments else None
-        return MaskedText(
-            text.ids_BL, text.labels_BL, text.selected_BL, tokens, self.stream, self.span, types_BL, text.loss
-        )
+        return MaskedText(**vars(text), tokens=tokens, stream=self.stream, span=self.span, types_BL=types_BL)
 
 
 def take(batch: TextBatch, stream: str, span: str, vocabulary: Vocabulary) -> Tokens:
@@ -108,6 +106,11 @@ def halve(ids_BL: Tensor, real_BL: Tensor, second: bool, pad_id: int) -> tuple[T
     source_BH = source_BH.masked_fill(position_H == 0, 0)
     real_BH = position_H < size_B1 + 2
     return source_BH, ids_BL.gather(1, source_BH).masked_fill(~real_BH, pad_id), real_BH
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """Number of True in part over that in whole (scalar, 0 if there is none)."""
+    return part.sum() / whole.sum().clamp(min=1)
 
 
 def check_span(span: str) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of masks share: recorded originals, texts as batches, noise, and the comparison of two sets of draws."""
+"""What the tests of masks share: recorded originals, texts, noise, and the comparison of two sets of draws."""
 
 import json
 

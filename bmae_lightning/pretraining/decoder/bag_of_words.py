@@ -1,4 +1,4 @@
-"""Bag-of-words decoding (DupMAE §3.1): the encoder's own token states, max-pooled in the vocabulary, name the text's words.
+"""Bag-of-words decoding (DupMAE §3.1): the encoder's own token states, max-pooled in the vocabulary, name the words.
 
 It has no parameters and reads no bottleneck; its gradient reaches the encoder through every pooled position.
 Shapes: B passages, L positions of the view, T positions of the text, D width.
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels
 from bmae_lightning.pretraining.loss.bag_of_words import NORMALISE, bag_of_words_loss
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.view import MaskedText, take
+from bmae_lightning.pretraining.view import MaskedText, share, take
 from bmae_lightning.runtime.checks import choice
 
 POOLS = ("code", "paper")
@@ -23,7 +23,7 @@ POOLS = ("code", "paper")
 
 @dataclass(frozen=True)
 class Pooled(Decoded):
-    """hidden_BLD: of the view.  labels, original [B, T]: of the text, in no relation to L.  pooled_BL: positions used."""
+    """hidden_BLD: of the view.  labels and original [B, T]: of the text.  pooled_BL: positions of the view that count."""
 
     pooled_BL: Tensor | None = None
 
@@ -32,9 +32,11 @@ class Pooled(Decoded):
 class BagOfWordsDecoder(Decoder):
     """Recovers the set of content tokens, without order, from the view's own states.
 
-    view: whose states.  stream, span: the text.  weight: of the loss (code 0.1, paper 1).  pool: 'code' takes every real
-    position but [CLS], 'paper' leaves out masked positions and [SEP] as well.  normalise: 'length' divides by the number
-    of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not tokens.
+    view: whose states.  stream, span: the text.  weight: of the loss (code 0.1, paper 1).  pool: 'code' takes every
+    real position but [CLS], 'paper' leaves out masked positions and [SEP] as well.  normalise: 'length' divides by the
+    number of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not
+    tokens.
+    Relations: the only decoder that does not read the bottleneck; DupMAE uses it beside `EnhancedDecoder`.
     """
 
     weight: float = 0.1

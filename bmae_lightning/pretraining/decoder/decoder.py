@@ -1,4 +1,4 @@
-"""What a decoder is: it sees the bottleneck and a weakened text, and its loss is how badly it recovers the text.
+"""What a decoder is: it reads the bottleneck and a weakened text, and its loss says how badly it recovers the text.
 
 Decoders share the encoder's embeddings and head and own only their layers, so their gradient reaches the encoder's
 layers through the bottleneck alone.
@@ -8,14 +8,14 @@ Shapes: B passages, L positions, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.model import Encoder, key_mask
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, check_span
@@ -36,7 +36,8 @@ class Decoded:
     """hidden_BLD: states for the head.  labels_BL: ids to recover, -100 = none.  original_BL: the text.
 
     rate: realised share of content tokens that were selected or hidden (scalar).  masked_BL: how far each position of
-    the text was hidden (0 to 1), None where it is not this text that is hidden.
+    the text was hidden (0 to 1), None where it is not this text that is hidden.  shown_BL: ids that the layers read,
+    None for decoders without a corrupted text.
     """
 
     hidden_BLD: Tensor
@@ -44,6 +45,7 @@ class Decoded:
     original_BL: Tensor
     rate: Tensor
     masked_BL: Tensor | None = None
+    shown_BL: Tensor | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -89,6 +91,7 @@ class Decoder(nn.Module, ABC):
         """Weaken the text and run the layers; salt names this decoder's draws in `noise`."""
 
     def loss(self, encoder: Encoder, decoded: Decoded) -> TokenLoss:
+        """By default: name the labelled tokens."""
         return vocabulary_loss(decoded.hidden_BLD, decoded.labels_BL, encoder.head)
 
     def forward(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> TokenLoss:
@@ -112,13 +115,16 @@ def with_bottleneck(bottleneck_BD: Tensor, states_BLD: Tensor) -> Tensor:
     return torch.cat([bottleneck_BD[:, None].to(states_BLD.dtype), states_BLD[:, 1:]], dim=1)
 
 
+def run_layers(layers: Iterable[nn.Module], states_BLD: Tensor, real_BL: Tensor) -> Tensor:
+    """Bidirectional transformer layers over real positions and slot 0."""
+    visible_B11L = key_mask(real_BL)
+    for layer in layers:
+        states_BLD = layer(states_BLD, visible_B11L)
+    return states_BLD
+
+
 def content_labels(tokens: Tokens) -> Tensor:
     """Every id between the outer [CLS] and [SEP] is a label, [UNK] included; -100 elsewhere [B, L]."""
     inner_BL = tokens.real_BL & tokens.real_BL.roll(-1, 1)
     inner_BL[:, 0] = inner_BL[:, -1] = False
     return torch.where(inner_BL, tokens.ids_BL, IGNORED)
-
-
-def share(part: Tensor, whole: Tensor) -> Tensor:
-    """Number of True in part over that in whole (scalar, 0 if there is none)."""
-    return part.sum() / whole.sum().clamp(min=1)

@@ -14,12 +14,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, share, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, with_bottleneck
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.view import take
+from bmae_lightning.pretraining.view import share, take
 from bmae_lightning.runtime.checks import choice
 
 QUERIES = ("raw", "embedded")
@@ -36,6 +36,8 @@ class EnhancedDecoder(Decoder):
     (DupMAE).  rows: 'independent' draws a mask per row (paper), 'pooled' picks each row's mask with replacement from
     min(T, 256) draws (released code).  layers: 1; a second layer would read the first one's outputs as keys and so leak
     every token back to itself.
+    Relations: `ShallowDecoder` hides the same words from all positions and learns from these alone (basic decoding,
+    §3.2).
     """
 
     mask: MaskPolicy = field(kw_only=False)
@@ -85,7 +87,7 @@ class EnhancedDecoder(Decoder):
         return hidden_BKL, torch.arange(length, device=hidden_BKL.device).expand(count, -1)
 
     def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
-        """The two-stream layer, with the parameters of an ordinary one; the residual is the query stream."""
+        """The two-stream layer (Eq. 6-7), with the parameters of an ordinary one; the residual is the query stream."""
         layer = self.layer[0]
         attention = layer.attention.self
         query_BLD = self.query_stream(encoder, bottleneck_BD, ids_BL.shape[1])

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
+from bmae_lightning.encoder.model import INITS, Encoder, check_copies
 from bmae_lightning.pretraining.corruption.corruption import Corruption
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers, with_bottleneck
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.view import MaskedText, View
+from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.checks import at_least, choice, nearest
 
 
@@ -26,8 +26,11 @@ class ShallowDecoder(Decoder):
 
     mask, corruption, stream, span: its input, see `View`.  view: whose bottleneck.  layers: depth.
     init: 'random' or 'last_layers' (copies of the encoder's last layers, SimLM).  weight: of the loss.
-    layers_of: name of an earlier shallow decoder whose layers it shares (MASTER's Table 6), then layers and init are that
-    decoder's.  projection: a linear map of its own on the bottleneck (CDMAE §3.1).
+    layers_of: name of an earlier shallow decoder whose layers it shares (MASTER's Table 6), with their depth and init.
+    projection: a linear map of its own on the bottleneck (CDMAE §3.1).
+    Relations: `EnhancedDecoder` gives every position a mask of its own and needs one layer only; `SkipDecoder` reads
+    early states of the encoder instead of an embedded text; `ReplacedTokenDetectionDecoder` has the same layers,
+    another loss.
     """
 
     mask: MaskPolicy = field(kw_only=False)
@@ -66,23 +69,13 @@ class ShallowDecoder(Decoder):
         self.project = encoder.new_linear(encoder.width, encoder.width) if self.projection else nn.Identity()
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
-        return self.show(encoder, encoded, batch, noise, salt)[1]
-
-    def show(
-        self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str
-    ) -> tuple[MaskedText, Decoded]:
-        """The corrupted text, and what the layers make of it."""
         with torch.no_grad():  # ids and labels; a corruption with a network learns from the encoder's views only
             text = self.shown(batch, encoder.vocabulary, noise, salt, reference=encoded.masked)
         hidden_BLD = self.read(encoder, encoded.bottleneck_BD, text.ids_BL, text.tokens.real_BL)
-        content_BL = ~encoder.vocabulary.special_V[text.tokens.ids_BL]
-        rate = share(text.selected_BL, content_BL)
-        return text, Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, rate, text.selected_BL)
+        rate = text.rate(encoder.vocabulary)
+        return Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, rate, text.selected_BL, text.ids_BL)
 
     def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, real_BL: Tensor) -> Tensor:
         """Run the layers over [bottleneck; embedded ids]."""
-        hidden_BLD = with_bottleneck(self.project(bottleneck_BD), encoder.embed(ids_BL))
-        visible_B11L = key_mask(real_BL)
-        for layer in self.stack[0]:
-            hidden_BLD = layer(hidden_BLD, visible_B11L)
-        return hidden_BLD
+        states_BLD = with_bottleneck(self.project(bottleneck_BD), encoder.embed(ids_BL))
+        return run_layers(self.stack[0], states_BLD, real_BL)

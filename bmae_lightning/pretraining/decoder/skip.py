@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import INITS, Encoder, check_copies, key_mask
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, share, with_bottleneck
+from bmae_lightning.encoder.model import INITS, Encoder, check_copies
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers, with_bottleneck
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import at_least, choice
 
@@ -23,6 +23,8 @@ class SkipDecoder(Decoder):
 
     view: whose states.  layers: depth.  skip_from: encoder layer of the early states (0 = embeddings), None = half of
     the encoder's depth (Condenser: 6 of 12).  weight: of the loss.  init: 'random' or 'last_layers'.
+    Relations: `ShallowDecoder` with the view's own mask reads the same text, but embedded anew; use that where the
+    decoder shall have another mask than the encoder.
     """
 
     layers: int = 2
@@ -54,11 +56,6 @@ class SkipDecoder(Decoder):
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
         text = encoded.masked
-        hidden_BLD = with_bottleneck(encoded.bottleneck_BD, encoded.early[self.early_layers[0]])
-        visible_B11L = key_mask(text.tokens.real_BL)
-        for layer in self.layer:
-            hidden_BLD = layer(hidden_BLD, visible_B11L)
-        content_BL = ~encoder.vocabulary.special_V[text.tokens.ids_BL]
-        return Decoded(
-            hidden_BLD, text.labels_BL, text.tokens.ids_BL, share(text.selected_BL, content_BL), text.selected_BL
-        )
+        states_BLD = with_bottleneck(encoded.bottleneck_BD, encoded.early[self.early_layers[0]])
+        hidden_BLD = run_layers(self.layer, states_BLD, text.tokens.real_BL)
+        return Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, text.rate(encoder.vocabulary), text.selected_BL)

@@ -1,6 +1,6 @@
 """Bring your own: queries and continuations from a JSONL file, one line per passage in any order (`generate=file`).
 
-Only a place in the file is kept per passage, so memory does not grow with the texts; it holds no equation.
+Only a place in the file is kept per passage, so memory does not grow with the texts.
 """
 
 import hashlib

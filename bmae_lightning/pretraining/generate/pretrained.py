@@ -1,12 +1,15 @@
-"""A teacher that somebody else has trained: docT5query for queries, GPT-2 for continuations, or any other (MASTER §3)."""
+"""A published teacher: docT5query for queries, GPT-2 for continuations, or any other generating model (MASTER §3)."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint
 from bmae_lightning.pretraining.generate.sampling import Sampling
 from bmae_lightning.pretraining.generate.writer import Writer, load_tokenizer
+from bmae_lightning.runtime.checks import at_least
 
 
+@dataclass
 class PretrainedTeacher:
     """An encoder-decoder or causal language model by hub name or local directory.
 
@@ -14,16 +17,18 @@ class PretrainedTeacher:
         name: local directory or hub name.
         sampling: how it draws tokens.
         tokenizer: local directory or hub name of its tokenizer; None: `name`.
-        length: tokens of a passage that it reads: the first ones of an encoder-decoder, the last ones of a causal model.
+        length: tokens of a passage that it reads: an encoder-decoder the first ones, a causal model the last ones.
         prefix: put before every passage, as some models want.
     """
 
-    def __init__(
-        self, name: str, sampling: Sampling, tokenizer: str | None = None, length: int = 512, prefix: str = ""
-    ) -> None:
-        if length < 1:
-            raise ValueError(f"length={length} must be at least 1")
-        self.name, self.sampling, self.tokenizer, self.length, self.prefix = name, sampling, tokenizer, length, prefix
+    name: str
+    sampling: Sampling
+    tokenizer: str | None = None
+    length: int = 512
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        at_least(1, length=self.length)
 
     @property
     def description(self) -> str:

@@ -1,6 +1,6 @@
 """What is written about one passage, and its line of JSON: the format of `generated.jsonl` and of a user's own file.
 
-`{"_id": "p1", "queries": ["first", "second"], "continuation": "goes on so" or null}`; it holds no equation.
+`{"_id": "p1", "queries": ["first", "second"], "continuation": "goes on so" or null}`
 """
 
 import json

@@ -1,7 +1,7 @@
 """Small teachers for where nothing can be downloaded: trained from random weights on the collection itself.
 
-The query teacher is a BART on the training split's (passage -> query) pairs, the other a GPT-2 on the passages' text; both
-speak the word pieces of the prepared corpus. They stand in for MASTER's outside teachers and are far weaker.
+The query teacher is a BART on the training split's (passage -> query) pairs, the other a GPT-2 on the passages' text;
+both read and write the word pieces of the prepared corpus. They replace MASTER's outside teachers and are far weaker.
 Shapes: B examples, L input length, T target length.
 """
 
@@ -148,7 +148,7 @@ class TrainedQueryTeacher(TrainedTeacher):
 
 
 class TrainedContinuationTeacher(TrainedTeacher):
-    """A GPT-2 that learns the collection's text, passages one after the other, so that it goes on after the end of one."""
+    """A GPT-2 that learns the passages as one long text, so that it goes on after the end of a passage."""
 
     @property
     def description(self) -> str:

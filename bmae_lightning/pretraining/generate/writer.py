@@ -46,7 +46,8 @@ class Writer:
         pad = self.tokenizer.pad_token_id
         self.settings.update(
             do_sample=False, top_k=None, top_p=None, temperature=None, num_beams=1, num_return_sequences=1,
-            max_new_tokens=sampling.tokens, max_length=None, min_length=0, pad_token_id=self._end() if pad is None else pad,
+            max_new_tokens=sampling.tokens, max_length=None, min_length=0,
+            pad_token_id=self._end() if pad is None else pad,
         )  # fmt: skip
 
     def write(self, texts: list[str], rows: list[int], seed: int, salt: str) -> list[list[str]]:
@@ -94,9 +95,9 @@ class Writer:
         wrong_end = ends is not None and self.tokenizer.eos_token_id not in (ends if isinstance(ends, list) else [ends])
         if wrong_end or len(self.tokenizer) > self.model.get_input_embeddings().num_embeddings:
             raise BadInput(
-                f"{self.key}: the tokenizer ({len(self.tokenizer)} tokens, the end is {self.tokenizer.eos_token_id}) is not "
-                f"that of the model in {directory} ({self.model.config.vocab_size} tokens, the end is {ends}); name the "
-                f"right one with {self.key}.tokenizer=NAME"
+                f"{self.key}: the tokenizer ({len(self.tokenizer)} tokens, the end is {self.tokenizer.eos_token_id}) "
+                f"is not that of the model in {directory} ({self.model.config.vocab_size} tokens, the end is {ends}); "
+                f"name the right one with {self.key}.tokenizer=NAME"
             )
 
     def _pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,8 +119,8 @@ class Writer:
         most = positions if self.reads_beginning else positions - self.sampling.tokens
         if most < 1:
             raise BadInput(
-                f"{self.key}.sampling.tokens={self.sampling.tokens} leaves nothing of the model's {positions} positions "
-                "for the passage"
+                f"{self.key}.sampling.tokens={self.sampling.tokens} leaves nothing of the model's {positions} "
+                "positions for the passage"
             )
         return min(length, most)
 
@@ -145,8 +146,8 @@ def load_tokenizer(directory: Path, key: str) -> Any:
         return AutoTokenizer.from_pretrained(str(directory))
     except Exception as error:  # any class: a missing package, file or conversion each fails in its own way
         raise BadInput(
-            f"{key}: no tokenizer can be loaded from {directory} ({first_line(error)}); where it has spiece.model and no "
-            f"tokenizer.json `pip install sentencepiece`, or name another with {key}.tokenizer=NAME"
+            f"{key}: no tokenizer can be loaded from {directory} ({first_line(error)}); where it has spiece.model and "
+            f"no tokenizer.json `pip install sentencepiece`, or name another with {key}.tokenizer=NAME"
         ) from error
 
 

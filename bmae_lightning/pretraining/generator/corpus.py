@@ -1,4 +1,4 @@
-"""The generator that the corpus itself trained: offline, and always of the encoder's vocabulary; no equation."""
+"""A generator that a stage trained on the corpus: no download, and always the encoder's vocabulary."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Generator(nn.Module, ABC):
         self.masked_lm: PreTrainedModel | None = None
 
     def preflight(self, tokenizer: Any) -> None:  # noqa: B027  most have nothing to look at
-        """Look ahead; tokenizer: what makes the encoder's tokenizer.  Raises BadInput for a network that cannot serve."""
+        """Check before any work; tokenizer: what makes the encoder's.  Raises BadInput for a network that cannot do."""
 
     @abstractmethod
     def network(self, tokenizer: PreTrainedTokenizerBase, directory: Path | None) -> PreTrainedModel:
@@ -54,7 +54,7 @@ class Generator(nn.Module, ABC):
     def build(self, tokenizer: PreTrainedTokenizerBase, directory: Path | None = None) -> Generator:
         """Make the network; returns itself.
 
-        Raises BadInput where it cannot be had, has another vocabulary, or has no output projection that can be used alone.
+        Raises BadInput for no network, another vocabulary, or an output projection that cannot be used alone.
         """
         masked_lm = self.network(tokenizer, directory)
         projection = masked_lm.get_output_embeddings()
@@ -130,7 +130,7 @@ class Generator(nn.Module, ABC):
 
     @torch.no_grad()
     def draw(self, states_NE: Tensor, uniform_N: Tensor) -> Tensor:
-        """One id per row by the inverse distribution function: the first whose cumulated probability exceeds uniform_N."""
+        """One id per row by inverting the distribution: the first whose cumulated probability exceeds uniform_N."""
         with torch.autocast(states_NE.device.type, enabled=False):
             logits_NV = self.projection(states_NE.to(self.projection.weight.dtype))
         wide = torch.float64 if logits_NV.dtype == torch.float64 else torch.float32

@@ -61,12 +61,12 @@ def load_network(directory: Path, tokenizer: PreTrainedTokenizerBase, label: str
 
 
 def check_vocabulary(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, label: str) -> None:
-    """Raise BadInput unless every id means the same word piece; a checkpoint without tokenizer is judged by its size."""
+    """Raise BadInput unless every id means the same word piece; of a checkpoint without tokenizer the size counts."""
     wanted = _pieces(tokenizer)
     if config.vocab_size != len(wanted):
         raise BadInput(
-            f"{label}: the generator has {config.vocab_size} word pieces, the encoder's tokenizer {len(wanted)}; they must "
-            f"have one vocabulary: {OTHERWISE}"
+            f"{label}: the generator has {config.vocab_size} word pieces, the encoder's tokenizer {len(wanted)}; they "
+            f"must have one vocabulary: {OTHERWISE}"
         )
     if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
         return

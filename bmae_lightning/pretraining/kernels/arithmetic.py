@@ -20,8 +20,7 @@ _12 = np.uint64(12)
 CONTENT = hashlib.blake2b(
     Path(__file__).read_bytes() + Path(splitmix64.__file__).read_bytes(), digest_size=4
 ).hexdigest()
-"""numba's cache on disk watches only the file of a loop itself; with this in a loop's name it notices changes here and in
-splitmix64."""
+"""numba's cache on disk watches only the file of a loop; with this in a loop's name it notices changes of these two."""
 
 inlined = numba.njit(inline="always", error_model="numpy")
 

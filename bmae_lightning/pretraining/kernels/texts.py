@@ -31,7 +31,8 @@ def uniform(first, last, key_B, value_BRL):
     "int64[:, ::1], int64[:, ::1], boolean[:, ::1])"
 )
 def corrupt_pieces(
-    ids_BL, selected_BL, special_V, fate_key_B, random_key_B, mask_id, hide, change, ignored, new_BL, labels_BL, taken_BL
+    ids_BL, selected_BL, special_V, fate_key_B, random_key_B, mask_id, hide, change, ignored,
+    new_BL, labels_BL, taken_BL,
 ):  # fmt: skip
     """A selected piece becomes mask_id where its fate is below hide, a random id where it is below change."""
     known = np.uint64(special_V.size - 1)
@@ -55,7 +56,7 @@ def corrupt_pieces(
 
 @compiled("void(int64, int64, int64[::1], boolean[:, :, ::1], int64[:, ::1], boolean[:, ::1], boolean[:, :, ::1])")
 def visible_keys(first, last, index_G, hidden_GRK, pick_GK, real_GK, visible_BLL):
-    """Rows of visible_BLL for a group G of passages of at most K positions: real, not hidden by the row's pick, not self.
+    """Rows of visible_BLL for a group of passages of at most K positions: real, not hidden by the row's pick, not self.
 
     What lies behind K is written too, so that visible_BLL may come uninitialised.
     """
@@ -77,7 +78,7 @@ def visible_keys(first, last, index_G, hidden_GRK, pick_GK, real_GK, visible_BLL
 
 @compiled("void(int64[:, ::1], boolean[:, ::1], boolean, int64, int64[:, ::1], int64[:, ::1], boolean[:, ::1])")
 def halve(ids_BL, real_BL, second, pad_id, source_BH, half_BH, kept_BH):
-    """One half of each text between its [CLS] and [SEP], see `view.half`; source_BH: the place that each id comes from."""
+    """One half of each text between its [CLS] and [SEP], see `view.half`; source_BH: the place of each id before."""
     for b in range(ids_BL.shape[0]):
         content = 0
         for l in range(real_BL.shape[1]):

@@ -182,7 +182,7 @@ def longest_word(size_W, count):
 
 @inlined
 def load_words(words_L, sizes_W, word_L, size_W):
-    """Copies of a text's words as small numbers, with the slot behind the last for no word; how many, and the longest."""
+    """Copies a text's words as small numbers, with the slot behind the last for no word; how many, and the longest."""
     count = 0
     for l in range(words_L.size):
         word_L[l] = words_L[l] if words_L[l] >= 0 else sizes_W.size

@@ -29,10 +29,12 @@ def bag_of_words_loss(
 ) -> TokenLoss:
     """Sum over passages of the cross-entropy between pooled logits and the set of labels, in nats, fp32 or wider.
 
-    hidden_BLD: states for the head.  pooled_BL: positions that take part.  labels_BT: ids, repeats allowed, -100 = none.
+    hidden_BLD: states for the head.  pooled_BL: positions that take part.  labels_BT: ids (repeats allowed), -100 for
+    none.
     normalise: 'length' weighs every distinct id by 1 / number of labels (repeats counted, DupMAE's code), 'none' by 1.
-    chunk: rows of logits that exist at a time.  The count is the number of passages with a label and a pooled position; others
-    have no loss, and without any the gradient is zero but present.
+    chunk: rows of logits that exist at a time.  The count is the number of passages with a label and a pooled position;
+    others have no loss, and without any the gradient is zero but present.
+    Relations: `vocabulary_loss` asks for the id at a position, this loss for the ids anywhere in the text.
     """
     choice(NORMALISE, normalise=normalise)
     labelled_BT = labels_BT != IGNORED
@@ -53,14 +55,18 @@ def bag_of_words_loss(
 def max_pool(hidden_BLD: Tensor, pooled_BL: Tensor, head: VocabularyHead, chunk: int = 1024) -> Tensor:
     """Maximum of head(hidden) over the pooled positions [B, V]; -inf where a passage has none.
 
-    Of equal logits the first position wins and alone receives the gradient.  chunk: rows of logits that exist at a time.
+    Of equal logits the first position wins and alone receives the gradient.  chunk: rows of logits that exist at a
+    time.
     """
     return _MaxPool.apply(head.transform(hidden_BLD), pooled_BL, head.weight_VD, head.bias_V, chunk)
 
 
 class _MaxPool(torch.autograd.Function):
-    """An entry of the result depends on one state and one row of the weight alone. Backward therefore adds up as many products
-    as entries have a gradient, at most B V instead of B L V, and needs no logits again."""
+    """An entry of the result depends on one state and one row of the weight alone.
+
+    Backward therefore adds up as many products as entries have a gradient, at most B V instead of B L V, and needs no
+    logits again.
+    """
 
     @staticmethod
     def forward(ctx, state_BLD, pooled_BL, weight_VD, bias_V, chunk):

@@ -18,6 +18,7 @@ def detection_loss(
     """Sums over the candidate positions in nats, fp32 or wider; head gives logits [N, 1] of rows [N, D].
 
     replaced_BL: where the token differs from the original.
+    Relations: a cheaper question than `vocabulary_loss` asks, at every position instead of the masked ones.
     """
     logits_N = head(hidden_BLD[candidate_BL])[:, 0]
     logits_N = logits_N.to(torch.float64 if logits_N.dtype == torch.float64 else torch.float32)

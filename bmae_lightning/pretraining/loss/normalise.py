@@ -1,4 +1,4 @@
-"""From sums over labels to the scalar that is optimised: the mean over the labels of one process, of all, or by passage.
+"""From sums over labels to the scalar that is optimised: a mean over labels of one process or of all, or by passage.
 
 The released codes average per process and then over processes (micro_mean); most papers write sums over all labels, and
 SimLM's Eq. 2 a mean per passage.
@@ -17,8 +17,8 @@ def mean_loss(loss: TokenLoss, norm: str) -> Tensor:
     """The mean loss per label, in nats; 0 where there is no label.
 
     norm 'micro_mean': over this process's labels.  'global_mean': over the labels of all processes, times their number,
-    so that the average of gradients that DDP takes is the gradient a single process would have had.  'seq_mean': over the
-    labels of each passage, then over the passages of all processes that have one.
+    so that the average of gradients that DDP takes is the gradient a single process would have had.  'seq_mean': over
+    the labels of each passage, then over the passages of all processes that have one.
     """
     choice(NORMS, norm=norm)
     total, count, processes = loss.total, loss.count, 1

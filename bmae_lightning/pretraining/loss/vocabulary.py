@@ -42,6 +42,7 @@ def vocabulary_loss(
 
     head: logits [N, V] of rows [N, D].  Above `chunk` rows logits are recomputed, chunk by chunk, in backward.
     Without labels the loss is 0 and its gradient is zero but present, so that DDP sees every parameter used.
+    Relations: `bag_of_words_loss` for a set of ids without positions, `detection_loss` for replaced tokens.
     """
     labelled_BL = labels_BL != IGNORED
     rows_ND, labels_N = hidden_BLD[labelled_BL], labels_BL[labelled_BL]

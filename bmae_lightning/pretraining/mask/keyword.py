@@ -20,8 +20,8 @@ class KeywordMask(MaskPolicy):
     The last word is taken whole, so up to its length - 1 more pieces are selected; special tokens never are.
     rate: share in (0, 1).  value: name of the values of `Tokens` whose number at a word's first piece is the natural
     logarithm of its weight (-ln of its frequency in the corpus, as released).  `select` raises BadInput without them.
-    Relations: with equal weights it is `UniformMask` that takes one word too many; `ImportanceMask` orders words by a
-    number and noise and keeps to the budget.
+    Relations: with equal weights it is `UniformMask` with the fill 'overshoot'; `ImportanceMask` orders words by a
+    number and noise, and keeps to the budget.
     """
 
     rate: float

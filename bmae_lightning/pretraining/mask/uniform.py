@@ -21,8 +21,8 @@ class UniformMask(MaskPolicy):
     rate: share in (0, 1).  fill: 'exact' skips a word that does not fit, 'prefix' ends there (see `select_words`).
     specials: 'count' lets T include [CLS] and [SEP] and [UNK] be a word (BERT), 'skip' neither (MASTER; its inner
     [SEP] stays part of T).
-    Relations: `KeywordMask` with equal weights draws the same words in another way; `ImportanceMask` approaches this one
-    as its sigma grows; `FixedMask` is rate 0 and 1.
+    Relations: `KeywordMask` with equal weights draws as this mask with the fill 'overshoot'; `ImportanceMask`
+    approaches it as sigma grows; `FixedMask` is rate 0 and 1.
     """
 
     rate: float

@@ -3,8 +3,8 @@
 This is whole-word masking as the released RetroMAE, DupMAE, SimLM and MASTER use it: shuffled words are taken up to a
 budget of pieces. A policy gives every word a priority, `select_words` does the rest; `draw_words` and `race_words` make
 the two usual kinds of random priorities themselves.
-Shapes: B passages, R rows (masks per passage), L positions, V vocabulary, W word slots (= L, so that no shape depends on
-the data).
+Shapes: B passages, R rows (masks per passage), L positions, V vocabulary, W word slots (= L, so that no shape depends
+on the data).
 """
 
 from __future__ import annotations

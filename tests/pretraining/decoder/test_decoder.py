@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
-from bmae_lightning.pretraining.decoder.decoder import guess, share, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import guess, with_bottleneck
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
 from bmae_lightning.pretraining.mask.uniform import UniformMask
+from bmae_lightning.pretraining.view import share
 
 
 def test_bottleneck_replaces_slot_zero_only():
