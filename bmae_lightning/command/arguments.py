@@ -60,7 +60,11 @@ def completed(arguments: list[str]) -> list[str]:
     if added and not any(argument.startswith("+stages") for argument in kept):
         kept.append(f"+stages=[{','.join(added)}]")
     looking = NO_DIRECTORY if any(map(LOOKING.match, kept)) else []
-    return flags + looking + [_quoted(argument) for argument in kept]
+    # Overrides must stand together: argparse takes none behind an option that stands between them.
+    options = [a.startswith("-") or before in VALUED for before, a in zip(["", *kept], kept, strict=False)]
+    first = [argument for argument, option in zip(kept, options, strict=True) if option]
+    overrides = [_quoted(argument) for argument, option in zip(kept, options, strict=True) if not option]
+    return flags + first + looking + overrides
 
 
 def _quoted(argument: str) -> str:

@@ -19,8 +19,8 @@ ABOUT = (
     "another passage of the batch (shuffled) and with zeros (zero). Saved: shuffled less true; where it is 0, the "
     "decoder does not use the bottleneck. Gradient share: length of the gradient of the weighted loss at the encoder's "
     "last layer, as a share of all. Hidden: share of the positions that are masked. Function words: share of English "
-    "function words and punctuation among the hidden positions, and among all. Hidden and function words are means over "
-    "the run."
+    "function words and punctuation among the hidden positions, and among all. Hidden and function words are means "
+    "over the run."
 )
 
 

@@ -24,8 +24,8 @@ LEVEL = 0.05
 CLEAR = f"both adjusted p below {LEVEL}"
 ABOUT = (
     "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of "
-    f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs of "
-    "the measure. Arms judged on other queries are not compared. What another seed of training would change is not in "
+    f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs "
+    "of the measure. Arms judged on other queries are not compared. What another seed of training would change is not in "
     "these numbers."
 )
 

@@ -147,7 +147,8 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
 
     colour: emphasised values in bold green, published ones dim, by the escape sequences of terminals.
     """
-    signs = {meaning: SIGNS[i] for i, meaning in enumerate(dict.fromkeys(table.emphasis().values()))}
+    meanings = dict.fromkeys(table.emphasis().values())
+    signs = {meaning: SIGNS[i % len(SIGNS)] for i, meaning in enumerate(meanings)}
     body = [_signed(table, row, signs) for row in range(len(table.rows))]
     heads, legend = _heads(table, body)
     widths = [max(cell_len(line[i]) for line in [*heads, *body]) for i in range(len(table.columns))]

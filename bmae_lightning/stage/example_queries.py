@@ -1,4 +1,4 @@
-"""Test queries worth reading: what every arm ranks first where the arms differ most, and for some queries drawn at random.
+"""Test queries worth reading: the best passage of every arm, where arms differ most and for some drawn at random.
 
 The choice is a function of the values per query alone, so that a report made again shows the same ones.
 """

@@ -20,6 +20,8 @@ from bmae_lightning.runtime.errors import BadInput
          ["-cd", "experiments", "~decoders.queries", "stage=[bm25]"]),
         (["--cfg", "job", "--resolve", "evaluate"], ["--cfg", "job", "--resolve", "stage=[evaluate]"]),
         (["evaluate", "run=a", "qrels=b"], [*NO_DIRECTORY, "run=a", "qrels=b", "stage=[evaluate]"]),
+        (["-cd", "x", "evaluate", "run=a"], ["-cd", "x", *NO_DIRECTORY, "run=a", "stage=[evaluate]"]),
+        (["bm25", "a=1", "-cd", "x"], ["-cd", "x", "a=1", "stage=[bm25]"]),
         (["query=[a,b]", "search"], [*NO_DIRECTORY, "query=[a,b]", "stage=[search]"]),
         (["stage=search", 'query="a"'], [*NO_DIRECTORY, "stage=search", 'query="a"']),
         ([], []),

@@ -53,10 +53,13 @@ def log_table(loggers: "list[Logger]", key: str, columns: list[str], rows: list[
 
 
 def log_tables(loggers: "list[Logger]", tables: Mapping[str, Table]) -> None:
-    """Hand tables on to those loggers that show them, by name; empty cells are missing values there."""
+    """Hand tables on to those loggers that show them, by name; empty cells are missing values there.
+
+    Names are cut at 50 characters: W&B refuses names of more than 128, and puts that of the run in front.
+    """
     for name, table in tables.items():
         rows = [[first_line(row[0]), *(None if value == "" else value for value in row[1:])] for row in table.rows]
-        log_table(loggers, name, [column.key for column in table.columns], rows)
+        log_table(loggers, name[:50], [column.key for column in table.columns], rows)
 
 
 class CsvTracking(Tracking):
