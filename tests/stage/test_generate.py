@@ -280,10 +280,12 @@ def test_looking_ahead(models):
 
 
 def test_the_report_names_the_teachers(trained, prepared):
-    from bmae_lightning.stage.report import make_report
+    from bmae_lightning.report.tracking.loggers import NoTracking
+    from bmae_lightning.stage.report import MakeReport
 
     write_json(prepared / "manifest.json", {"config": {"corpus": {"path": "beir"}}})
-    report = make_report("x", {"prepare": prepared, "generate": trained}, ["RR@10"], "test")
+    maker = MakeReport(title="x", measures=["RR@10"], split="test", logger=NoTracking(), shown_as={})
+    report = maker.collect({"prepare": prepared, "generate": trained})
     assert report.settings["generate"].startswith("queries by BART 1 x 16, trained here: 3 steps on the pairs")
     assert "60 continuations" in report.settings["generate"]
     assert " -> " in report.settings["generated for p1"]
