@@ -158,7 +158,8 @@ class IrDatasetsCorpus(Collection):
             what = " ".join(str(error).split())[:120]
             raise BadInput(
                 f"ir_datasets cannot read the {kind} of {id} ({type(error).__name__}: {what}): the first time it needs "
-                "a network connection, or IR_DATASETS_HOME=DIR with what another machine fetched; from files of your own "
+                "a network connection, or IR_DATASETS_HOME=DIR with what another machine fetched; from files of your "
+                "own "
                 "use "
                 "corpus=msmarco (which says what files), corpus=beir or corpus=files with corpus.path=DIR."
             ) from error
