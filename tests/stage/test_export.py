@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.vectors import encode
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.encode import encode
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context

@@ -5,9 +5,10 @@ One flat file of ids without special tokens and untruncated, int64 offsets, exte
 
 import contextlib
 import json
+import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from bmae_lightning.corpus.tokens.row_index import RowIndex
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer, Pieces, stored_type
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_array, write_json, writing, writing_text
+from bmae_lightning.runtime.process import made_by_first
+from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.threads import in_order
 
 FORMAT = 1
@@ -254,3 +257,21 @@ def write_token_store(
             if progress is not None:
                 progress(len(names))
         return writer.commit()
+
+
+def tokenise_once(
+    directory: Path, read: Callable[[], Iterable[tuple[str, Text]]], tokenizer, label: str, total: int
+) -> TokenStore:
+    """The store of a collection's texts in `directory`; the first process writes it unless it is there.
+
+    Args:
+        read: reads (id, text) of every text.
+        label, total: what is shown of the progress, and how many texts there are.
+    """
+    if not made_by_first(directory):
+        once, again, kept = *tee(read()), directory.with_name(f"{directory.name}.shards")
+        with track(label, total, unit="texts") as advance:
+            ids = (id for id, _ in again)
+            write_token_store(directory, (text for _, text in once), ids, tokenizer, progress=advance, kept=kept)
+        shutil.rmtree(kept, ignore_errors=True)
+    return TokenStore(directory)
