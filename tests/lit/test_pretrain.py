@@ -1,4 +1,4 @@
-"""Diagnostics and kept encoders change no loss, and a resumed run repeats no line (two devices: tests/whole/test_end_to_end.py)."""
+"""Diagnostics and kept encoders change no loss, and a resumed run repeats no line."""
 
 import functools
 from pathlib import Path
