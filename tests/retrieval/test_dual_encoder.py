@@ -164,9 +164,6 @@ class LastToken(PooledRepresentation):
         super().__init__()
         self.back = back
 
-    def options(self):
-        return {"back": self.back}
-
     def forward(self, encoder, tokens, hidden_BLD, passages):
         return Vectors(hidden_BLD[range(len(hidden_BLD)), tokens.real_BL.sum(1) - self.back])
 
