@@ -1,6 +1,6 @@
 """What every collection offers to the prepare stage: passages, queries, judgments by split, answers where it has some.
 
-A format is one subclass and one YAML of the group `corpus`. It holds no equation.
+A format is one subclass and one YAML of the group `corpus`.
 """
 
 import hashlib
@@ -49,12 +49,19 @@ class Collection(ABC):
     def judgments(self, split: str) -> Iterator[Judgment]:
         """Yields the judgments of one split."""
 
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        """Query id -> passage id -> relevance of one split."""
+        found: dict[str, dict[str, int]] = {}
+        for judgment in self.judgments(split):
+            found.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
+        return found
+
     def answers(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yields (query id, its accepted answers) of one split; nothing where relevance is only judged."""
         return iter(())
 
     def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yields (query id, hard negatives that come with it, hardest first) of one split; nothing where there are none."""
+        """Yields (query id, its own hard negatives, hardest first) of one split; nothing where there are none."""
         return iter(())
 
     @abstractmethod

@@ -1,7 +1,6 @@
-"""A published collection by its name in the ir_datasets library, which downloads it once: `msmarco-passage`, `beir/scifact`.
+"""A collection by its name in the ir_datasets library, which downloads it once: `msmarco-passage`, `beir/scifact`.
 
 One process at a time fetches; the others wait for a lock beside the library's cache (IR_DATASETS_HOME, ~/.ir_datasets).
-It holds no equation.
 """
 
 import os
@@ -24,14 +23,14 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
 
 _FAILURES = (OSError, RuntimeError, ValueError, AssertionError, EOFError)
-"""What the library raises where a download fails, is cut short or has another checksum (requests' errors are OSErrors)."""
+"""What the library raises for a download that fails, is cut short or has another checksum (OSError: of requests)."""
 
 
 class IrDatasetsCorpus(Collection):
     """Reads a collection through ir_datasets.
 
-    name: dataset id that has the documents. splits: our name of a split -> dataset id with its queries and judgments; None:
-    every `name/SPLIT` with judgments, or `name` itself as `test`. title, tolerate: as in `Rules`.
+    name: dataset id that has the documents. splits: our name of a split -> dataset id with its queries and judgments;
+    None: every `name/SPLIT` with judgments, or `name` itself as `test`. title, tolerate: as in `Rules`.
 
     Raises ValueError for another `title` or `tolerate`. Nothing is fetched before texts or judgments are asked for.
     """
@@ -126,7 +125,8 @@ class IrDatasetsCorpus(Collection):
             return library().load(id)
         except KeyError:
             raise BadInput(
-                f"{id!r} is no dataset of ir_datasets {library().__version__}{nearest(id, library().registry, otherwise='')} "
+                f"{id!r} is no dataset of ir_datasets {library().__version__}"
+                f"{nearest(id, library().registry, otherwise='')} "
                 "(all of them: https://ir-datasets.com)."
             ) from None
 
@@ -157,8 +157,9 @@ class IrDatasetsCorpus(Collection):
         except _FAILURES as error:
             what = " ".join(str(error).split())[:120]
             raise BadInput(
-                f"ir_datasets cannot read the {kind} of {id} ({type(error).__name__}: {what}): the first time it needs a "
-                "network connection, or IR_DATASETS_HOME=DIR with what another machine fetched; from files of your own use "
+                f"ir_datasets cannot read the {kind} of {id} ({type(error).__name__}: {what}): the first time it needs "
+                "a network connection, or IR_DATASETS_HOME=DIR with what another machine fetched; from files of your own "
+                "use "
                 "corpus=msmarco (which says what files), corpus=beir or corpus=files with corpus.path=DIR."
             ) from error
 

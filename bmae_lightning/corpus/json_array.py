@@ -1,6 +1,6 @@
 """Reads the objects of one large JSON array one after another, in the memory of a few of them; plain or gzip files.
 
-Everything wrong with the file becomes one BadInput that names the line. It holds no equation.
+Everything wrong with the file becomes one BadInput that names the line.
 """
 
 import gzip

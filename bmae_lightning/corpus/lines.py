@@ -1,6 +1,6 @@
 """Reads plain or gzip text files line by line, and turns every way such a file can be broken into one clear BadInput.
 
-It knows lines and JSON objects, nothing of collections, and holds no equation.
+It knows lines and JSON objects, nothing of collections.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Records in order, each with the place that it comes from, so that every problem is named and none hides another.
 
-It knows rows and records, nothing of formats, and holds no equation.
+It knows rows and records, nothing of formats.
 """
 
 from collections.abc import Callable, Iterable, Iterator

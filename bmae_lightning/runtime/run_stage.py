@@ -33,7 +33,7 @@ def write_manifest(
 
 
 def count_former(store: Path) -> int:
-    """How many stages in a store were written by a version with other formats; this one neither reads nor deletes them."""
+    """Count the stages of a store that a version with other formats wrote; this one neither reads nor deletes them."""
     return sum(read_json(manifest).get("format") != FORMAT for manifest in store.glob(f"*/{MANIFEST}"))
 
 
@@ -71,8 +71,8 @@ def run_stage(manifest: Path) -> None:
     except Exception as error:
         if full := disk_full(error):
             raise BadInput(
-                f"disk full while {context.title} wrote to {context.directory} ({full}): free space or set output_dir=DIR, "
-                "then run the same command again; finished stages are kept"
+                f"disk full while {context.title} wrote to {context.directory} ({full}): free space or set "
+                "output_dir=DIR, then run the same command again; finished stages are kept"
             ) from error
         raise
     finally:
@@ -87,7 +87,7 @@ def distributed(config: dict[str, Any]) -> bool:
 
 
 def run_here_or_in_child(manifest: Path, config: dict[str, Any]) -> None:
-    """Run a stage; one on several devices in a process of its own, handing SIGTERM on to it, unless a launcher made one.
+    """Run a stage; one on several devices in a process of its own, which gets SIGTERM too, unless a launcher made it.
 
     Raises:
         BadInput, Interrupted: as `run_stage`; without a message where the child has printed it.

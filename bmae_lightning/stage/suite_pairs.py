@@ -21,7 +21,7 @@ from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import launched, print_once
 from bmae_lightning.runtime.run_stage import run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.zero_shot import RUN, ZeroShot, read_judgments
+from bmae_lightning.stage.zero_shot import RUN, ZeroShot
 
 ONE_PROCESS = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 """Trainer options of a pair that encodes nothing or takes one device; a launcher's other processes wait meanwhile."""
@@ -105,7 +105,7 @@ class Pairs:
         path = pair.directory / "metrics.json"
         results = read_json(path) if path.is_file() else {}
         if results.get("asked") != (asked := self.context.settings["measures"]):
-            qrels = read_judgments(collection, self.split)
+            qrels = collection.qrels(self.split)
             measured = evaluate(qrels, read_run(pair.directory / RUN), self.measures)
             own = sum(judged.get(query, 0) > 0 for query, judged in qrels.items())
             results = {"asked": asked, "mean": measured.mean, "queries": measured.queries, "own_relevant": own}

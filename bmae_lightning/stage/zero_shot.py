@@ -54,7 +54,7 @@ class ZeroShot(Stage):
 
     def run(self, context: Context) -> None:
         texts = Texts(self.collection, Path(self.tokens))
-        queries = list(read_judgments(self.collection, self.split))
+        queries = list(self.collection.qrels(self.split))
         search = Search(self.split, queries, self.depth + (not self.identical), context.directory / RUN)
         texts.queries(search)  # a judged query without text is told before any work
         model = self.bm25
@@ -71,11 +71,3 @@ class ZeroShot(Stage):
         if process_rank() == 0:
             write_json(context.directory / RANKED, {"passages": texts.count, **ranker.figures})
             ranker.free()
-
-
-def read_judgments(collection: Collection, split: str) -> dict[str, dict[str, int]]:
-    """query id -> passage id -> relevance."""
-    qrels: dict[str, dict[str, int]] = {}
-    for judgment in collection.judgments(split):
-        qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
-    return qrels
