@@ -10,7 +10,10 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 def listed(heading: str) -> dict[str, str]:
     """The rows of the table below a heading of the changelog, without the marks of code."""
     section = re.split(r"^##+ ", CHANGELOG.split(f"### {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
-    return {old: new.strip("`") for old, new in re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)}
+    return {
+        old: re.sub("^`([^`]+)`$", r"\1", new)
+        for old, new in re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
+    }
 
 
 def answered(name: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The three records every collection is made of: passages, queries and judgments of their relevance.
 
-They are small immutable tuples with the fields of the BEIR layout and hold no equation.
+They are small immutable tuples with the fields of the BEIR layout.
 """
 
 from dataclasses import dataclass
@@ -64,8 +64,8 @@ TOLERATE = ("empty", "unknown")
 class Rules:
     """How the fields of a collection become records.
 
-    title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "pair" as well, and the
-    prepare stage keeps title and text apart by [SEP]; "drop" empties them.
+    title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "pair" as well, and
+    the prepare stage keeps title and text apart by [SEP]; "drop" empties them.
     tolerate: faults of published collections that their published results include: "empty", passages without text;
     "unknown", judgments of passages that are not there (no search finds them; never in the split `train`).
 

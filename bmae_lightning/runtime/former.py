@@ -1,7 +1,7 @@
 """Where modules of version 0.1 and renamed options are now, for the one line that answers whoever still uses them.
 
-`former_places.txt` holds a former module (or a name in it) and its new place a line, `former_options.txt` a former option
-and what is used instead. Nothing is forwarded: there is no compatibility layer.
+`former_places.txt` holds a former module (or a name in it) and its new place a line, `former_options.txt` a former
+option and what is used instead. Nothing is forwarded: there is no compatibility layer.
 """
 
 from fnmatch import fnmatchcase

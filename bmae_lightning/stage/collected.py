@@ -30,7 +30,7 @@ class Node(NamedTuple):
         name: what its rows and lines are called.
         directory: where it wrote.
         config, context: of its manifest.
-        results: its metrics.json.
+        results: its metrics.json, empty where it left none.
     """
 
     key: str
@@ -57,7 +57,8 @@ class Node(NamedTuple):
 def read_node(key: str, directory: Path, shown_as: Mapping[str, str]) -> Node:
     """What a finished stage left; shown_as: stage -> what stands behind the name of its arm."""
     stage, _, arm = key.partition("@")
-    manifest, results = read_json(directory / "manifest.json"), read_json(directory / "metrics.json")
+    manifest, written = read_json(directory / "manifest.json"), directory / "metrics.json"
+    results = read_json(written) if written.is_file() else {}
     name = row_name(arm, shown_as.get(stage, ""))
     return Node(key, name, directory, manifest["config"], manifest.get("context", {}), results)
 

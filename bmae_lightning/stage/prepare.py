@@ -112,10 +112,7 @@ def _write_judgments(directory: Path, source: Collection, splits: list[str]) -> 
     """Judgments of every split, and the hard negatives and answers that come with the collection."""
     (directory / "qrels").mkdir()
     for split in splits:
-        qrels: dict[str, dict[str, int]] = {}
-        for judgment in source.judgments(split):
-            qrels.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
-        write_qrels(directory / "qrels" / f"{split}.trec", qrels)
+        write_qrels(directory / "qrels" / f"{split}.trec", source.qrels(split))
     if own := run_of_lists(source.negatives(TRAIN)) if TRAIN in splits else None:
         write_run(directory / f"run.{TRAIN}.trec", own, source.name)
     answers = {split: dict(source.answers(split)) for split in splits}

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.paths import GOLDEN
-from transformers import BertConfig, BertForMaskedLM
+from support.decoders import VOCABULARY, encode, small_encoder
+from support.decoders import batch as random_batch
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE, used_views
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -23,7 +21,6 @@ from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.masked import MaskedObjective
 from bmae_lightning.pretraining.view import View
 
-VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
 NAMES = ["enhanced", "pooled", "shallow"]
 
 
@@ -41,11 +38,7 @@ def decoders():
 
 
 def make(bottleneck=None, views=None, parts=None, dropout=0.0, **arguments):
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "initializer_range": 0.3}
-    config = BertConfig(**sizes, **rates, intermediate_size=64, max_position_embeddings=64)
-    encoder = Encoder(BertForMaskedLM(config), VOCABULARY).double()
+    encoder = small_encoder(dropout=dropout)
     views = views or {"passage": View(UniformMask(0.3), BertCorruption())}
     return BottleneckMAE(
         encoder, bottleneck or ClsBottleneck(), views, decoders() if parts is None else parts, **arguments
@@ -53,20 +46,7 @@ def make(bottleneck=None, views=None, parts=None, dropout=0.0, **arguments):
 
 
 def batch(lengths=(14, 3, 8, 1), pad=0):
-    size_B = torch.tensor(lengths)
-    generator = torch.Generator().manual_seed(1)
-    ids_BL = torch.stack([torch.randint(104, 200, (max(lengths) + 2,), generator=generator) for _ in lengths])
-    ids_BL = torch.nn.functional.pad(ids_BL, (0, pad))
-    position_L = torch.arange(ids_BL.shape[1])
-    ids_BL = ids_BL.masked_fill(position_L == size_B[:, None] + 1, 102).masked_fill(position_L == 0, 101)
-    real_BL = position_L < size_B[:, None] + 2
-    tokens = Tokens(ids_BL.masked_fill(~real_BL, 0), real_BL)
-    return TextBatch({"passage": tokens}, torch.arange(len(lengths)) + 7, torch.zeros(len(lengths)).long())
-
-
-def encode(model, texts):
-    noise = Noise(model.seed, texts.epoch_B, texts.passage_B)
-    return model.encode("passage", texts, noise), noise
+    return random_batch(lengths, pad, first=7)
 
 
 def decode(model, name, encoded, texts, noise):

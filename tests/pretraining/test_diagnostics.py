@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from support.paths import GOLDEN
+from support.decoders import VOCABULARY, small_encoder
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
@@ -30,7 +29,6 @@ from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.masked import MaskedObjective
 from bmae_lightning.pretraining.view import View
 
-VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 
 
@@ -56,14 +54,11 @@ class SmallGenerator(Generator):
 
 
 def make(parts=None, bottleneck=None, dropout=0.0, vocabulary=VOCABULARY, views=None, **arguments):
-    torch.manual_seed(0)
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "initializer_range": 0.3}
-    config = BertConfig(vocab_size=vocabulary.size, **SIZES, **rates, max_position_embeddings=64)
     views = views or {
         "passage": View(UniformMask(0.3), BertCorruption()),
         "first": View(UniformMask(0.4), BertCorruption(), span="first_half"),
     }
-    encoder = Encoder(BertForMaskedLM(config), vocabulary).double()
+    encoder = small_encoder(vocabulary=vocabulary, dropout=dropout)
     parts = decoders() if parts is None else parts
     if any(
         isinstance(getattr(part, "shown", None) and part.shown.corruption, ReplaceCorruption) for part in parts.values()

@@ -113,3 +113,22 @@ def test_random_negatives_have_no_teacher_score(corpus, ranked, tmp_path):
     stage = distilled("distilled.train_group_size=6")
     with pytest.raises(BadInput, match="has 4 hard negatives and train_group_size=6 needs 5: random ones"):
         stage.run(context(tmp_path / "distilled", corpus=corpus, ranking=ranked, scores=ranked))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "+retriever1.losses.distillation.kind=kl",
+            "retriever1.losses.distillation is set but not selected: add distillation to losses@retriever1.losses=[…]",
+        ),
+        ("+retriever1.losses.hinge.margin=1", "retriever1.losses.hinge is no known instance"),
+        ("retriever1.form=simlm_code", "unknown option 'retriever1.form'; use losses.contrastive.form"),
+        (
+            "distilled.distillation.alpha=0",
+            "unknown option 'distilled.distillation.alpha'; use losses.contrastive.weight",
+        ),
+    ],
+)
+def test_settings_of_losses_that_the_stage_does_not_have(here, override, message):
+    assert f"error: {message}" in here(override, code=2)

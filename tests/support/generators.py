@@ -2,7 +2,7 @@
 
 import torch
 from support.paths import GOLDEN
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -11,6 +11,15 @@ from bmae_lightning.pretraining.noise import Noise
 
 SIZE = 200
 VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIAL, *(f"w{i}" for i in range(155)), *(f"##p{i}" for i in range(40))]
+
+
+def tokenizer(tmp_path, words=WORDS):
+    """A tokenizer of SIZE word pieces."""
+    path = tmp_path / f"vocab{len(list(tmp_path.iterdir()))}.txt"
+    path.write_text("\n".join(words) + "\n")
+    return BertTokenizerFast(vocab=str(path))
 
 
 class TinyGenerator(Generator):

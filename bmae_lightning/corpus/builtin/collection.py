@@ -1,7 +1,7 @@
 """The built-in collection: the documentation of installed packages as queries (summaries) and passages (the rest).
 
 Real English on any machine without a download, written as a BEIR directory; it moves with the packages' versions and
-shows that the whole path works, it is no evidence about a method. It holds no equation.
+shows that the whole path works, it is no evidence about a method.
 """
 
 import hashlib

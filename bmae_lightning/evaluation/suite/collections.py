@@ -4,7 +4,6 @@ BEIR's rules (its paper, section 3, and its authors' reply on CQADupStack): a fo
 unweighted mean of its parts.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,62 +55,42 @@ class Benchmark:
     groups: list[Group]
 
 
-class Place(ABC):
-    """Where collections lie by name.
+@dataclass(frozen=True)
+class Place:
+    """Where collections lie by name: directories in BEIR layout below `path`.
 
     Args:
+        path: of the directory that holds them.
         split: the judged split.
         titles: `prepend`, `pair` or `drop`.
     """
 
-    def __init__(self, split: str, titles: str) -> None:
-        self.split, self.titles = split, titles
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """What can be asked for."""
-
-    @abstractmethod
-    def has(self, name: str) -> bool:
-        """Whether there is a collection, or a folder of parts, of this name."""
-
-    @abstractmethod
-    def whole(self, name: str) -> bool:
-        """Whether it is a collection itself."""
-
-    @abstractmethod
-    def collection(self, name: str) -> Collection:
-        """The collection as published: passages without text and judgments of unknown passages belong to it."""
-
-
-class Directory(Place):
-    """A directory of directories in BEIR layout."""
-
-    def __init__(self, path: Path, split: str, titles: str) -> None:
-        super().__init__(split, titles)
-        self.path = path
+    path: Path
+    split: str
+    titles: str
 
     def __str__(self) -> str:
         return str(self.path)
 
     def names(self) -> list[str]:
+        """What can be asked for."""
         return sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
 
     def has(self, name: str) -> bool:
+        """Whether there is a collection, or a folder of parts, of this name."""
         return not Path(name).is_absolute() and (self.path / name).is_dir()
 
     def whole(self, name: str) -> bool:
+        """Whether it is a collection itself."""
         return plain_or_gzip(self.path / name / "corpus.jsonl") is not None
 
     def collection(self, name: str) -> Collection:
+        """The collection as published: passages without text and judgments of unknown passages belong to it."""
         return BeirCorpus(str(self.path / name), [self.split], self.titles, list(TOLERATE))
 
 
 class Library(Place):
     """BEIR as far as ir_datasets has it, fetched when it is read."""
-
-    def __str__(self) -> str:
-        return LIBRARY
 
     def names(self) -> list[str]:
         return [id.removeprefix(BEIR) for id in library().registry if id.startswith(BEIR)]
@@ -127,6 +106,7 @@ class Library(Place):
         return IrDatasetsCorpus(BEIR + name, {self.split: BEIR + id}, self.titles, list(TOLERATE))
 
 
+@dataclass
 class DataSets:
     """Finds collections and knows how they are called.
 
@@ -139,16 +119,18 @@ class DataSets:
         parts: directory of a data set -> its sub-directories, each a collection.
     """
 
-    def __init__(
-        self, path: str | None, split: str, titles: str, sets: Mapping[str, Mapping[str, str]],
-        parts: Mapping[str, Sequence[str]],
-    ) -> None:  # fmt: skip
-        self.split, self.titles, self.sets, self.parts = split, titles, sets, parts
+    path: str | None
+    split: str
+    titles: str
+    sets: Mapping[str, Mapping[str, str]]
+    parts: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
         self.place = None
-        if path is not None:
-            directory = Path(path).expanduser()
-            self.place = Library(split, titles) if path == LIBRARY else Directory(directory, split, titles)
-        self.printed = {name: shown for members in sets.values() for name, shown in members.items()}
+        if self.path is not None:
+            kind = Library if self.path == LIBRARY else Place
+            self.place = kind(Path(self.path).expanduser(), self.split, self.titles)
+        self.printed = {name: shown for members in self.sets.values() for name, shown in members.items()}
 
     def find(self, wanted: Sequence[str | Collection]) -> Benchmark:
         """The data sets of `wanted`: names of sets, names below `path`, directories in BEIR layout, collections.
@@ -196,7 +178,7 @@ class DataSets:
             return self._data_set(self.place, item)
         directory = Path(item).expanduser().absolute()
         if directory.is_dir():
-            return self._data_set(Directory(directory.parent, self.split, self.titles), directory.name)
+            return self._data_set(Place(directory.parent, self.split, self.titles), directory.name)
         names = [*self.sets, *(self.place.names() if self.place else [])]
         some = f"give one, or one of {', '.join(self.sets)} and suite.path"
         raise BadInput(

@@ -2,18 +2,14 @@
 
 import pytest
 import torch
+from support.masks import noise
 
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
 from bmae_lightning.pretraining.corruption.hide import HideCorruption
-from bmae_lightning.pretraining.noise import Noise
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = Vocabulary.from_tokens(SPECIAL + [f"w{i}" for i in range(95)])
-
-
-def noise(count):
-    return Noise(0, torch.zeros(count).long(), torch.arange(count))
 
 
 def draw(corruption, rows=1500, length=100, low=5):

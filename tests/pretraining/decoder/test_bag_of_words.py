@@ -4,12 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.paths import GOLDEN
-from transformers import BertConfig, BertForMaskedLM
+from support.decoders import batch, encode, small_encoder
 
-from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -17,38 +13,15 @@ from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.pretraining.loss.normalise import mean_loss
 from bmae_lightning.pretraining.mask.uniform import UniformMask
-from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.masked import MaskedObjective
 from bmae_lightning.pretraining.view import View
 
-TOKENS = (GOLDEN / "vocab_tiny.txt").read_text().splitlines()
-
 
 def make(*others, encoder_weight=1.0, **arguments):
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}
-    config = BertConfig(**sizes, **dropout, intermediate_size=64, max_position_embeddings=64)
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)).double()
+    encoder = small_encoder()
     decoders = {"d": BagOfWordsDecoder(**arguments), **{f"other{i}": other for i, other in enumerate(others)}}
     views = {"passage": View(UniformMask(0.3), BertCorruption())}
     return BottleneckMAE(encoder, ClsBottleneck(), views, decoders, objective=MaskedObjective(encoder_weight))
-
-
-def batch(lengths=(12, 3, 7), pad=0):
-    size_B = torch.tensor(lengths)
-    ids_BL = torch.randint(104, 200, (len(lengths), max(lengths) + 2), generator=torch.Generator().manual_seed(1))
-    ids_BL = torch.nn.functional.pad(ids_BL, (0, pad))
-    position_L = torch.arange(ids_BL.shape[1])
-    ids_BL = ids_BL.masked_fill(position_L == size_B[:, None] + 1, 102).masked_fill(position_L == 0, 101)
-    real_BL = position_L < size_B[:, None] + 2
-    tokens = Tokens(ids_BL.masked_fill(~real_BL, 0), real_BL)
-    return TextBatch({"passage": tokens}, torch.arange(len(lengths)), torch.zeros(len(lengths)).long())
-
-
-def encode(model, texts):
-    noise = Noise(model.seed, texts.epoch_B, texts.passage_B)
-    return model.encode("passage", texts, noise), noise
 
 
 def decode(model, encoded, texts, noise):

@@ -4,12 +4,11 @@ import json
 
 import pytest
 import torch
-from support.masks import select
+from support.decoders import VOCABULARY, batch, small_encoder
+from support.masks import noise, select
 from support.paths import GOLDEN
-from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
@@ -20,33 +19,12 @@ from bmae_lightning.pretraining.mask.words import budget
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
 
-TOKENS = (GOLDEN / "vocab_tiny.txt").read_text().splitlines()
-
 
 def make(vocabulary=None, **arguments):
-    torch.manual_seed(0)
-    vocabulary = vocabulary or Vocabulary.from_tokens(TOKENS)
-    sizes = {"vocab_size": vocabulary.size, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}
-    config = BertConfig(**sizes, **dropout, intermediate_size=64, max_position_embeddings=512)
-    encoder = Encoder(BertForMaskedLM(config), vocabulary).double()
+    encoder = small_encoder(vocabulary=vocabulary or VOCABULARY, positions=512)
     views = {"passage": View(UniformMask(0.3), BertCorruption())}
     decoder = EnhancedDecoder(UniformMask(0.5), **arguments)
     return BottleneckMAE(encoder, ClsBottleneck(), views, {"d": decoder})
-
-
-def batch(lengths=(12, 3, 7)):
-    size_B = torch.tensor(lengths)
-    ids_BL = torch.randint(104, 200, (len(lengths), max(lengths) + 2), generator=torch.Generator().manual_seed(1))
-    position_L = torch.arange(ids_BL.shape[1])
-    ids_BL = ids_BL.masked_fill(position_L == size_B[:, None] + 1, 102).masked_fill(position_L == 0, 101)
-    real_BL = position_L < size_B[:, None] + 2
-    tokens = Tokens(ids_BL.masked_fill(~real_BL, 0), real_BL)
-    return TextBatch({"passage": tokens}, torch.arange(len(lengths)), torch.zeros(len(lengths)).long())
-
-
-def noise(count):
-    return Noise(0, torch.zeros(count).long(), torch.arange(count))
 
 
 def visible(model, tokens):

