@@ -1,6 +1,6 @@
 """One retriever on one collection: its run without identical ids, to the asked depth, and nothing else left.
 
-The fingerprint of such a pair is of content, and a finished ranking is measured again where other measures are asked for.
+The fingerprint of a pair is of content, and a finished ranking is measured again where other measures are wanted.
 """
 
 import json
