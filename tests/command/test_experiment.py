@@ -1,4 +1,4 @@
-"""From the composed configuration to the plan: what is dropped, what is refused, and what a fingerprint knows of files."""
+"""From the composed configuration to the plan: what is dropped, what is refused, what fingerprints know of files."""
 
 from pathlib import Path
 from types import SimpleNamespace
