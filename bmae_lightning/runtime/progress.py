@@ -14,14 +14,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bmae_lightning.runtime.process import process_rank
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 QUIET = 1.0  # seconds before anything is shown: what ends sooner leaves only its final line
 EVERY = 10.0  # seconds between two plain lines
 
-_bars: list[Any] = []  # the one live display; nested loops add their bar to it
+_bars: list[Progress] = []  # the one live display; nested loops add their bar to it
 
 
 @contextmanager
@@ -47,81 +50,66 @@ def track(
 
 
 class _Loop:
+    """Counts what is done and shows it as one line of text, on a terminal behind a bar in the shared live display."""
+
     def __init__(self, label: str, total: int, unit: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self.label, self.total, self.unit, self.stream, self.clock = label, total, unit, stream, clock
         self.terminal = stream.isatty()
         self.done = 0
         self.start = self.shown = clock()
-        self.bar: _Bar | None = None
+        self.bar = None
 
     def advance(self, n: int = 1) -> None:
         self.done += n
         now = self.clock()
-        if self.terminal:
-            if self.bar is None and now - self.start >= QUIET:
-                self.bar = _Bar(self)
-            if self.bar is not None:
-                self.bar.update()
-        elif now - self.shown >= EVERY:
+        if self.terminal and now - self.start >= QUIET:
+            self.show_bar()
+        elif not self.terminal and now - self.shown >= EVERY:
             self.shown = now
-            self.print(f"ETA {_clock_time(self.left(now))}")
+            print(self.text(), file=self.stream, flush=True)
+
+    def show_bar(self) -> None:
+        if not _bars:
+            _bars.append(_display(self.stream))
+        if self.bar is None:
+            self.bar = _bars[0].add_task("", total=self.total)
+        _bars[0].update(self.bar, completed=self.done, description=self.text())
 
     def finish(self) -> None:
         if self.bar is not None:
-            self.bar.close()
-        self.print(f"in {_clock_time(self.clock() - self.start)}")
-
-    def rate(self) -> str:
-        seconds = self.clock() - self.start
-        per_second = self.done / seconds if seconds > 0 else 0.0
-        return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.2g}/s"
-
-    def left(self, now: float) -> float:
-        return (self.total - self.done) * (now - self.start) / self.done if self.done else float("inf")
-
-    def print(self, end: str) -> None:
-        text = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}  {self.rate()}  {end}"
+            _bars[0].remove_task(self.bar)
+            if not _bars[0].tasks:
+                _bars.pop().stop()
+        text = self.text(ended=True)
         if self.terminal and _bars:
             _bars[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=self.stream, flush=True)
 
+    def text(self, ended: bool = False) -> str:
+        """`encoding: 1,024/2,083 passages  41/s  ETA 0:26`; ended: with the time taken instead of the time left."""
+        seconds = self.clock() - self.start
+        rate = self.done / seconds if seconds > 0 else 0.0
+        per_second = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        left = _clock_time((self.total - self.done) * seconds / self.done) if self.done else "?"
+        end = f"in {_clock_time(seconds)}" if ended else f"ETA {left}"
+        return f"{self.label}: {self.done:,}/{self.total:,} {self.unit}  {per_second}/s  {end}"
 
-class _Bar:
-    """One bar in the shared live display, which lives as long as it has bars."""
 
-    def __init__(self, loop: _Loop) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+def _display(stream: TextIO) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
 
-        self.loop = loop
-        if not _bars:
-            count = TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}")
-            speed = TextColumn("{task.fields[rate]}  ETA {task.fields[eta]}")
-            columns = (TextColumn("{task.description}:"), BarColumn(), count, speed)
-            console = Console(file=loop.stream)
-            _bars.append(
-                Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
-            )
-            _bars[0].start()
-        self.display = _bars[0]
-        self.task = self.display.add_task(loop.label, total=loop.total, unit=loop.unit, rate="", eta="")
-
-    def update(self) -> None:
-        eta = _clock_time(self.loop.left(self.loop.clock()))
-        self.display.update(self.task, completed=self.loop.done, rate=self.loop.rate(), eta=eta)
-
-    def close(self) -> None:
-        self.display.remove_task(self.task)
-        if not self.display.tasks:
-            self.display.stop()
-            _bars.clear()
+    columns = BarColumn(), TextColumn("{task.description}", markup=False)
+    display = Progress(
+        *columns, console=Console(file=stream), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    display.start()
+    return display
 
 
 def _clock_time(seconds: float) -> str:
-    """0:21, 12:05, 1:02:03; `?` when unknown."""
-    if seconds == float("inf"):
-        return "?"
+    """0:21, 12:05, 1:02:03."""
     minutes, second = divmod(max(0, round(seconds)), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
