@@ -29,25 +29,22 @@ def job(cfg: DictConfig) -> None:
     try:
         run_experiment(cfg, HydraConfig.get())
         _exit_codes.append(0)
-    except BadInput as error:
-        _report(str(error))
-        _exit_codes.append(EXIT_BAD_INPUT)
+    except (BadInput, OmegaConfBaseException) as error:
+        _exit_codes.append(_refuse(error))
     except Interrupted as error:
         if str(error):
             print(error, flush=True)
         sys.exit(EXIT_RESUME)
-    except OmegaConfBaseException as error:
-        _report(explain(error, _overrides()))
-        _exit_codes.append(EXIT_BAD_INPUT)
 
 
-def _report(message: str) -> None:
-    if message:
-        print(f"error: {message}", file=sys.stderr, flush=True)
-
-
-def _overrides() -> list[str]:
-    return [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+def _refuse(error: Exception) -> int:
+    """Print a mistake of the user as one line, unless a child process has printed it; returns the exit code."""
+    if not isinstance(error, BadInput):
+        overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+        print(f"error: {explain(error, overrides, user_directories(sys.argv))}", file=sys.stderr, flush=True)
+    elif str(error):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    return EXIT_BAD_INPUT
 
 
 def main() -> Any:
@@ -57,16 +54,12 @@ def main() -> Any:
     try:
         sys.argv[1:] = completed(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
-    except BadInput as error:
-        _report(str(error))
-        return EXIT_BAD_INPUT
-    except (HydraException, OmegaConfBaseException) as error:
-        if wants_traceback:
+    except (BadInput, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback and not isinstance(error, BadInput):
             raise
-        _report(explain(error, _overrides(), user_directories(sys.argv)))
-        return EXIT_BAD_INPUT
+        return _refuse(error)
     except KeyboardInterrupt:
-        _report("stopped by Ctrl-C; run the same command again to continue")
+        print("error: stopped by Ctrl-C; run the same command again to continue", file=sys.stderr, flush=True)
         return 130
     return max(_exit_codes, default=0)
 

@@ -1,4 +1,4 @@
-"""What may be typed beyond Hydra's grammar: stages as bare words, a question as it is, -m anywhere.
+"""What may be typed beyond Hydra's grammar: stages as bare words, a question as it is, flags anywhere.
 
 Only light modules are imported, since this runs before `--help`.
 """
@@ -10,7 +10,6 @@ from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import config_directory
 from bmae_lightning.runtime.errors import BadInput
 
-MULTIRUN = ("-m", "--multirun")
 VALUED = (
     "-cd", "--config-dir", "-cn", "--config-name", "-cp", "--config-path", "-c", "--cfg", "-p", "--package", "-i",
     "--info", "--experimental-rerun",
@@ -38,12 +37,13 @@ def completed(arguments: list[str]) -> list[str]:
     Raises:
         BadInput: a word that is neither KEY=VALUE nor a stage, or stages named in both ways.
     """
-    flags = [argument for argument in arguments if argument in MULTIRUN]
-    rest = [argument for argument in arguments if argument not in MULTIRUN]
-    words, kept = [], []
-    for before, argument in zip(["", *rest], rest, strict=False):
-        bare = "=" not in argument and not argument.startswith(("-", "+", "~")) and before not in VALUED
-        (words if bare else kept).append(argument)
+    # Hydra's flags come first: argparse takes no overrides behind a flag that stands between them.
+    flags, overrides, words = [], [], []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument.startswith("-") or before in VALUED:
+            flags.append(argument)
+        else:
+            (overrides if "=" in argument or argument.startswith(("+", "~")) else words).append(argument)
     stages, own = (
         {path.stem for place in places for path in (place / "stages").glob("*.yaml")}
         for places in ([config_directory()], user_directories(arguments))
@@ -53,18 +53,14 @@ def completed(arguments: list[str]) -> list[str]:
             hint = nearest(word, stages | own)
             raise BadInput(f"{word!r} is neither KEY=VALUE nor a stage{hint}; quote texts with spaces")
     if words:
-        if clash := [argument for argument in kept if argument.startswith("stage=")]:
+        if clash := [argument for argument in overrides if argument.startswith("stage=")]:
             raise BadInput(f"stages are named twice, by {clash[0]} and by {' '.join(words)}: keep one of them")
-        kept.append(f"stage=[{','.join(words)}]")
+        overrides.append(f"stage=[{','.join(words)}]")
     added = [word for word in words if word not in stages]
-    if added and not any(argument.startswith("+stages") for argument in kept):
-        kept.append(f"+stages=[{','.join(added)}]")
-    looking = NO_DIRECTORY if any(map(LOOKING.match, kept)) else []
-    # Overrides must stand together: argparse takes none behind an option that stands between them.
-    options = [a.startswith("-") or before in VALUED for before, a in zip(["", *kept], kept, strict=False)]
-    first = [argument for argument, option in zip(kept, options, strict=True) if option]
-    overrides = [_quoted(argument) for argument, option in zip(kept, options, strict=True) if not option]
-    return flags + first + looking + overrides
+    if added and not any(argument.startswith("+stages") for argument in overrides):
+        overrides.append(f"+stages=[{','.join(added)}]")
+    looking = NO_DIRECTORY if any(map(LOOKING.match, overrides)) else []
+    return flags + looking + list(map(_quoted, overrides))
 
 
 def _quoted(argument: str) -> str:

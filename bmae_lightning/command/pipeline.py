@@ -6,6 +6,7 @@ The marker `done` is written last into a stage's directory, so that a killed run
 import functools
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bmae_lightning.command.plan import Node
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.process import print_once, process_rank
+from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.run_stage import MANIFEST, count_former, distributed, run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Stage
 
@@ -21,6 +22,7 @@ SPACE_NEEDED = 64 * 2**20
 """Bytes that must be free before a stage starts."""
 
 
+@dataclass
 class Pipeline:
     """Runs planned nodes.
 
@@ -32,12 +34,11 @@ class Pipeline:
         splits: judged splits of the corpus.
     """
 
-    def __init__(
-        self, nodes: dict[str, Node], group: str, output_dir: Path, origins: dict[str, dict[str, str]],
-        splits: list[str],
-    ) -> None:  # fmt: skip
-        self.nodes, self.group, self.output_dir = nodes, group, output_dir
-        self.origins, self.splits = origins, splits
+    nodes: dict[str, Node]
+    group: str
+    output_dir: Path
+    origins: dict[str, dict[str, str]]
+    splits: list[str]
 
     def check(self) -> dict[str, Stage]:
         """Build every stage that will run and let it look ahead, so that a mistake stops the run before any work.
@@ -64,7 +65,7 @@ class Pipeline:
     def run(self) -> None:
         """Run every node that is not done, in order."""
         _name_former(self.output_dir / "store")
-        stages = {} if all(node.done for node in self.nodes.values()) else self.check()
+        stages = self.check()
         for number, node in enumerate(self.nodes.values(), 1):
             label = f"[{number}/{len(self.nodes)}] {node.stage}" + (f" ({node.arm})" if node.arm else "")
             if node.done:
@@ -87,11 +88,8 @@ class Pipeline:
             stage.check_corpus(corpus.directory)
 
     def _run(self, node: Node) -> None:
-        if process_rank() != 0 and not distributed(node.config):
-            _wait_for(node.directory / "done")
-            return
-        manifest = node.directory / MANIFEST
-        if process_rank() == 0:
+        first, manifest, done = process_rank() == 0, node.directory / MANIFEST, node.directory / "done"
+        if first:
             node.directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(node.directory).free
             if free < SPACE_NEEDED:
@@ -100,14 +98,13 @@ class Pipeline:
                     f"{SPACE_NEEDED / 2**20:.0f} MiB: free space or set output_dir=DIR"
                 )
             write_manifest(node.directory, node.hash, self._context(node), node.config)
-        else:
-            _wait_for(manifest)
-        run_here_or_in_child(manifest, node.config)
-        if process_rank() == 0:
-            write_json(node.directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        if first or distributed(node.config):
+            made_by_first(manifest)
+            run_here_or_in_child(manifest, node.config)
+        if first:
+            write_json(done, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
             shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
-        else:
-            _wait_for(node.directory / "done")
+        made_by_first(done)
 
     def _context(self, node: Node) -> dict[str, Any]:
         inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}
@@ -121,11 +118,6 @@ class Pipeline:
 def _name_former(store: Path) -> None:
     if former := count_former(store):
         print_once(f"{store}: {former:,} stages of an earlier version are left alone; this version does not read them")
-
-
-def _wait_for(path: Path, every_seconds: float = 0.2) -> None:
-    while not path.is_file():
-        time.sleep(every_seconds)
 
 
 def _duration(seconds: float) -> str:

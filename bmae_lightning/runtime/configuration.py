@@ -105,19 +105,12 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a YAML scalar fits an annotation; anything but int, float, bool, str and unions of them is accepted."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(hint))
-    if hint is type(None):
-        return value is None
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str)
+    if isinstance(value, bool) and hint in (int, float):
+        return False
     if typing.get_origin(hint) is list:
         return isinstance(value, list)
-    return True
+    accepted = {float: int | float} | {kind: kind for kind in (int, bool, str, types.NoneType)}
+    return isinstance(value, accepted.get(hint, object))
 
 
 def explain(error: Exception, overrides: list[str], directories: typing.Sequence[Path] = ()) -> str:

@@ -110,10 +110,8 @@ def run_here_or_in_child(manifest: Path, config: dict[str, Any]) -> None:
 def disk_full(error: BaseException | None) -> str | None:
     """The system's words if `error`, or what caused it, is a full disk, an exhausted quota or a file-size limit."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return os.strerror(error.errno)
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            if f"(os error {number})" in str(error):
+            if isinstance(error, OSError) and error.errno == number or f"(os error {number})" in str(error):
                 return os.strerror(number)
         error = error.__cause__ or error.__context__
     return None

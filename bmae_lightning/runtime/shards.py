@@ -19,11 +19,12 @@ class Shards:
         directory: where the files lie.
         items: how many there are.
         size: items per shard.
-        suffix: of a file's name.
     """
 
-    def __init__(self, directory: Path, items: int, size: int, suffix: str = ".npy") -> None:
-        self.directory, self.items, self.size, self.suffix = directory, items, size, suffix
+    suffix = ".npy"
+
+    def __init__(self, directory: Path, items: int, size: int) -> None:
+        self.directory, self.items, self.size = directory, items, size
         self.count = -(-items // size)
 
     def path(self, number: int) -> Path:

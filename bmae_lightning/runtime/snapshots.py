@@ -43,15 +43,14 @@ def check_kept(step: int, options: dict[str, Any], directory: Path, done: bool) 
             f"pretrain_step={step}, but pretrain.keep_every is null, so that only the last encoder is kept: set "
             f"pretrain.keep_every={step}"
         )
-    if snapshot(directory, step).is_dir():
-        return
     if done:
-        kept: Sequence[int] = sorted(int(path.name.removeprefix("step-")) for path in directory.glob("step-*[0-9]"))
+        found = directory.glob("step-*[0-9]/encoder")
+        kept: Sequence[int] = sorted(int(path.parent.name.removeprefix("step-")) for path in found)
     elif steps is None and step % every == 0:
         return  # how many steps the epochs make shows when the corpus is prepared
     else:
         kept = range(every, (steps or every * (MOST_LISTED + 1)) + 1, every)
-    if done or step not in kept:
+    if step not in kept:
         listed = ", ".join(map(str, kept[:MOST_LISTED])) + (", ..." if len(kept) > MOST_LISTED else "")
         raise BadInput(
             f"pretrain_step={step} is not kept: pretrain.keep_every={every} keeps {listed or 'none'}; choose one of "

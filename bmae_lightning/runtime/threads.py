@@ -32,12 +32,7 @@ class Workers:
         if self.threads == 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(self.threads) as pool:
-            futures: list[Future[Any]] = [pool.submit(function, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+            return list(pool.map(function, items))  # cancels what is not begun when one raises
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

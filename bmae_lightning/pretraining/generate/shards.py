@@ -1,7 +1,6 @@
 """The shards in which texts are generated: one JSONL file each, a line per passage."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from bmae_lightning.corpus.lines import raw_lines
 from bmae_lightning.pretraining.generate.record import Generated, parse
@@ -11,16 +10,9 @@ from bmae_lightning.runtime.shards import Shards
 
 
 class TextShards(Shards):
-    """What was generated for passages.
+    """What was generated for passages, which are the items."""
 
-    Args:
-        directory: where the files lie.
-        passages: how many there are.
-        size: passages per shard.
-    """
-
-    def __init__(self, directory: Path, passages: int, size: int) -> None:
-        super().__init__(directory, passages, size, ".jsonl")
+    suffix = ".jsonl"
 
     def write(self, number: int, records: Iterable[Generated]) -> None:
         """Write a whole shard; its file appears when it is complete."""
