@@ -53,11 +53,11 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
+    extra = {"prepare": corpus.identity()} | _files(config)
     if lookup:
-        look_up(lookup, config, {"prepare": corpus.identity()} | _files(config), hydra_cfg)
+        look_up(lookup, config, extra, hydra_cfg)
         return
-    extra = {"prepare": corpus.identity()} | _files(config) | _models(config, find_goals(config))
-    nodes = plan(config, config["name"], extra)
+    nodes = plan(config, config["name"], extra | _models(config))
     output_dir = Path(config["output_dir"])
     Pipeline(nodes, config["group"] or config["name"], output_dir, _origins(cfg, config), corpus.splits()).run()
     if process_rank() == 0:
@@ -69,10 +69,10 @@ def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfi
     """Write what this job ran, for the comparison of a sweep and for whoever looks into the directory of the run."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
-    result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
-    result["places"] = {axis: config[axis] for axis in AXES}
+    directories = {key: str(node.directory) for key, node in nodes.items()}
+    places = {axis: config[axis] for axis in AXES}
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / "result.json", result)
+    write_json(run_dir / "result.json", {"overrides": overrides, "nodes": directories, "places": places})
 
 
 def _show(nodes: dict[str, Node], output_dir: Path) -> None:
@@ -149,9 +149,9 @@ def _files(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _models(config: dict[str, Any], goals: list[str]) -> dict[str, Any]:
+def _models(config: dict[str, Any]) -> dict[str, Any]:
     """The content of the models and collections from elsewhere, for the stages that take them."""
-    found: dict[str, Any] = {}
+    found, goals = {}, find_goals(config)
     if config["compare"] and "external" in goals:
         from bmae_lightning.retrieval.foreign_model import find_retriever
 
@@ -169,13 +169,9 @@ def _origins(cfg: DictConfig, config: dict[str, Any]) -> dict[str, dict[str, str
     """
     raw, found = OmegaConf.to_container(cfg, resolve=False), {}
     for stage, entry in read_entries(config).items():
-        node = raw[stage]
-        texts = {
-            key: value.replace("${.follows}", str(entry.follows))
-            for key, value in node.items()
-            if isinstance(value, str)
-        }
-        found[stage] = {key: key for key in entry.options if key not in node} | {
-            key: text[2:-1] for key, text in texts.items() if text.startswith("${") and text.count("$") == 1
-        }
+        found[stage] = {key: key for key in entry.options if key not in raw[stage]}
+        for key, value in raw[stage].items():
+            text = str(value).replace("${.follows}", str(entry.follows))
+            if text.startswith("${") and text.count("$") == 1:
+                found[stage][key] = text[2:-1]
     return found

@@ -49,10 +49,6 @@ class Entry:
     follows: str | None = None
 
     @property
-    def has_something_to_do(self) -> bool:
-        return bool(self.if_any) and self.arms != []
-
-    @property
     def order(self) -> int:
         """Goals that read what is planned come after the others, one that reads everything last."""
         return 2 if self.collects == EVERYTHING else int(self.collects is not None)
@@ -149,8 +145,8 @@ def find_goals(config: dict[str, Any]) -> list[str]:
         raise BadInput(f"rungs={rungs} must be a number from 0 to {top}, the last rung of the ladder")
     if [entries[name].collects for name in named] != [EVERYTHING]:
         return named
-    shown = [name for name, entry in entries.items() if entry.rung is not None and entry.rung <= rungs]
-    return [name for name in shown if entries[name].has_something_to_do] + named
+    shown = {name: entry for name, entry in entries.items() if entry.rung is not None and entry.rung <= rungs}
+    return [name for name, entry in shown.items() if entry.if_any and entry.arms != []] + named
 
 
 def plan(config: dict[str, Any], arm: str, extra: dict[str, Any]) -> dict[str, Node]:
