@@ -23,7 +23,7 @@ POOLS = ("code", "paper")
 
 @dataclass(frozen=True)
 class Pooled(Decoded):
-    """hidden_BLD: of the view.  labels and original [B, T]: of the text.  pooled_BL: positions of the view that count."""
+    """hidden_BLD: of the view.  labels, original [B, T]: of the text.  pooled_BL: positions of the view that count."""
 
     pooled_BL: Tensor | None = None
 
