@@ -109,7 +109,7 @@ def search(directory: Path, threads: int) -> None:
 
     from bmae_lightning.evaluation.measure.ranking import evaluate
     from bmae_lightning.evaluation.measure.trec import Run, write_run
-    from bmae_lightning.retrieval import encode as encoding
+    from bmae_lightning.retrieval.encode import encode_vectors
     from bmae_lightning.retrieval.index.exact import ExactIndex
     from bmae_lightning.runtime.progress import track
     from bmae_lightning.stage.prepared import Prepared
@@ -118,9 +118,9 @@ def search(directory: Path, threads: int) -> None:
     prepared = Prepared(directory / "prepare")
     ids, queries = list(prepared.qrels("test")), prepared.queries()
     with track("search", len(ids), unit="queries") as advance:
-        vectors = encoding.encode(
+        vectors = encode_vectors(
             model_of(prepared), queries, queries.rows_of(ids), 32, BATCH_TOKENS, "cpu", advance, passages=False
-        )
+        ).dense_BD.numpy()
         scores, rows = ExactIndex().search(np.load(directory / "passages.npy", mmap_mode="r"), vectors, DEPTH)
     write_run(directory / "run.trec", Run.from_rows(ids, prepared.passages().external_ids, rows, scores), "random")
     print(evaluate(prepared.qrels_path("test"), directory / "run.trec", ["RR@10", "R@1000"]).mean, file=sys.stderr)

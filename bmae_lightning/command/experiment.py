@@ -66,7 +66,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
 
 
 def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
-    """Write what this job ran, for the comparison of a sweep and for whoever looks into the directory of the run."""
+    """Write what this job ran, for the comparison of a sweep and for a reader of the run's directory."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
     result = {"overrides": overrides, "nodes": {key: str(node.directory) for key, node in nodes.items()}}
@@ -76,7 +76,7 @@ def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfi
 
 
 def _show(nodes: dict[str, Node], output_dir: Path) -> None:
-    """Print the tables of the report, or of the stages where there is none, and where the pages and the W&B runs lie."""
+    """Print the tables of the report, or of the stages where there is none, and the places of pages and W&B runs."""
     for node in [nodes["report"]] if "report" in nodes else nodes.values():
         show_tables(node.directory)
     if (output_dir / "wandb").is_dir():
@@ -102,7 +102,7 @@ def _vector_bytes(config: dict[str, Any]) -> int:
 
 
 def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
-    """Refuse `+group=option` where there is no such group: Hydra would take it for a new key, and nothing would read it."""
+    """Refuse `+group=option` where there is no such group: Hydra would make it a new key, which nothing reads."""
     for item in hydra_cfg.overrides.task:
         key = item[1:].partition("=")[0]
         if item.startswith("+") and isinstance(config.get(key), str) and key not in hydra_cfg.runtime.choices:

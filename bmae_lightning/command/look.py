@@ -84,8 +84,8 @@ def look_up(lookup: "Lookup", config: dict[str, Any], extra: dict[str, Any], hyd
             lookup.run(f"{arm}, {stage}", corpus.directory, retriever.directory, node.directory / "passages.npy")
             return
     raise BadInput(
-        f"none of {', '.join(lookup.indexes)} is finished for {arm} in {Path(config['output_dir']) / 'store'} with these "
-        f"options: run `{_command(hydra_cfg)}` first, or give {SEARCHING} the options of a finished run"
+        f"none of {', '.join(lookup.indexes)} is finished for {arm} in {Path(config['output_dir']) / 'store'} with "
+        f"these options: run `{_command(hydra_cfg)}` first, or give {SEARCHING} the options of a finished run"
     )
 
 

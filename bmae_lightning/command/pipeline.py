@@ -77,7 +77,7 @@ class Pipeline:
             self._check_corpus(node, stages)
 
     def _check_corpus(self, corpus: Node, stages: dict[str, Stage]) -> None:
-        """Let stages that read this node as their corpus look at it; the arms of a stage ask the same, so one of them."""
+        """Let stages that read this node as their corpus look at it, one arm of each, since all arms ask the same."""
         readers = {
             self.nodes[key].stage: stage
             for key, stage in stages.items()

@@ -1,7 +1,8 @@
 """Which stages a command runs, in which order, and where each of them writes.
 
 `stage=` names goals. A goal's `inputs` run before it, and a report alone has all stages up to its rung of the ladder as
-goals. A node is a stage for an arm; its directory is named by its fingerprint, so that runs with a common part share it.
+goals. A node is a stage for an arm; its directory is named by its fingerprint, so that runs with a common part share
+it.
 """
 
 import dataclasses
@@ -236,7 +237,7 @@ class Planner:
         return node.key
 
     def _options(self, name: str) -> dict[str, Any]:
-        """What the stage is built from, with what only the plan knows: whether anything mines from it, names of rows."""
+        """What the stage is built from, with what only the plan knows: whether a stage mines from it, names of rows."""
         entry, planned = self.entries[name], {}
         if entry.mining and name not in self.mined:
             planned[entry.mining] = 0

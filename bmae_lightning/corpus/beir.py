@@ -1,6 +1,6 @@
 """A collection in BEIR layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each plain or gzip.
 
-Everything is streamed. It holds no equation.
+Everything is streamed.
 """
 
 from collections.abc import Iterator

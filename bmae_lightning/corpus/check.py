@@ -1,6 +1,6 @@
 """What must hold in every collection, whatever its format: unique ids, texts, judgments of what is there.
 
-A collection shows its streams to a `Check`; memory is 8 bytes an id and 24 a judgment. It holds no equation.
+A collection shows its streams to a `Check`; memory is 8 bytes an id and 24 a judgment.
 """
 
 from pathlib import Path
@@ -38,8 +38,8 @@ class Check:
 
     tolerate: as in `Rules`; what is tolerated is counted, not refused.
 
-    Attributes: `passage_count`, `words` (blank-separated, of passages), `empty` (passages without text), `judged` (split
-    -> Judged).
+    Attributes: `passage_count`, `words` (blank-separated, of passages), `empty` (passages without text), `judged`
+    (split -> Judged).
     """
 
     def __init__(self, tolerate: tuple[str, ...] = ()) -> None:

@@ -1,6 +1,6 @@
-"""What every collection offers to the prepare stage: passages, queries, judgments by split, answers where it has some.
+"""What a collection offers to the prepare stage: passages, queries, judgments and answers by split.
 
-A format is one subclass and one YAML of the group `corpus`. It holds no equation.
+A format is one subclass and one YAML of the group `corpus`.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 
 
 class Collection(ABC):
-    """Passages to search, queries, and who judged what relevant to which; everything is streamed.
+    """Passages to search, queries, and which passages were judged relevant to which query; everything is streamed.
 
     Attributes:
         rules: what becomes of titles and of faults that published collections have.
@@ -49,12 +49,19 @@ class Collection(ABC):
     def judgments(self, split: str) -> Iterator[Judgment]:
         """Yields the judgments of one split."""
 
+    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+        """Query id -> passage id -> relevance of one split."""
+        found: dict[str, dict[str, int]] = {}
+        for judgment in self.judgments(split):
+            found.setdefault(judgment.query_id, {})[judgment.passage_id] = judgment.relevance
+        return found
+
     def answers(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yields (query id, its accepted answers) of one split; nothing where relevance is only judged."""
         return iter(())
 
     def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yields (query id, hard negatives that come with it, hardest first) of one split; nothing where there are none."""
+        """Yields (query id, its hard negatives, hardest first) of one split; nothing where the files have none."""
         return iter(())
 
     @abstractmethod

@@ -1,7 +1,6 @@
 """Open-domain questions in the files that DPR published: Natural Questions over 21 million blocks of Wikipedia.
 
-Questions have accepted answers; only those of the bi-encoder files have passages judged relevant (finetuning §8.3).
-It holds no equation.
+Questions have accepted answers; only those of the bi-encoder files have passages judged relevant.
 """
 
 from collections.abc import Iterator
@@ -30,13 +29,14 @@ class DprCorpus(Collection):
     """Reads a directory of DPR's files, each plain or gzip.
 
     psgs_w100.tsv has the passages (id, text, title); biencoder-<questions>-train.json the training questions with
-    positive passages and hard negatives; <questions>-dev.qa.csv and <questions>-test.qa.csv questions with answers alone.
-    Where the dev file is missing, biencoder-<questions>-dev.json takes its place. A question has no id of its own: it is
-    called <split>-<number>, counted from 1 in its file; those of a bi-encoder file without a positive are left out.
+    positive passages and hard negatives; <questions>-dev.qa.csv and <questions>-test.qa.csv questions with answers
+    alone. Where the dev file is missing, biencoder-<questions>-dev.json takes its place. A question has no id of its
+    own: it is called <split>-<number>, counted from 1 in its file; those of a bi-encoder file without a positive are
+    left out.
 
-    path: the directory.  questions: the part of the file names that says which: nq, trivia, …  splits: None for all that
-    have a file.  title, tolerate: as in `Rules`.  ascii_apostrophes: write ' for the typographic apostrophe in questions,
-    as DPR and MASTER do.
+    path: the directory.  questions: the part of the file names that says which: nq, trivia, …  splits: None for all
+    that have a file.  title, tolerate: as in `Rules`.  ascii_apostrophes: write ' for the typographic apostrophe in
+    questions, as DPR and MASTER do.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class DprCorpus(Collection):
         check.passages(Stream(stream.source, stream.rows, compared))
         if alike < len(words) / 2:
             raise BadInput(
-                f"{stream.source}: {len(words) - alike} of {len(words)} positive passages looked at have another text than "
-                f"in {self._file('train').name}: the files do not belong together, or one of them counts passages from 0 "
-                "and the other from 1."
+                f"{stream.source}: {len(words) - alike} of {len(words)} positive passages looked at have another text "
+                f"than in {self._file('train').name}: the files do not belong together, or one of them counts passages "
+                "from 0 and the other from 1."
             )
 
     def _inspect_questions(self, split: str, check: Check) -> int:

@@ -1,6 +1,6 @@
-"""The questions of one of DPR's files: `<name>.qa.csv` with answers alone, `biencoder-<name>.json` with passages as well.
+"""The questions of a file of DPR: `<name>.qa.csv` has answers alone, `biencoder-<name>.json` has passages as well.
 
-The JSON, of several gigabytes, is streamed. It holds no equation.
+The JSON, of several gigabytes, is streamed.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """A collection in files of your own names: passages, and for every split queries and judgments.
 
-Files ending in .jsonl hold JSON objects, others tab-separated columns; each may be gzip. MS MARCO as it is published is one
-YAML of this. It holds no equation.
+Files ending in .jsonl hold JSON objects, others tab-separated columns; each may be gzip. MS MARCO as it is published is
+one YAML of this.
 """
 
 from collections.abc import Iterator
@@ -28,11 +28,11 @@ class _Split(NamedTuple):
 class FileCorpus(Collection):
     """Reads files of a directory; wherever a file is named, a list names alternatives, of which the first is taken.
 
-    path: the directory. passages: their file. splits: name -> {queries: file, qrels: file}; one whose files are both absent
-    is left out. columns: of passages with tabs; id and text are needed, title is used, other names are passed over. titles:
-    file of ids and titles for passages with tabs, in the same order; needed unless title is "drop". untitled: what stands
-    in the place of a missing title. described: where the formats are described, for messages. title, tolerate: as in
-    `Rules`.
+    path: the directory. passages: their file. splits: name -> {queries: file, qrels: file}; one whose files are both
+    absent is left out. columns: of passages with tabs; id and text are needed, title is used, other names are passed
+    over. titles: file of ids and titles for passages with tabs, in the same order; needed unless title is "drop".
+    untitled: what stands in the place of a missing title. described: where the formats are described, for messages.
+    title, tolerate: as in `Rules`.
 
     Raises ValueError for what the options cannot be.
     """
@@ -167,9 +167,9 @@ class FileCorpus(Collection):
         titles = f"; {_or(self._titles)} (id<tab>title) is not read with corpus.title=drop" if self._titles else ""
         described = f"; the formats are described at {self._described}" if self._described else ""
         return BadInput(
-            f"{what}: give corpus.path=DIR with the passages, {_or(self._passages)} ({'<tab>'.join(self._columns)}), and at "
-            f"least one split, its queries (id<tab>text) and judgments ({' | '.join(FORMS.values())}): {splits}{titles}; "
-            f"every file plain or .gz, archives unpacked{described}"
+            f"{what}: give corpus.path=DIR with the passages, {_or(self._passages)} ({'<tab>'.join(self._columns)}), "
+            f"and at least one split, its queries (id<tab>text) and judgments ({' | '.join(FORMS.values())}): "
+            f"{splits}{titles}; every file plain or .gz, archives unpacked{described}"
         )
 
 

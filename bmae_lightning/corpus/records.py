@@ -1,6 +1,6 @@
 """The three records every collection is made of: passages, queries and judgments of their relevance.
 
-They are small immutable tuples with the fields of the BEIR layout and hold no equation.
+They are small immutable tuples with the fields of the BEIR layout.
 """
 
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bmae_lightning.corpus.lines import BrokenLine
+from bmae_lightning.runtime.checks import choice
 
 Text = str | tuple[str, str]
 """What is tokenised: a text, or its title and the rest."""
@@ -64,8 +65,8 @@ TOLERATE = ("empty", "unknown")
 class Rules:
     """How the fields of a collection become records.
 
-    title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "pair" as well, and the
-    prepare stage keeps title and text apart by [SEP]; "drop" empties them.
+    title: "prepend" keeps the passages' titles (`Passage.content` puts them in front of the text), "pair" as well, and
+    the prepare stage keeps title and text apart by [SEP]; "drop" empties them.
     tolerate: faults of published collections that their published results include: "empty", passages without text;
     "unknown", judgments of passages that are not there (no search finds them; never in the split `train`).
 
@@ -76,11 +77,9 @@ class Rules:
     tolerate: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.title not in TITLES:
-            raise ValueError(f"title={self.title!r} is not known; use one of {', '.join(TITLES)}.")
+        choice(TITLES, title=self.title)
         for name in self.tolerate:
-            if name not in TOLERATE:
-                raise ValueError(f"tolerate has {name!r}, which is not known; use some of {', '.join(TOLERATE)}.")
+            choice(TOLERATE, tolerate=name)
 
     def passage(
         self, source: Path | str, number: int, id: str, title: str, text: str,

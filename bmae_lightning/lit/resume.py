@@ -58,9 +58,9 @@ class ResumeCheckpoints(StepCallback):
     def after_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         overdue = time.monotonic() - self.saved_at > 60 * self.every_minutes
         stop = self.asked_to_stop or os.getppid() != self.parent
-        wanted, stop = _any_rank(trainer, [overdue, stop])
+        overdue, stop = (trainer.strategy.reduce_boolean_decision(flag, all=False) for flag in (overdue, stop))
         last = self.step == trainer.max_steps or trainer.should_stop
-        if stop or wanted or last or self.step % self.every_steps == 0:
+        if stop or overdue or last or self.step % self.every_steps == 0:
             self.save(trainer)
         if stop:
             raise Interrupted(f"asked to stop: saved at step {self.step}; run the same command again to continue")
@@ -96,14 +96,6 @@ class ResumeCheckpoints(StepCallback):
 
     def _ask_to_stop(self, *_: Any) -> None:
         self.asked_to_stop = True
-
-
-def _any_rank(trainer: pl.Trainer, flags: list[bool]) -> list[bool]:
-    if trainer.world_size == 1:
-        return flags
-    tensor = torch.tensor(flags, dtype=torch.int32, device=trainer.strategy.root_device)
-    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
-    return [bool(flag) for flag in tensor.tolist()]
 
 
 def newest_checkpoint(directory: Path, module: pl.LightningModule) -> Path | None:

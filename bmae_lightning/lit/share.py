@@ -65,7 +65,7 @@ class Process:
 
 
 class Left(Exception):
-    """Ends the work of a process that Lightning launched; had it an exit code, Lightning would kill the first process."""
+    """Ends a process that Lightning launched; if it had an exit code, Lightning would kill the first process."""
 
 
 class Work(pl.LightningModule):
@@ -124,7 +124,7 @@ def share(
 
 
 def score_pairs(trainer: partial, scorer: PairScorer, shards: PairShards, label: str, directory: Path) -> None:
-    """Score pairs with a cross-encoder: write every shard that is missing; the first process returns when all are there.
+    """Score pairs with a cross-encoder: write every missing shard; the first process returns when all are there.
 
     In 32 bit whatever the trainer's precision, as 16 bits would make scores equal.
 

@@ -25,8 +25,8 @@ CLEAR = f"both adjusted p below {LEVEL}"
 ABOUT = (
     "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of "
     f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs "
-    "of the measure. Arms judged on other queries are not compared. What another seed of training would change is not in "
-    "these numbers."
+    "of the measure. Arms judged on other queries are not compared. What another seed of training would change is "
+    "not in these numbers."
 )
 
 

@@ -21,7 +21,15 @@ def encode_vectors(
     """The given rows of a store as float32 vectors in main memory, in their order.
 
     A lexical part is complete for queries ([N, V], so give few of them at a time), kept entries in ascending order of
-    their index for passages. Arguments as for `encode`.
+    their index for passages.
+
+    Args:
+        model: in evaluation mode.
+        length: word pieces with [CLS] and [SEP] after which a text is cut.
+        batch_tokens: word pieces, padding included, encoded at a time.
+        device: of the model.
+        advance: told the number of texts done.
+        passages: whether the texts are passages, not queries.
     """
     made = _empty(model, len(rows), passages)
     with torch.inference_mode():
@@ -32,25 +40,6 @@ def encode_vectors(
                 whole[torch.from_numpy(batch)] = piece.to(whole.dtype).cpu()
             advance(len(batch))
     return made
-
-
-def encode(
-    model: DualEncoder, store: TokenStore, rows: np.ndarray, length: int, batch_tokens: int, device: str,
-    advance: Callable[[int], None], passages: bool = False,
-) -> np.ndarray:  # fmt: skip
-    """Vectors [N, D] float32 of the given rows, in their order; for representations without a lexical part.
-
-    Args:
-        model: in evaluation mode.
-        length: word pieces with [CLS] and [SEP] after which a text is cut.
-        batch_tokens: word pieces, padding included, encoded at a time.
-        device: of the model.
-        advance: told the number of texts done.
-        passages: whether the texts are passages, not queries.
-    """
-    if model.representation.lexical:
-        raise ValueError("encode makes dense vectors only; this representation has a lexical part: use encode_vectors")
-    return encode_vectors(model, store, rows, length, batch_tokens, device, advance, passages).dense_BD.numpy()
 
 
 def _empty(model: DualEncoder, count: int, passages: bool) -> Vectors:

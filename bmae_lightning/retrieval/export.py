@@ -1,7 +1,7 @@
 """A retriever as other programs load it: a directory for transformers' AutoModel and for sentence-transformers.
 
 What a vector is beyond the encoder's states (pooling, linear map, length 1, lengths of texts, prefixes) is written down
-in sentence-transformers' JSON files, in the layout that its versions have shared since 2.0; it implements no equation.
+in sentence-transformers' JSON files, in the layout that its versions have shared since 2.0.
 """
 
 from pathlib import Path

@@ -4,12 +4,12 @@ Everything but what needs the library sentence-transformers is encoded by the sa
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.torch import load_file
@@ -19,12 +19,17 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import load_config, load_masked_lm
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
+from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.checkpoint_layout import Layout, read_layout
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, representation_of
+from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.file_digest import file_digest
 from bmae_lightning.runtime.files import write_array
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Files that a model is made of."""
@@ -98,52 +103,70 @@ def find_retriever(label: str, options: ModelOptions, key: str) -> Retriever:
 
 
 class LibraryModel:
-    """A model of the library sentence-transformers, whatever it is made of.
+    """A model of the library sentence-transformers, whatever it is made of; it takes one device.
 
     Args:
-        retriever: with a layout that needs the library.
+        retriever: a retriever whose layout needs the library.
         device: as torch names it.
         batch_tokens: word pieces encoded at a time.
+        directory: where vectors lie.
+        shard: passages per file of vectors.
+        ranker: searches the vectors.
     """
 
-    def __init__(self, retriever: Retriever, device: str, batch_tokens: int) -> None:
+    def __init__(
+        self, retriever: Retriever, device: str, batch_tokens: int, directory: Path, shard: int, ranker: Index
+    ) -> None:
+        self.retriever, self.config, self.device = retriever, retriever.layout.config, device
+        self.batch_tokens, self.directory, self.shard, self.ranker = batch_tokens, directory, shard, ranker
+
+    @cached_property
+    def model(self) -> "SentenceTransformer":
         from sentence_transformers import SentenceTransformer
 
-        directory = str(retriever.layout.directory)
-        self.config = retriever.layout.config
+        directory = str(self.retriever.layout.directory)
         try:
-            self.model = SentenceTransformer(directory, device=device, local_files_only=True)
+            model = SentenceTransformer(directory, device=self.device, local_files_only=True)
         except Exception as error:  # what a model of other people raises cannot be told beforehand
             raise BadInput(
-                f"{retriever.key}: sentence-transformers cannot load {directory} "
+                f"{self.retriever.key}: sentence-transformers cannot load {directory} "
                 f"({type(error).__name__}: {str(error).strip().splitlines()[0]})"
             ) from error
-        self.own_length, self.batch_tokens = self.model.max_seq_length, batch_tokens
+        self.own_length = model.max_seq_length
+        return model
 
-    def queries(self, texts: list[str], advance: Callable[[int], None]) -> np.ndarray:
-        """Vectors [Q, D] float32."""
-        return self._encode(self.model.encode_query, texts, self.config.query_length, self.config.query_prefix, advance)
+    def index(self, texts: Iterable[str], ids: Sequence[str]) -> None:
+        """Encode passages into files, one .npy [M, D] a shard; those already there are kept. ids: one for each text."""
+        self.paths, rest = [], iter(texts)
+        while some := list(islice(rest, self.shard)):
+            self.paths.append(self.directory / f"passages.{len(self.paths):05}.npy")
+            if not self.paths[-1].is_file():
+                length, prefix = self.config.passage_length, self.config.passage_prefix
+                write_array(self.paths[-1], self._encode(self.model.encode_document, some, length, prefix))
+        self.ids = ids
 
-    def passages(self, texts: Iterable[str], directory: Path, shard: int, advance: Callable[[int], None]) -> list[Path]:
-        """Encode passages into files of `directory`, one .npy [M, D] for so many; those already there are kept."""
-        paths: list[Path] = []
-        rest = iter(texts)
-        while some := list(islice(rest, shard)):
-            paths.append(directory / f"passages.{len(paths):05}.npy")
-            if paths[-1].is_file():
-                advance(len(some))
-                continue
-            config = self.config
-            vectors = self._encode(
-                self.model.encode_document, some, config.passage_length, config.passage_prefix, advance
-            )
-            write_array(paths[-1], vectors)
-        return paths
+    def search(
+        self, query_ids: Sequence[str], query_texts: list[str], depth: int, progress: Callable[[int], None]
+    ) -> Run:
+        """The best `depth` passages of every query; `progress` is told of finished queries."""
+        length, prefix = self.config.query_length, self.config.query_prefix
+        vectors_QD = self._encode(self.model.encode_query, query_texts, length, prefix, progress)
+        scores, rows = self.ranker.search(self._blocks(), vectors_QD, depth, device=self.device)
+        return Run.from_rows(query_ids, self.ids, rows, scores)
+
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, rows [M, D]) of every file."""
+        start = 0
+        for path in self.paths:
+            rows_MD = np.load(path, mmap_mode="r")
+            yield start, rows_MD
+            start += len(rows_MD)
 
     def _encode(
         self, encode: Callable[..., np.ndarray], texts: list[str], length: int | None, prefix: str,
-        advance: Callable[[int], None],
+        advance: Callable[[int], None] = lambda count: None,
     ) -> np.ndarray:  # fmt: skip
+        """Vectors [N, D] float32 of texts, AT_ONCE at a time, of which `advance` is told."""
         self.model.max_seq_length = longest = length or self.own_length
         batch = max(1, self.batch_tokens // (longest or AT_ONCE))
         parts = []
@@ -155,12 +178,3 @@ class LibraryModel:
             parts.append(np.asarray(part, dtype=np.float32))
             advance(len(part))
         return np.concatenate(parts)
-
-
-def blocks(paths: list[Path]) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, rows [M, D]) of every file, as an index reads them."""
-    start = 0
-    for path in paths:
-        rows_MD = np.load(path, mmap_mode="r")
-        yield start, rows_MD
-        start += len(rows_MD)

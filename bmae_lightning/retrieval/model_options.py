@@ -1,6 +1,5 @@
 """One entry of `compare` or `suite.models`: the name of a retriever, and what its own files do not say."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 from bmae_lightning.retrieval.dual_encoder import SIMILARITIES
 from bmae_lightning.retrieval.representation.pooled import POOLINGS
-from bmae_lightning.runtime.checks import choice, nearest
+from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
 BM25 = "bm25"
@@ -51,21 +51,10 @@ def parse_model(entry: Any, key: str) -> ModelOptions:
     Raises:
         BadInput: anything else.
     """
-    if isinstance(entry, str):
-        return ModelOptions(entry)
-    fields = {field.name: field.type for field in dataclasses.fields(ModelOptions)}
+    entry = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise BadInput(f"{key}: {entry!r} is no retriever; give NAME, DIR or {{name: NAME, query_prefix: ...}}")
-    for name, value in entry.items():
-        if name not in fields:
-            raise BadInput(f"unknown option {key}.{name}{nearest(name, fields)}")
-        kind = next(kind for kind in (bool, int, str) if kind.__name__ in str(fields[name]))
-        if value is not None and type(value) is not kind:
-            raise BadInput(f"{key}.{name} must be of type {kind.__name__}, got {value!r}")
-    try:
-        return ModelOptions(**entry)
-    except ValueError as error:
-        raise BadInput(f"{key}.{error}") from error
+    return build(entry | {"_target_": f"{ModelOptions.__module__}.{ModelOptions.__name__}"}, key)
 
 
 def label_models(entries: Sequence[Any], key: str, taken: Sequence[str] = ()) -> dict[str, ModelOptions]:

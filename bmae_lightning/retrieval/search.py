@@ -13,7 +13,7 @@ import numpy as np
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode, encode_vectors
+from bmae_lightning.retrieval.encode import encode_vectors
 from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.vector_files import Encoded
@@ -100,22 +100,20 @@ def search(
     takes at once, since theirs is as wide as the vocabulary.
 
     Args:
-        advance: told of encoded queries, and of 0 during the search. Other arguments as for `encode`.
+        advance: told of encoded queries, and of 0 during the search. Other arguments as for `encode_vectors`.
     """
 
-    def tick(_: int) -> None:
-        advance(0)
-
-    if not model.representation.lexical:
-        vectors = encode(model, queries, rows, length, batch_tokens, device, advance)
-        started = time.monotonic()
-        scores, found = index.search(passages.dense, vectors, depth, device=device, progress=tick)
-        return Found(scores, found, time.monotonic() - started)
-    parts, seconds = [], 0.0
-    for start in range(0, max(1, len(rows)), hybrid.QUERIES_AT_ONCE):
-        some = rows[start : start + hybrid.QUERIES_AT_ONCE]
+    lexical, parts, seconds = model.representation.lexical, [], 0.0
+    at_once = hybrid.QUERIES_AT_ONCE if lexical else max(1, len(rows))
+    for start in range(0, max(1, len(rows)), at_once):
+        some = rows[start : start + at_once]
         vectors = encode_vectors(model, queries, some, length, batch_tokens, device, advance, passages=False)
         started = time.monotonic()
-        parts.append(hybrid.HybridIndex().search(passages, vectors, depth, device=device, progress=tick))
+        if lexical:
+            found = hybrid.HybridIndex().search(passages, vectors, depth, device=device, progress=lambda _: advance(0))
+        else:
+            asked_QD = vectors.dense_BD.numpy()
+            found = index.search(passages.dense, asked_QD, depth, device=device, progress=lambda _: advance(0))
+        parts.append(found)
         seconds += time.monotonic() - started
     return Found(*(np.concatenate(part) for part in zip(*parts, strict=True)), seconds)

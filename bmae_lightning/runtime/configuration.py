@@ -1,7 +1,7 @@
 """From YAML to objects: where `conf/` lies, how a node with `_target_` is built, and one-line explanations of mistakes.
 
-`build` does what `hydra.utils.instantiate` does, but knows the config key of everything it builds, so that a wrong value,
-a misspelt argument or a missing `_target_` is reported under the name that the user typed.
+`build` does what `hydra.utils.instantiate` does, but knows the config key of everything it builds, so that a wrong
+value, a misspelt argument or a missing `_target_` is reported under the name that the user typed.
 """
 
 import functools

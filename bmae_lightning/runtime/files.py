@@ -1,7 +1,7 @@
 """Every write to disk: content lies under a temporary name until it is complete and flushed, then takes its place.
 
-A reader therefore never sees half a file, and an error leaves the former content. Nothing else in the package opens a file
-for writing: libraries that write by themselves are given the path of `replacing`.
+A reader therefore never sees half a file, and an error leaves the former content. Nothing else in the package opens a
+file for writing: libraries that write by themselves are given the path of `replacing`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from bmae_lightning.runtime.errors import BadInput
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, where the block makes a file or a directory.
 
-    When the block ends, it is flushed to disk and renamed to `path`, in place of what is there; after an error it is removed.
+    When the block ends, it is flushed to disk and renamed to `path`, in place of what is there. An error removes it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

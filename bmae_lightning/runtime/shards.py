@@ -1,7 +1,7 @@
 """The pieces of a long work: consecutive items, one file each, complete or not there.
 
-Which items a piece holds depends on its size alone, so a killed run continues, and any number of processes that share the
-work writes the same files.
+Which items a piece holds depends on its size alone, so a killed run continues, and any number of processes that share
+the work writes the same files.
 """
 
 from collections.abc import Iterator

@@ -51,8 +51,8 @@ class Stage(ABC):
     `__post_init__` checks them (ValueError without the key of the stage, which `build` puts in front).
 
     name: its key in the configuration, for messages; no field, the pipeline sets it.
-    published_heads: heads of the columns of the table that it leaves for which papers print values (`paper_results`); empty
-        where the stage measures rankings.
+    published_heads: heads of the columns of the table that it leaves for which papers print values (`paper_results`);
+        empty where the stage measures rankings.
     """
 
     name: str = "stage"

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bmae_lightning.evaluation.measure.answers import AnswerJudge
+from bmae_lightning.evaluation.measure.answers import judge
 from bmae_lightning.evaluation.measure.ranking import Measure, Measured, by_answers, canonical, evaluate, find_measure
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_run, write_qrels
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
 
@@ -18,9 +17,7 @@ def judge_by_answers(directory: Path, title: str, prepared: Prepared, split: str
     directory, title: of the stage whose run it is.
     """
     texts = ((passage.id, passage.text) for passage in prepared.source().passages())
-    judge = AnswerJudge(run, prepared.answers(split))
-    with track(f"{title}: answers of {split}", judge.passages) as advance:
-        judged = judge.judge(texts, advance)
+    judged = judge(run, prepared.answers(split), texts, f"{title}: answers of {split}")
     write_qrels(directory / f"answers.{split}.trec", judged)
     return judged
 

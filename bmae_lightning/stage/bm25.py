@@ -6,7 +6,7 @@ from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Ranker, RankingStage
-from bmae_lightning.stage.rankers import Bm25Ranker
+from bmae_lightning.stage.rankers import TextRanker
 from bmae_lightning.stage.texts import Texts
 
 
@@ -22,4 +22,4 @@ class Bm25Ranking(RankingStage):
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
         texts = Texts(prepared.source(), context.directory / "tokens", prepared.passages())
-        return Bm25Ranker(context.title, context.directory, texts, self.ranker)
+        return TextRanker(context.title, context.directory, texts, self.ranker)

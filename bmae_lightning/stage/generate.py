@@ -7,7 +7,6 @@ tokens (ELECTRA's word).
 import itertools
 import json
 import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import replacing, write_json
-from bmae_lightning.runtime.process import print_once, process_rank
+from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
@@ -102,12 +101,9 @@ class Generate(FittingStage):
         if isinstance(teacher, PretrainedTeacher):
             return teacher.writer(key)
         directory = context.directory / "teachers" / role
-        model = directory / "model"
-        if process_rank() == 0 and not model.is_dir():
+        if not made_by_first(directory / "model"):
             self._train(context, prepared, role, teacher, loggers, directory)
-        while not model.is_dir():
-            time.sleep(0.2)
-        return teacher.writer(model, key)
+        return teacher.writer(directory / "model", key)
 
     def _train(
         self, context: Context, prepared: Prepared, role: str, teacher: TrainedTeacher, loggers: list, directory: Path

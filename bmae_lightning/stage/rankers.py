@@ -3,8 +3,7 @@
 import copy
 import gc
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.lit.share import Process, share
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.encode import encode_shards
-from bmae_lightning.retrieval.foreign_model import LibraryModel, Retriever, blocks
+from bmae_lightning.retrieval.foreign_model import LibraryModel, Retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
@@ -45,50 +44,34 @@ class Encoding:
     trainer: partial
     query_shard: int | None = None
 
-    @property
-    def accelerator(self) -> str:
-        return self.trainer.keywords.get("accelerator", "auto")
-
 
 class TextRanker(Ranker):
-    """Ranks texts in the first process, while the others wait for the stage.
+    """Ranks by texts in the first process, while the others wait for the stage.
 
     Args:
         texts: the collection.
+        model: BM25, which is left as it is, or a model that only sentence-transformers can run.
     """
 
-    def __init__(self, title: str, directory: Path, texts: Texts) -> None:
+    def __init__(self, title: str, directory: Path, texts: Texts, model: Bm25 | LibraryModel) -> None:
         super().__init__(title, directory)
-        self.texts = texts
-
-    @abstractmethod
-    def index(self) -> None:
-        """Make what is searched; continues what a killed run has left in the directory."""
-
-    @abstractmethod
-    def search(self, queries: Mapping[str, str], depth: int, advance: Callable[[int], None]) -> Run:
-        """The `depth` best passages of every query (id -> text); `advance` is told of finished queries."""
+        self.texts, self.model = texts, copy.copy(model)
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
-        left = [(search, self.texts.queries(search)) for search in searches if not search.done]
-        if left and process_rank() == 0:
-            self.index()
-            for search, queries in left:
-                with track(f"{self.title}: {search.split}", len(queries), unit="queries") as advance:
-                    run = self.search(queries, search.depth, advance)
-                write(search, run)
+        left = [(wanted, self.texts.queries(wanted)) for wanted in searches if not wanted.done]
+        if not left or process_rank() > 0:
+            return True
+        self._index()
+        for wanted, queries in left:
+            with track(f"{self.title}: {wanted.split}", len(queries), unit="queries") as advance:
+                run = self.model.search(list(queries), list(queries.values()), wanted.depth, advance)
+            write(wanted, run)
         return True
 
-
-class Bm25Ranker(TextRanker):
-    """bm25: its settings; the object is left as it is."""
-
-    def __init__(self, title: str, directory: Path, texts: Texts, bm25: Bm25) -> None:
-        super().__init__(title, directory, texts)
-        self.bm25 = copy.copy(bm25)
-
-    def index(self) -> None:
+    def _index(self) -> None:
+        """Have the model read all passages; a library's model continues what a killed run has left in the directory."""
         ids: list[str] = []
+        started = time.monotonic()
 
         def contents() -> Iterator[str]:
             with track(f"{self.title}: indexing", self.texts.count, unit="passages") as advance:
@@ -97,47 +80,14 @@ class Bm25Ranker(TextRanker):
                     advance(1)
                     yield text
 
-        self.bm25.index(contents(), ids)
-
-    def search(self, queries: Mapping[str, str], depth: int, advance: Callable[[int], None]) -> Run:
-        return self.bm25.search(list(queries), list(queries.values()), depth, advance)
-
-
-class LibraryRanker(TextRanker):
-    """A model that only the library sentence-transformers can run; it takes one device.
-
-    Args:
-        retriever: whose layout needs the library.
-        encoding: how it encodes and searches.
-    """
-
-    def __init__(self, title: str, directory: Path, texts: Texts, retriever: Retriever, encoding: Encoding) -> None:
-        super().__init__(title, directory, texts)
-        self.retriever, self.encoding, self.device = retriever, encoding, device_of(encoding.accelerator)
-
-    def index(self) -> None:
-        self.model = LibraryModel(self.retriever, self.device, self.encoding.batch_tokens)
-        self.ids: list[str] = []
-        started = time.monotonic()
-
-        def contents() -> Iterator[str]:
-            for id, text in self.texts.contents():
-                self.ids.append(id)
-                yield text
-
-        with track(f"{self.title}: encoding", self.texts.count, unit="passages") as advance:
-            self.paths = self.model.passages(contents(), self.directory, self.encoding.shard, advance)
-        self.figures["passages_per_second"] = len(self.ids) / (time.monotonic() - started)
-
-    def search(self, queries: Mapping[str, str], depth: int, advance: Callable[[int], None]) -> Run:
-        vectors_QD = self.model.queries(list(queries.values()), advance)
-        scores, rows = self.encoding.index.search(blocks(self.paths), vectors_QD, depth, device=self.device)
-        return Run.from_rows(list(queries), self.ids, rows, scores)
+        self.model.index(contents(), ids)
+        if isinstance(self.model, LibraryModel):
+            self.figures["passages_per_second"] = len(ids) / (time.monotonic() - started)
 
     def free(self) -> None:
         super().free()
-        vars(self).pop("model", None)
-        gc.collect()  # what the library is made of may refer to itself
+        del self.model
+        gc.collect()  # what a library is made of may refer to itself
 
 
 class DualEncoderRanker(Ranker):
@@ -233,15 +183,17 @@ def make_ranker(
         BadInput: an index that cannot search what the model makes.
     """
     if isinstance(model, Bm25):
-        return Bm25Ranker(title, directory, texts, model)
+        return TextRanker(title, directory, texts, model)
     if model.layout.library:
-        return LibraryRanker(title, directory, texts, model, encoding)
+        device = device_of(encoding.trainer.keywords.get("accelerator", "auto"))
+        library = LibraryModel(model, device, encoding.batch_tokens, directory, encoding.shard, encoding.index)
+        return TextRanker(title, directory, texts, library)
     config, tokenizer, dual_encoder = model.layout.config, model.tokenizer_directory(), model.dual_encoder()
     check_index(encoding.index, dual_encoder.representation.lexical)
     passages = texts.tokens(tokenizer, config.passage_prefix, title)
 
     def queries(search: Search) -> tuple[TokenStore, Sequence[str]]:
-        store = texts.query_tokens(tokenizer, config.query_prefix, search)
+        store = texts.query_tokens(tokenizer, config.query_prefix, search, title)
         return store, store.external_ids
 
     return DualEncoderRanker(title, directory, dual_encoder, config, passages, queries, encoding)

@@ -3,17 +3,14 @@
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
-from itertools import tee
 from pathlib import Path
 
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.records import Text
-from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.store import TokenStore, tokenise_once
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import made_by_first
-from bmae_lightning.runtime.progress import track
 from bmae_lightning.stage.rank import Search
 
 
@@ -60,29 +57,23 @@ class Texts:
         digest = tokenizer_digest(tokenizer)
         if self.made is not None and not prefix and self.made.tokenizer_digest == digest:
             return self.made
-        directory = self.directory / _name(digest, prefix)
-        if made_by_first(directory):
-            return TokenStore(directory)
-        once, again = tee(self.collection.passages())
-        with track(f"{title}: tokenising", self.count, unit="passages") as advance:
-            return write_token_store(
-                directory, (_behind(prefix, passage.text_of(self.collection.title)) for passage in once),
-                (passage.id for passage in again), tokenizer, progress=advance, kept=self.directory / "shards",
-            )  # fmt: skip
 
-    def query_tokens(self, tokenizer_directory: Path, prefix: str, search: Search) -> TokenStore:
+        def entries() -> Iterator[tuple[str, Text]]:
+            for passage in self.collection.passages():
+                text = passage.text_of(self.collection.title)
+                yield passage.id, prefix + text if isinstance(text, str) else (prefix + text[0], text[1])
+
+        return tokenise_once(self._directory(digest, prefix), entries, tokenizer, f"{title}: tokenising", self.count)
+
+    def query_tokens(self, tokenizer_directory: Path, prefix: str, search: Search, title: str) -> TokenStore:
         """Token ids of the queries of a search behind `prefix`, in the order of the collection."""
-        tokenizer = load_tokenizer(tokenizer_directory)
-        directory = self.directory / f"{_name(tokenizer_digest(tokenizer), prefix)}-{search.split}"
-        if made_by_first(directory):
-            return TokenStore(directory)
-        queries = self.queries(search)
-        return write_token_store(directory, (prefix + text for text in queries.values()), queries, tokenizer)
+        tokenizer, queries = load_tokenizer(tokenizer_directory), self.queries(search)
+        directory = self._directory(tokenizer_digest(tokenizer), prefix, f"-{search.split}")
 
+        def entries() -> Iterator[tuple[str, Text]]:
+            return ((id, prefix + text) for id, text in queries.items())
 
-def _name(digest: str, prefix: str) -> str:
-    return sha256(f"{digest} {prefix}".encode()).hexdigest()[:12]
+        return tokenise_once(directory, entries, tokenizer, f"{title}: tokenising {search.split}", len(queries))
 
-
-def _behind(prefix: str, text: Text) -> Text:
-    return prefix + text if isinstance(text, str) else (prefix + text[0], text[1])
+    def _directory(self, digest: str, prefix: str, end: str = "") -> Path:
+        return self.directory / (sha256(f"{digest} {prefix}".encode()).hexdigest()[:12] + end)

@@ -1,4 +1,4 @@
-"""What metrics.jsonl holds: exact means over micro-batches, the asked-for steps, nothing of steps that are made again."""
+"""metrics.jsonl holds exact means over micro-batches, the asked-for steps, nothing of steps that are made again."""
 
 import pytest
 from support.regression import At, Regression, lines, train

@@ -1,4 +1,4 @@
-"""What trained modules share, total and optimiser; callbacks of steps act once for every step, in a continued run too."""
+"""What trained modules share, total and optimiser; callbacks act once for every step, in a continued run too."""
 
 import pytest
 from support.regression import At, Regression, train

@@ -1,4 +1,4 @@
-"""Diagnostics and kept encoders change no loss, and a resumed run repeats no line (two devices: tests/whole/test_end_to_end.py)."""
+"""Diagnostics and kept encoders change no loss, and a resumed run repeats no line."""
 
 import functools
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from support.paths import GOLDEN
+from support.regression import Breaks
 from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.encoder.batch import TextBatch
@@ -42,17 +43,6 @@ def collate(items):
     rows = [np.random.default_rng(row).integers(104, 200, 5 + row % 7) for row, _ in items]
     rows_B, epoch_B = torch.tensor(items).T
     return TextBatch({"passage": VOCABULARY.pad(rows, 20)}, rows_B, epoch_B)
-
-
-class Breaks(pl.Callback):
-    """Ends the run in the middle of a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_before_zero_grad(self, trainer, pl_module, optimizer):
-        if trainer.global_step == self.step:
-            raise BadInput("broken")
 
 
 def train(directory, every, log_every=1, more=(), loggers=(), **trainer):

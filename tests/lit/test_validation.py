@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_model
 from support.encoders import small_encoder
+from support.regression import Breaks
 
 from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.lit.data import TrainingData
@@ -24,17 +25,6 @@ from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.runtime.errors import BadInput
 
 STEPS = 12
-
-
-class Breaks(pl.Callback):
-    """Ends the run in the middle of a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_before_zero_grad(self, trainer, pl_module, optimizer):
-        if trainer.global_step == self.step:
-            raise BadInput("broken")
 
 
 class Scripted:

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 import torch
+from support.cards import CORPUS, RESULTS
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.export import save_portable
-from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
+from bmae_lightning.retrieval.model_card import model_card
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
@@ -22,16 +23,6 @@ WORDS = [f"w{i}" for i in range(40)]
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##x", *WORDS]
 QUERY_LENGTH, PASSAGE_LENGTH = 6, 11
 PREFIXES = {"query_prefix": "w1 ", "passage_prefix": "w2 w3 "}
-CORPUS = {
-    "path": "/somewhere/else",
-    "name": "things",
-    "passages": 60,
-    "queries": 20,
-    "words": 900,
-    "title": "prepend",
-    "splits": ["train", "test"],
-}
-RESULTS = {"test": {"mean": {"RR@10": 0.12345}, "queries": 20}, "passages_per_second": 3.0}
 
 
 def exported(
@@ -136,13 +127,6 @@ def test_pairs_of_title_and_text(tmp_path):
     torch.testing.assert_close(found.cpu(), right, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("title", "words"), {"drop": "Titles of passages are left out.", "pair": "written as `title [SEP] text`"}.items()
-)
-def test_the_card_says_what_became_of_titles(tmp_path, title, words):
-    assert words in exported(tmp_path, PooledRepresentation("cls"), corpus=CORPUS | {"title": title})[-1]
-
-
 def test_without_the_query_length_an_older_version_needs_the_length_set(tmp_path):
     from sentence_transformers import SentenceTransformer
 
@@ -183,41 +167,6 @@ def test_a_lexical_part_is_made_by_the_code_of_the_card(representation, shared, 
             torch.testing.assert_close(found[1][row : row + 1], lexical, rtol=0, atol=1e-5)
     again, _ = load_dual_encoder(directory)
     assert again.representation.lexical == 7
-
-
-def test_the_card_says_what_was_done(tmp_path):
-    config = RetrieverConfig("mean", "digest", "cos", 32, 64)
-    stages = {
-        "pretrain-1": ({}, {"_target_": "a.Pretrain", "trainer": {"devices": 1}, "lr": 1e-4, "view": {"passage": {
-            "mask": {"_target_": "a.Uniform", "rate": 0.3}}}}),
-        "bm25-1": ({}, {"_target_": "a.Bm25Ranking"}),
-        "retriever1-1": ({"encoder": "pretrain-1", "ranking": "bm25-1", "other": "gone-1"}, {
-            "trainer": {}, "negatives": {"_target_": "b.RankedNegatives", "depth": 200}, "steps": 40, "epochs": None,
-            "encoder": {"_target_": "c.PretrainedEncoder", "name": "someone/bert"}, "logger": {"a": 1}}),
-    }  # fmt: skip
-    for name, (inputs, options) in stages.items():
-        (tmp_path / name).mkdir()
-        context = {
-            "stage": name.partition("-")[0], "inputs": {role: f"/moved/{source}" for role, source in inputs.items()},
-        }  # fmt: skip
-        (tmp_path / name / "manifest.json").write_text(json.dumps({"context": context, "config": options}))
-    lineage = lineage_of(tmp_path / "retriever1-1")
-    assert [name for name, _ in lineage] == ["pretrain", "retriever1"]
-    assert base_model_of(lineage) == "someone/bert"
-    card = model_card("retromae", config, ["."], 384, CORPUS, lineage, RESULTS, base_model_of(lineage))
-    assert "base_model: someone/bert" in card
-    assert "pre-trained by retromae" in card
-    assert "`things`: 60 passages" in card
-    assert "/somewhere" not in card
-    for line in (
-        "| view.passage.mask | `Uniform` |", "| view.passage.mask.rate | `0.3` |", "| negatives | `RankedNegatives` |",
-        "| negatives.depth | `200` |", "| steps | `40` |", "| test | 20 | 0.1235 |",
-    ):  # fmt: skip
-        assert line in card, line
-    for absent in ("logger", "trainer", "epochs"):
-        assert absent not in card
-    assert base_model_of([("retriever1", {"encoder": {"name": str(tmp_path)}})]) is None
-    assert base_model_of([("retriever1", {"encoder": {"size": 3}})]) is None
 
 
 def test_a_representation_of_ones_own_is_not_written_as_something_else(tmp_path):

@@ -1,4 +1,4 @@
-"""Directories of other people make the vectors that their own libraries make of them; mistakes are one line."""
+"""A model from elsewhere makes the vectors that its own library makes; mistakes are one line."""
 
 import importlib.util
 import json
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support import foreign_models as tools
+from support.vectors import encode
 from transformers import AutoModel, AutoTokenizer
 
 from bmae_lightning.corpus.records import Passage
@@ -18,14 +19,22 @@ from bmae_lightning.encoder.pretrained import load_masked_lm
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
-from bmae_lightning.retrieval.encode import encode
 from bmae_lightning.retrieval.export import save_portable
-from bmae_lightning.retrieval.foreign_model import LibraryModel, blocks, find_retriever
+from bmae_lightning.retrieval.foreign_model import LibraryModel, find_retriever
+from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.texts import Texts
+
+
+class Recording(ExactIndex):
+    """Remembers the queries that were searched for."""
+
+    def search(self, passages, queries, k, **more):
+        self.queries = queries
+        return super().search(passages, queries, k, **more)
 
 
 def found(directory, **options):
@@ -41,30 +50,13 @@ def vectors(retriever, directory, passages: bool) -> np.ndarray:
     return encode(retriever.dual_encoder(), store, np.arange(7), length, 64, "cpu", lambda n: None, passages)
 
 
-def sentence_transformer(directory, bert, head, **options):
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Dense, Normalize, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    torch.manual_seed(4)
-    width = tools.WIDTH
-    made = {
-        "cls": [Pooling(width, "cls")],
-        "mean normalised": [Pooling(width, "mean"), Normalize()],
-        "projected": [Pooling(width, "cls"), Dense(width, 5, bias=False, activation_function=torch.nn.Identity())],
-        "max": [Pooling(width, "max")],
-        "tanh": [Pooling(width, "cls"), Dense(width, 5)],
-    }[head]
-    model = SentenceTransformer(modules=[Transformer(str(bert), max_seq_length=9), *made], **options)
-    model.save(str(directory))
-    return SentenceTransformer(str(directory))
-
-
 @pytest.mark.parametrize("head", ["cls", "mean normalised", "projected", "max", "tanh"])
 def test_sentence_transformers_directories(head, bert, tmp_path):
     prompts = {"query": "w1 w2 ", "document": "w3 "}
     similarity = "cosine" if head == "max" else "dot"
-    theirs = sentence_transformer(tmp_path / "model", bert, head, prompts=prompts, similarity_fn_name=similarity)
+    theirs = tools.write_sentence_transformer(
+        tmp_path / "model", bert, head, prompts=prompts, similarity_fn_name=similarity
+    )
     retriever = found(tmp_path / "model")
     config = retriever.layout.config
     assert (config.query_prefix, config.passage_prefix) == ("w1 w2 ", "w3 ")
@@ -74,36 +66,20 @@ def test_sentence_transformers_directories(head, bert, tmp_path):
     if head == "max":
         right = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in right]
     if retriever.layout.library:
-        model, done = LibraryModel(retriever, "cpu", 64), []
-        queries = model.queries(tools.texts(7, 3), done.append)
-        paths = model.passages(iter(tools.texts(7, 3)), tmp_path, 4, done.append)
-        assert sum(done) == 14
-        assert [start for start, _ in blocks(paths)] == [0, 4]
-        passages = np.concatenate([rows for _, rows in blocks(paths)])
+        index, done = Recording(), []
+        model = LibraryModel(retriever, "cpu", 64, tmp_path, 4, index)
+        model.index(iter(tools.texts(7, 3)), list("abcdefg"))
+        run = model.search(list("0123456"), tools.texts(7, 3), 7, done.append)
+        assert sum(done) == 7
+        queries, passages = index.queries, np.concatenate([np.load(path) for path in model.paths])
+        assert [len(np.load(path)) for path in model.paths] == [4, 3]
+        order = np.argsort(-(queries @ passages.T), axis=1, kind="stable")
+        assert [run.passages(query) for query in run] == [["abcdefg"[row] for row in rows] for rows in order]
     else:
         assert (config.query_length, config.passage_length) == (9, 9)
         queries, passages = (vectors(retriever, tmp_path / name, name == "p") for name in ("q", "p"))
     np.testing.assert_allclose(queries, right[0], atol=1e-5)
     np.testing.assert_allclose(passages, right[1], atol=1e-5)
-
-
-def test_files_of_older_versions_say_the_same(bert, tmp_path):
-    """The directory of encoder=minilm is one: sentence_transformers.models.*, pooling_mode_*, no similarity."""
-    shutil.copytree(bert, tmp_path / "old")
-    names = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    modules = [{"path": path, "type": f"sentence_transformers.models.{name}"} for path, name in names.items()]
-    (tmp_path / "old" / "modules.json").write_text(json.dumps(modules))
-    (tmp_path / "old" / "1_Pooling").mkdir()
-    modes = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "word_embedding_dimension": 8}
-    (tmp_path / "old" / "1_Pooling" / "config.json").write_text(json.dumps(modes))
-    lengths = {"max_seq_length": 11, "do_lower_case": False}
-    (tmp_path / "old" / "sentence_bert_config.json").write_text(json.dumps(lengths))
-    layout = found(tmp_path / "old", passage_length=13).layout
-    assert not layout.library
-    assert (layout.config.pooling, layout.config.similarity) == ("mean", "cos")
-    assert (layout.config.query_length, layout.config.passage_length) == (11, 13)
-    (tmp_path / "old" / "sentence_bert_config.json").write_text(json.dumps(lengths | {"do_lower_case": True}))
-    assert found(tmp_path / "old").layout.library
 
 
 def test_a_checkpoint_without_record_is_read_by_its_first_state(bert, tmp_path):
@@ -207,11 +183,3 @@ def test_mistakes_are_one_line(bert, tmp_path, monkeypatch):
     (tmp_path / "st" / "modules.json").write_text("[{")
     with pytest.raises(BadInput, match=r"modules.json cannot be read"):
         found(tmp_path / "st")
-
-
-def test_what_a_model_was_trained_for_cannot_be_changed(bert, tmp_path):
-    sentence_transformer(tmp_path / "model", bert, "mean normalised")
-    with pytest.raises(BadInput, match="by pooling=mean, not cls; leave pooling out"):
-        found(tmp_path / "model", pooling="cls")
-    with pytest.raises(BadInput, match="by similarity=cos, not dot"):
-        found(tmp_path / "model", similarity="dot")

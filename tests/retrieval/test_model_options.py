@@ -18,7 +18,7 @@ def test_rows_are_called_by_the_end_of_the_name():
     [
         (3, r"compare\[0\]: 3 is no retriever"),
         ({"query_prefix": "x"}, "is no retriever"),
-        ({"name": "a", "poling": "cls"}, r"compare\[0\].poling; did you mean 'pooling'"),
+        ({"name": "a", "poling": "cls"}, r"compare\[0\].poling'; did you mean 'pooling'"),
         ({"name": "a", "pooling": "max"}, "pooling must be one of cls, mean, got 'max'"),
         ({"name": "a", "similarity": "cosine"}, "similarity must be one of dot, cos"),
         ({"name": "a", "query_length": "long"}, "query_length must be of type int"),

@@ -2,21 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
+from support.retrievers import TOKENS, dual_encoder, scored_alone
 from support.stores import write_store
 from support.vectors import encode_to_files
-from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.search import search
-
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(60))]
 
 
 def store(directory, count, seed):
@@ -29,40 +23,21 @@ def store(directory, count, seed):
 @pytest.mark.parametrize("make", [lambda: HybridRepresentation("cls", 6, 9), lambda: PooledRepresentation("mean")])
 def test_every_pair_scored_alone(make, at_once, tmp_path, monkeypatch):
     monkeypatch.setattr(hybrid, "QUERIES_AT_ONCE", at_once)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        initializer_range=0.3,
-    )  # fmt: skip
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
-    model = DualEncoder(encoder, make(), "dot").eval()
+    model = dual_encoder(make())
     passages, queries = store(tmp_path / "passages", 25, 1), store(tmp_path / "queries", 9, 2)
     encoded = encode_to_files(model, passages, 12, 256, "cpu", tmp_path / "passages.npy", lambda n: None)
     rows, done = np.array([5, 0, 8, 3, 2, 7, 1]), []
     found = search(ExactIndex(), model, encoded, queries, rows, 8, 64, "cpu", 10, done.append)
     assert sum(done) == len(rows)
     assert found.seconds > 0
-    with torch.inference_mode():
-        pad = model.encoder.vocabulary.pad
-        left = [model(pad([queries[row]], 8), passages=False) for row in rows]
-        right = [model(pad([passages[row]], 12), passages=True) for row in range(25)]
-    scores = np.zeros((len(rows), 25))
-    for i, query in enumerate(left):
-        for j, passage in enumerate(right):
-            scores[i, j] = query.dense_BD[0] @ passage.dense_BD[0]
-            if query.lexical is not None:
-                scores[i, j] += query.lexical[0] @ passage.lexical.full()[0]
+    scores = np.array(scored_alone(model, queries, passages, (8, 12)))[rows]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     np.testing.assert_array_equal(found.rows, order)
     np.testing.assert_allclose(found.scores, np.take_along_axis(scores, order, 1), rtol=1e-4, atol=1e-4)
 
 
 def test_no_query_at_all(tmp_path):
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-    )
-    encoder = Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS))
-    model = DualEncoder(encoder, HybridRepresentation("cls", 6, 9), "dot").eval()
+    model = dual_encoder(HybridRepresentation("cls", 6, 9))
     texts = store(tmp_path / "texts", 5, 1)
     encoded = encode_to_files(model, texts, 12, 256, "cpu", tmp_path / "texts.npy", lambda n: None)
     none = np.empty(0, dtype=np.int64)

@@ -16,7 +16,7 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.compare import Compare
-from bmae_lightning.stage.report import make_report
+from bmae_lightning.stage.report import MakeReport
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,11 @@ def test_each_model_has_its_own_tokenizer(bert, collection, tmp_path):
 
     stages = {"prepare": tmp_path / "prepare-same", "external@theirs": tmp_path / "theirs"}
     write_json(stages["prepare"] / "manifest.json", {"config": {"corpus": {"path": "x"}}})
-    report = make_report("x", stages, ["RR@10"], "test", {"evaluate": {"RR@10": 0.4}})
+    maker = MakeReport(
+        title="x", measures=["RR@10"], split="test", logger=NoTracking(), shown_as={"evaluate": "", "external": ""},
+        paper_results={"evaluate": {"RR@10": 0.4}},
+    )  # fmt: skip
+    report = maker.collect(stages)
     (arm,) = report.arms
     assert (arm.name, arm.paper) == ("theirs", None), "what a paper says of its arm is not said of other models"
     assert arm.measures == {"RR@10": results["same"]["test"]["mean"]["RR@10"]}

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.vectors import encode
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.encode import encode
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context
@@ -47,7 +47,8 @@ def test_a_finished_run_is_exported(cli, tmp_path, collection):
     model, config = load_dual_encoder(Path(node["retriever"]) / "retriever")
     loaded = SentenceTransformer(str(directory))
     for name, length, method in [
-        ("queries", config.query_length, loaded.encode_query), ("passages", config.passage_length, loaded.encode_document),
+        ("queries", config.query_length, loaded.encode_query), ("passages", config.passage_length,
+        loaded.encode_document),
     ]:  # fmt: skip
         store = TokenStore(Path(node["corpus"]) / name)
         right = encode(model, store, np.arange(len(store)), length, 512, "cpu", lambda n: None, name == "passages")

@@ -280,12 +280,14 @@ def test_looking_ahead(models):
 
 
 def test_the_report_names_the_teachers(trained, prepared):
-    from bmae_lightning.stage.report import make_report
+    from bmae_lightning.stage.collected import Collected, read_node
 
     write_json(prepared / "manifest.json", {"config": {"corpus": {"path": "beir"}}})
-    report = make_report("x", {"prepare": prepared, "generate": trained}, ["RR@10"], "test")
+    report = Collected("test", ["RR@10"], {}, "")
+    for key, directory in {"prepare": prepared, "generate": trained}.items():
+        report.add(read_node(key, directory, {}))
     assert report.settings["generate"].startswith("queries by BART 1 x 16, trained here: 3 steps on the pairs")
     assert "60 continuations" in report.settings["generate"]
     assert " -> " in report.settings["generated for p1"]
-    curve = next(curve for curve in report.curves if curve.title.startswith("Teachers"))
+    curve = next(curve for curve in report.all_curves() if curve.title.startswith("Teachers"))
     assert {name: len(points) for name, points in curve.series.items()} == {"queries": 3, "continuation": 3}

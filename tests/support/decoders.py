@@ -13,7 +13,7 @@ VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().spli
 
 
 def small_encoder(layers=2, vocabulary=VOCABULARY, positions=64, dropout=0.0, scale=0.3):
-    """An encoder of 32 dimensions and 4 heads in 64 bit; its weights, of standard deviation `scale`, are always the same.
+    """An encoder of 32 dimensions and 4 heads in 64 bit; its weights (standard deviation `scale`) are always the same.
 
     Torch's random state is left as the weights have it, so that what is made next is always the same, too.
     """

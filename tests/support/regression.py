@@ -12,6 +12,7 @@ from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
 from bmae_lightning.lit.module import TrainedModule
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
+from bmae_lightning.runtime.errors import BadInput
 
 STEPS, BATCH = 6, 4
 
@@ -49,6 +50,17 @@ class At(pl.Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         if trainer.global_step == self.at and not trainer.fit_loop._should_accumulate():
             self.act()
+
+
+class Breaks(pl.Callback):
+    """Ends the run in the middle of the step after `step`."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
+        if trainer.global_step == self.step:
+            raise BadInput("broken")
 
 
 def train(directory: Path, module=None, callbacks=(), log_every=1, every_steps=2, **trainer) -> Regression:

@@ -1,11 +1,13 @@
-"""Encode a whole token store into files in one process, as the stages do shard by shard."""
+"""Encode texts in one process: into memory, or a whole token store into files as the stages do shard by shard."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_shards
+from bmae_lightning.retrieval.encode import encode_shards, encode_vectors
 from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
 
 
@@ -26,3 +28,13 @@ def encode_to_files(
     encode_shards(model, store, shards, length, batch_tokens, device, advance)
     shards.assemble()
     return shards.open()
+
+
+def encode(
+    model: DualEncoder, store: TokenStore, rows: np.ndarray, length: int, batch_tokens: int, device: str,
+    advance: Callable[[int], None], passages: bool = False,
+) -> np.ndarray:  # fmt: skip
+    """Dense vectors [N, D] of the given rows; arguments as for `encode_vectors`."""
+    vectors = encode_vectors(model, store, rows, length, batch_tokens, device, advance, passages)
+    assert vectors.lexical is None
+    return vectors.dense_BD.numpy()

@@ -10,8 +10,8 @@ def log_keyword_weight(
 ) -> np.ndarray:
     """ln of the weight of every word, float64 [U]; weights are above 0.
 
-    kind: 'inv_cf' is 1 / frequency (as released), 'idf' is that of BM25, ln(1 + (D - d + 0.5) / (d + 0.5)) for a word in
-        d of D passages, 'tfidf' is times * idf.  A word that was never counted is taken as seen once.
+    kind: 'inv_cf' is 1 / frequency (as released), 'idf' is that of BM25, ln(1 + (D - d + 0.5) / (d + 0.5)) for a word
+        in d of D passages, 'tfidf' is times * idf.  A word that was never counted is taken as seen once.
     frequency_U: occurrences in the corpus.  passages_U: passages that hold the word.  times_U: occurrences in its own
         passage. Only what the kind needs is read.  passages: of the corpus.
     """

@@ -31,9 +31,9 @@ class TokenValues:
     """Computes the values.
 
     countings: what the tables count, read from the store whose tokens get the values.  ngrams: names of the tables of
-    orders 1 .. window, which make the importance.  total_N: occurrences of each order.  counted: number of passages that
-    were counted.  words, passages: names of the tables of words by occurrence and by passage, None where the keyword
-    weight needs none.  keyword, pmi_mode, boundary: see the functions that take them.
+    orders 1 .. window, which make the importance.  total_N: occurrences of each order.  counted: number of passages
+    that were counted.  words, passages: names of the tables of words by occurrence and by passage, None where the
+    keyword weight needs none.  keyword, pmi_mode, boundary: see the functions that take them.
     """
 
     countings: dict[str, Counting]

@@ -1,7 +1,7 @@
 """Passages as sequences of units, whole words or single word pieces, each named by a 64-bit key.
 
-Words are grouped as MASTER does: special ids are skipped and delimit nothing, a `##` piece joins the word before it, and
-one that opens a passage opens a word. Two different words share a key with probability 2^-64.
+Words are grouped as MASTER does: special ids are skipped and delimit nothing, a `##` piece joins the word before it,
+and one that opens a passage opens a word. Two different words share a key with probability 2^-64.
 Shapes: R rows, K pieces (tokens that are not special) and U units of these rows, V vocabulary.
 """
 
@@ -23,7 +23,8 @@ class Units:
     """The units of some consecutive rows.
 
     key_U: uint64, the same for the same word (or piece).  start_R: first unit of each row, and their number at the end.
-    piece_K: which of the rows' tokens are pieces.  unit_K: the unit of each piece.  tokens: of the rows, special or not.
+    piece_K: which of the rows' tokens are pieces.  unit_K: the unit of each piece.  tokens: of the rows, special ones
+    included.
     """
 
     key_U: np.ndarray

@@ -1,6 +1,6 @@
 """From ids to the rows they stand in, for 12 bytes an id: their 64-bit hashes, sorted, with the row beside each.
 
-An id that is not there is taken for another with a probability of 2^-64 times the number of ids. It holds no equation.
+An id that is not there is taken for another with a probability of 2^-64 times the number of ids.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class RowIndex:
-    """ids: in the order of their rows.  count: how many.  id_of: the id of a row, asked only where two hashes are equal."""
+    """ids: in the order of their rows.  count: how many.  id_of: gives the id of a row, where two hashes are equal."""
 
     def __init__(self, ids: Iterable[str], count: int, id_of: Callable[[int], str]) -> None:
         hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=count)

@@ -1,7 +1,4 @@
-"""What a collection will take on disk, told before the long work: from its counted words and a sample of its passages.
-
-It holds no equation.
-"""
+"""What a collection will take on disk, estimated from its counted words and a sample of its passages."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -17,8 +14,11 @@ WIDTH = 768
 
 
 class SizeEstimate(NamedTuple):
-    """passages; word_pieces: of all passages, about; store: bytes of their token store, about; vectors: bytes of float32
-    vectors of `WIDTH` numbers, exactly."""
+    """What passages take.
+
+    word_pieces: of all passages, about.  store: bytes of their token store, about.  vectors: bytes of float32 vectors
+    of `WIDTH` numbers, exactly.
+    """
 
     passages: int
     word_pieces: int

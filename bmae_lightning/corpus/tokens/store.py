@@ -1,13 +1,14 @@
 """Token ids of a stream of texts on disk, memory-mapped: the only thing data workers touch.
 
-One flat file of ids without special tokens and untruncated, int64 offsets, external ids and a manifest; no equation.
+One flat file of ids without special tokens and untruncated, int64 offsets, external ids and a manifest.
 """
 
 import contextlib
 import json
+import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from bmae_lightning.corpus.tokens.row_index import RowIndex
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer, Pieces, stored_type
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_array, write_json, writing, writing_text
+from bmae_lightning.runtime.process import made_by_first
+from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.threads import in_order
 
 FORMAT = 1
@@ -186,8 +189,11 @@ class TokenStore:
         return int(self.rows_of([external_id])[0])
 
     def rows_of(self, external_ids: Sequence[str]) -> np.ndarray:
-        """The rows of ids, int64; the first call sorts the hashes of all (12 bytes an id). Raises KeyError for the first
-        that is unknown."""
+        """The rows of ids, int64; the first call sorts the hashes of all (12 bytes an id).
+
+        Raises:
+            KeyError: for the first unknown id.
+        """
         if self._rows is None:
             with open(self.directory / IDS, encoding="utf-8", newline="\n") as file:
                 self._rows = RowIndex((line[:-1] for line in file), len(self), self.external_id)
@@ -225,14 +231,15 @@ def write_token_store(
     progress: Callable[[int], None] | None = None,
     kept: Path | None = None,
 ) -> TokenStore:
-    """Tokenises texts in order into a store, untruncated and without special tokens, but for a [SEP] between a title and its
-    text where they are given as a pair; memory is that of a few shards.
+    """Tokenises texts in order into a store, in the memory of a few shards.
 
-    ids: one external id a text, None for the row numbers; drawn in step with the texts. tokenizer: a fast tokenizer, left
-    unchanged; the names of special tokens inside a text are tokenised as ordinary text. shard: texts at a time, which
-    changes nothing in the result. progress: called with the number of texts done since the last call. kept: directory of
-    finished shards, from which a killed run continues; the caller removes it in the end. Raises ValueError if there are
-    more ids than texts or fewer, BadInput as the writer does.
+    Texts are not truncated and get no special tokens but a [SEP] between a title and its text, given as a pair.
+
+    ids: one external id a text, None for the row numbers; drawn in step with the texts. tokenizer: a fast tokenizer,
+    left unchanged; the names of special tokens inside a text are tokenised as ordinary text. shard: texts at a time,
+    which changes nothing in the result. progress: called with the number of texts done since the last call. kept:
+    directory of finished shards, from which a killed run continues; the caller removes it in the end. Raises ValueError
+    if there are more ids than texts or fewer, BadInput as the writer does.
     """
     content = ContentTokenizer(tokenizer)
     rows = ((text, str(i)) for i, text in enumerate(texts)) if ids is None else zip(texts, ids, strict=True)
@@ -250,3 +257,21 @@ def write_token_store(
             if progress is not None:
                 progress(len(names))
         return writer.commit()
+
+
+def tokenise_once(
+    directory: Path, read: Callable[[], Iterable[tuple[str, Text]]], tokenizer, label: str, total: int
+) -> TokenStore:
+    """The store of a collection's texts in `directory`; the first process writes it unless it is there.
+
+    Args:
+        read: reads (id, text) of every text.
+        label, total: what is shown of the progress, and how many texts there are.
+    """
+    if not made_by_first(directory):
+        once, again, kept = *tee(read()), directory.with_name(f"{directory.name}.shards")
+        with track(label, total, unit="texts") as advance:
+            ids = (id for id, _ in again)
+            write_token_store(directory, (text for _, text in once), ids, tokenizer, progress=advance, kept=kept)
+        shutil.rmtree(kept, ignore_errors=True)
+    return TokenStore(directory)

@@ -1,6 +1,6 @@
 """Word pieces of a run of consecutive texts, kept in a file so that a killed run continues behind it.
 
-A file is named by what it was made from, its texts and its tokenizer: it is used again only for the very same. No equation.
+A file is named by what it was made from, its texts and its tokenizer: it is used again only for the same ones.
 """
 
 import copy
@@ -30,8 +30,9 @@ class Pieces(NamedTuple):
 
 
 class ContentTokenizer:
-    """How stores tokenise: untruncated, names of special tokens as ordinary text, and nothing added but a [SEP] between a
-    title and its text, where neither is empty.
+    """How stores tokenise: untruncated, and names of special tokens are ordinary text.
+
+    Nothing is added but a [SEP] between a title and its text, where neither is empty.
 
     tokenizer: a fast tokenizer, left unchanged.
 

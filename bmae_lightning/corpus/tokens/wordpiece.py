@@ -1,6 +1,6 @@
 """Trains a BERT WordPiece vocabulary on a collection's own text, and names any tokenizer by a digest.
 
-The same texts give the same vocabulary file in every run, which the `tokenizers` trainer alone does not; no equation.
+The same texts give the same vocabulary file in every run, which the `tokenizers` trainer alone does not.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The re-ranker: query and passage are read together, one score per pair (finetuning §3.4, §4.3).
+"""The re-ranker: query and passage are read together, one score per pair (docs/finetuning.md §3.4, §4.3).
 
 Any sequence classifier of transformers with one output serves: BERT, ELECTRA, DeBERTa. Shapes: P = B·n pairs in the
 order i·n + j, positive first, L positions.

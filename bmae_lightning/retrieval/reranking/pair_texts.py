@@ -5,22 +5,18 @@ the texts are tokenised once more, in the same order, so that a row is the same 
 """
 
 import filecmp
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bmae_lightning.corpus.collection import Collection
-from bmae_lightning.corpus.tokens.store import IDS, TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.store import IDS, TokenStore, tokenise_once
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.batch import Pairs, pad_pairs
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import made_by_first
-from bmae_lightning.runtime.progress import track
 
 QUERIES, PASSAGES = "queries", "passages"
 
@@ -98,21 +94,13 @@ def tokenise_again(
     Raises:
         BadInput: the collection is not the one that was prepared any more.
     """
-    directories = directory / QUERIES, directory / PASSAGES
-    digest, kept = tokenizer_digest(tokenizer), directory / "shards"
-    if not made_by_first(*directories):
-        entries = (
-            lambda: ((query.id, query.text) for query in source.queries()),
-            lambda: ((passage.id, passage.text_of(source.title)) for passage in source.passages()),
-        )
-        with track(f"{title}: tokenising", sum(map(len, like)), unit="texts") as advance:
-            for store, read in zip(directories, entries, strict=True):
-                once, again = tee(read())
-                write_token_store(
-                    store, (text for _, text in once), (id for id, _ in again), tokenizer, progress=advance, kept=kept
-                )
-        shutil.rmtree(kept, ignore_errors=True)
-    return tokenised_again(directory, digest, like)
+    entries = {
+        QUERIES: lambda: ((query.id, query.text) for query in source.queries()),
+        PASSAGES: lambda: ((passage.id, passage.text_of(source.title)) for passage in source.passages()),
+    }
+    for (name, read), prepared in zip(entries.items(), like, strict=True):
+        tokenise_once(directory / name, read, tokenizer, f"{title}: tokenising {name}", len(prepared))
+    return tokenised_again(directory, tokenizer_digest(tokenizer), like)
 
 
 def tokenised_again(directory: Path, digest: str, like: tuple[TokenStore, TokenStore]) -> tuple[TokenStore, TokenStore]:

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from bmae_lightning.evaluation.measure.answers import AnswerJudge, has_answer, words
+from bmae_lightning.evaluation.measure.answers import has_answer, judge, words
 from bmae_lightning.evaluation.measure.ranking import by_answers, check_measures, evaluate, find_measure
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.errors import BadInput
@@ -103,13 +103,11 @@ RUN = Run(
 )
 
 
-def test_judgments_from_answers():
-    looked = []
-    judge = AnswerJudge(RUN, ANSWERS)
-    assert judge.passages == 5
-    judged = judge.judge(TEXTS.items(), looked.append)
+def test_judgments_from_answers(capsys):
+    judged = judge(RUN, ANSWERS, TEXTS.items(), "answers")
     assert judged == {"q1": {"p4": 1, "p1": 1}, "q2": {"p4": 1}, "q3": {"p5": 0}, "q4": {}}
-    assert sum(looked) == 5
+    assert "answers: 5/5 passages" in capsys.readouterr().err
+    assert judge(Run({}), {}, TEXTS.items(), "answers") == {}
 
 
 def test_each_passage_is_read_once_and_reading_ends_with_the_last():
@@ -117,13 +115,13 @@ def test_each_passage_is_read_once_and_reading_ends_with_the_last():
         yield from TEXTS.items()
         raise AssertionError("read on")
 
-    AnswerJudge(RUN, ANSWERS).judge(texts())
+    judge(RUN, ANSWERS, texts(), "answers")
     with pytest.raises(BadInput, match=r"1 passages that the corpus does not have, such as 'p9'"):
-        AnswerJudge(Run({"q1": [("p9", 1.0), ("p1", 0.0)]}), ANSWERS).judge(TEXTS.items())
+        judge(Run({"q1": [("p9", 1.0), ("p1", 0.0)]}), ANSWERS, TEXTS.items(), "answers")
 
 
 def test_recall_counts_all_questions():
-    judged = AnswerJudge(RUN, ANSWERS).judge(TEXTS.items())
+    judged = judge(RUN, ANSWERS, TEXTS.items(), "answers")
     measured = evaluate(judged, RUN, ["answer_R@1", "answer_R@2", "answer_R@3", "answer_R@30", "answer_R@100"])
     assert measured.mean == {
         "answer_R@1": 0.0, "answer_R@2": 0.25, "answer_R@3": 0.5, "answer_R@30": 0.5, "answer_R@100": 0.5,
