@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bmae_lightning.runtime.checks import at_least
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -32,13 +30,18 @@ class Sampling:
     tokens: int = 64
 
     def __post_init__(self) -> None:
-        at_least(1, count=self.count, top_k=self.top_k, tokens=self.tokens)
+        if self.count < 1:
+            raise ValueError(f"count={self.count}: at least one text per passage; leave the teacher out with =null")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k={self.top_k} must be at least 1, or null for all candidates")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p} must lie in (0, 1]")
         if self.temperature <= 0:
             raise ValueError(
-                f"temperature={self.temperature} must be positive; top_k=1 always takes the likeliest token"
+                f"temperature={self.temperature} must be positive; top_k=1 takes the likeliest token always"
             )
+        if self.tokens < 1:
+            raise ValueError(f"tokens={self.tokens} must be at least 1")
 
     def choose(self, scores_NV: Tensor, uniform_N: Tensor) -> Tensor:
         """The token [N] that each row's uniform number in (0, 1) falls on among its candidates, likeliest first."""
