@@ -9,7 +9,6 @@ from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.process import print_once
@@ -20,15 +19,14 @@ from bmae_lightning.stage.rankers import DualEncoderRanker, Encoding
 
 
 @dataclass(kw_only=True)
-class Evaluate(SharedRankingStage):
+class Evaluate(SharedRankingStage, Encoding):
     """Also writes passages.npy: the vectors, with a lexical part in files beside it.
 
     Args:
-        index: exact or faiss; a faiss index is built and searched by the first process alone.
-        query_shard: queries searched for per finished piece.
+        query_shard: queries searched for per finished piece; an index that is built first is searched by the first
+            process alone.
     """
 
-    index: Index
     query_shard: int
 
     def __post_init__(self) -> None:
@@ -59,13 +57,6 @@ class Evaluate(SharedRankingStage):
         passages, queries = prepared.passages(), prepared.queries()
         config.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
         check_index(self.index, model.representation.lexical)
-        encoding = Encoding(self.index, self.batch_tokens, self.shard, self.trainer, self.query_shard)
         return DualEncoderRanker(
-            context.title,
-            context.directory,
-            model,
-            config,
-            passages,
-            lambda search: (queries, search.queries),
-            encoding,
+            context.title, context.directory, model, config, passages, lambda search: (queries, search.queries), self
         )

@@ -47,6 +47,7 @@ class Search:
         return self.path.is_file()
 
 
+@dataclass
 class Ranker(ABC):
     """Ranks passages for queries. Work that takes long lies in files of `directory`, so that a killed run continues.
 
@@ -57,10 +58,10 @@ class Ranker(ABC):
         costs: split -> what `metrics.json` says of its search.
     """
 
-    def __init__(self, title: str, directory: Path) -> None:
-        self.title, self.directory = title, directory
-        self.figures: dict[str, Any] = {}
-        self.costs: dict[str, dict[str, float]] = {}
+    title: str
+    directory: Path
+    figures: dict[str, Any] = field(default_factory=dict, init=False)
+    costs: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
 
     @abstractmethod
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:

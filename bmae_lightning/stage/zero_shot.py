@@ -4,7 +4,6 @@ Only its run stays; vectors and index are deleted when it is written.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.retrieval.foreign_model import find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
-from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import process_rank
@@ -26,7 +24,7 @@ RUN, RANKED = "run.trec.gz", "ranked.json"
 
 
 @dataclass(kw_only=True)
-class ZeroShot(Stage):
+class ZeroShot(Encoding, Stage):
     """Writes run.trec.gz and ranked.json.
 
     Args:
@@ -37,7 +35,6 @@ class ZeroShot(Stage):
         split: the judged split.
         identical: whether results that have the id of their query stay.
         depth: ranks kept.
-        index, batch_tokens, shard, trainer: as `rankers.Encoding`.
     """
 
     collection: Collection
@@ -47,10 +44,6 @@ class ZeroShot(Stage):
     split: str
     identical: bool
     depth: int
-    index: Index
-    batch_tokens: int
-    shard: int
-    trainer: partial
 
     def run(self, context: Context) -> None:
         texts = Texts(self.collection, Path(self.tokens))
@@ -60,8 +53,7 @@ class ZeroShot(Stage):
         model = self.bm25
         if self.model is not None:
             model = find_retriever(context.arm, ModelOptions(**self.model), context.title)
-        encoding = Encoding(self.index, self.batch_tokens, self.shard, self.trainer)
-        ranker = make_ranker(context.title, context.directory, texts, model, encoding)
+        ranker = make_ranker(context.title, context.directory, texts, model, self)
 
         def write(search: Search, run: Run) -> None:
             run = run if self.identical else run.without_identical()
