@@ -7,13 +7,13 @@ from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.rank import Ranker, SharedRankingStage
+from bmae_lightning.stage.rank import Ranker, RankingStage
 from bmae_lightning.stage.rankers import Encoding, make_ranker
 from bmae_lightning.stage.texts import Texts
 
 
 @dataclass(kw_only=True)
-class Compare(SharedRankingStage, Encoding):
+class Compare(RankingStage, Encoding):
     """Its vectors and token stores are not kept.
 
     Args:

@@ -5,7 +5,6 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from bmae_lightning.corpus.tokens.store import TokenStore
@@ -19,30 +18,29 @@ from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.retrieval.search import FoundShards, check_index, search
 from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import device_of
-from bmae_lightning.stage.rank import Ranker, Search
+from bmae_lightning.stage.rank import Ranker, Search, Shared
 from bmae_lightning.stage.texts import Texts
 
 
 @dataclass(kw_only=True)
-class Encoding:
+class Encoding(Shared):
     """How a retriever encodes and is searched: options of the stages that do so, which derive from it.
 
     Args:
-        index: exact or faiss.
-        batch_tokens: word pieces encoded at a time.
-        shard: passages encoded per finished piece: what a killed run loses at most in each process.
-        trainer: makes Lightning's Trainer, whose devices share the pieces.
+        index: exact or faiss; one that is built first is searched by the first process alone.
         query_shard: queries searched for per finished piece, None for all at once.
     """
 
     index: Index
-    batch_tokens: int
-    shard: int
-    trainer: partial
     query_shard: int | None = None
+
+    def check_sizes(self) -> None:
+        super().check_sizes()
+        at_least(1, query_shard=self.query_shard)
 
 
 @dataclass

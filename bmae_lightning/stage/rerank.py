@@ -15,12 +15,12 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.rank import Ranker, Search, SharedRankingStage
+from bmae_lightning.stage.rank import Ranker, RankingStage, Search, Shared
 from bmae_lightning.stage.train_reranker import open_scorer
 
 
 @dataclass(kw_only=True)
-class Rerank(SharedRankingStage):
+class Rerank(RankingStage, Shared):
     """Orders the first `depth` ranks of another stage's ranking by new scores; those below keep their order, below."""
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
