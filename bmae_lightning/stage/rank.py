@@ -13,7 +13,7 @@ from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN, check_measures
 from bmae_lightning.evaluation.measure.trec import Run, write_run
-from bmae_lightning.lit.share import check_devices
+from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.runtime.checks import at_least
@@ -144,7 +144,7 @@ class RankingStage(Stage):
         check_measures(self.measures)
         require_splits(f"{self.name}.splits", self.splits, splits)
         if isinstance(self, Shared):
-            check_devices(self.trainer, self.name)
+            make_trainer(self.trainer, self.name)  # devices that do not exist are told here
 
     def depths(self, prepared: Prepared) -> dict[str, int]:
         """Split -> ranks kept, the training split first."""
