@@ -19,15 +19,15 @@ def step(queries: int, group: int, chunk: int | None, query_length: int, passage
     """One forward and backward pass on random texts of full length; GiB, seconds, loss and norm of the gradient."""
     import torch
 
-    from bmae_lightning.encoder.batch import Tokens
+    from bmae_lightning.encoder.batch import RetrievalBatch, Tokens
     from bmae_lightning.encoder.model import Encoder
     from bmae_lightning.encoder.scratch import ScratchEncoder
     from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
     from bmae_lightning.retrieval.dual_encoder import DualEncoder
     from bmae_lightning.retrieval.grad_cache import GradCache
-    from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
+    from bmae_lightning.retrieval.loss.contrastive import Contrastive
+    from bmae_lightning.retrieval.loss.loss import ScoredBatch
     from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-    from bmae_lightning.retrieval.representation.vectors import score
 
     words = [*SPECIAL_TOKENS.values(), *(f"w{i}" for i in range(8000 - len(SPECIAL_TOKENS)))]
     masked_lm, _ = ScratchEncoder(None, layers=4, width=256, heads=4).masked_lm(len(words))
@@ -40,7 +40,7 @@ def step(queries: int, group: int, chunk: int | None, query_length: int, passage
     before, started = peak(), time.monotonic()
     cache = GradCache(chunk)
     vectors = [cache(partial(model, passages=bool(side)), tokens) for side, tokens in enumerate(texts)]
-    loss = contrastive_loss(*vectors, group, score=score).loss
+    loss = Contrastive()(*vectors, ScoredBatch(*vectors, RetrievalBatch(*texts), group)).loss
     loss.backward()
     seconds = time.monotonic() - started
     norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()

@@ -1,4 +1,4 @@
-"""What every collection offers to the prepare stage: passages, queries, judgments by split, answers where it has some.
+"""What a collection offers to the prepare stage: passages, queries, judgments and answers by split.
 
 A format is one subclass and one YAML of the group `corpus`.
 """
@@ -17,7 +17,7 @@ _USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
 
 
 class Collection(ABC):
-    """Passages to search, queries, and who judged what relevant to which; everything is streamed.
+    """Passages to search, queries, and which passages were judged relevant to which query; everything is streamed.
 
     Attributes:
         rules: what becomes of titles and of faults that published collections have.
@@ -61,7 +61,7 @@ class Collection(ABC):
         return iter(())
 
     def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yields (query id, its own hard negatives, hardest first) of one split; nothing where there are none."""
+        """Yields (query id, its hard negatives, hardest first) of one split; nothing where the files have none."""
         return iter(())
 
     @abstractmethod

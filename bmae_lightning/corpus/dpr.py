@@ -1,7 +1,6 @@
 """Open-domain questions in the files that DPR published: Natural Questions over 21 million blocks of Wikipedia.
 
-Questions have accepted answers; only those of the bi-encoder files have passages judged relevant (docs/finetuning.md
-§8.3).
+Questions have accepted answers; only those of the bi-encoder files have passages judged relevant.
 """
 
 from collections.abc import Iterator
@@ -121,9 +120,8 @@ class DprCorpus(Collection):
         check.passages(Stream(stream.source, stream.rows, compared))
         if alike < len(words) / 2:
             raise BadInput(
-                f"{stream.source}: {len(words) - alike} of {len(words)} positive passages looked at have another "
-                f"text than "
-                f"in {self._file('train').name}: the files do not belong together, or one of them counts passages "
+                f"{stream.source}: {len(words) - alike} of {len(words)} positive passages looked at have another text "
+                f"than in {self._file('train').name}: the files do not belong together, or one of them counts passages "
                 "from 0 and the other from 1."
             )
 

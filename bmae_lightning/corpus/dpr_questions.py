@@ -1,4 +1,4 @@
-"""The questions of a file of DPR: `<name>.qa.csv` has answers alone, `biencoder-<name>.json` passages as well.
+"""The questions of a file of DPR: `<name>.qa.csv` has answers alone, `biencoder-<name>.json` has passages as well.
 
 The JSON, of several gigabytes, is streamed.
 """

@@ -169,8 +169,7 @@ class FileCorpus(Collection):
         return BadInput(
             f"{what}: give corpus.path=DIR with the passages, {_or(self._passages)} ({'<tab>'.join(self._columns)}), "
             f"and at least one split, its queries (id<tab>text) and judgments ({' | '.join(FORMS.values())}): "
-            f"{splits}{titles}; "
-            f"every file plain or .gz, archives unpacked{described}"
+            f"{splits}{titles}; every file plain or .gz, archives unpacked{described}"
         )
 
 

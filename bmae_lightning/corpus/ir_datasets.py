@@ -1,18 +1,16 @@
-"""A collection by its name in the ir_datasets library, which downloads it once: `msmarco-passage`, `beir/scifact`.
+"""A published collection by its name in the ir_datasets library, `msmarco-passage` or `beir/scifact`.
 
-One process at a time fetches; the others wait for a lock beside the library's cache (IR_DATASETS_HOME, ~/.ir_datasets).
+The library downloads it once. One process at a time does so; the others wait for a lock beside the library's cache
+(IR_DATASETS_HOME, ~/.ir_datasets).
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection, split_order
@@ -20,10 +18,10 @@ from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rule
 from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import print_once
+from bmae_lightning.runtime.process import locked
 
 _FAILURES = (OSError, RuntimeError, ValueError, AssertionError, EOFError)
-"""What the library raises for a download that fails, is cut short or has another checksum (OSError: of requests)."""
+"""What the library raises where a download fails, is cut short or has another checksum; requests raises OSErrors."""
 
 
 class IrDatasetsCorpus(Collection):
@@ -124,10 +122,10 @@ class IrDatasetsCorpus(Collection):
         try:
             return library().load(id)
         except KeyError:
+            hint = nearest(id, library().registry, otherwise="")
             raise BadInput(
-                f"{id!r} is no dataset of ir_datasets {library().__version__}"
-                f"{nearest(id, library().registry, otherwise='')} "
-                "(all of them: https://ir-datasets.com)."
+                f"{id!r} is no dataset of ir_datasets {library().__version__}{hint} (all of them: "
+                "https://ir-datasets.com)."
             ) from None
 
     def _passages(self) -> Stream[Passage]:
@@ -151,16 +149,16 @@ class IrDatasetsCorpus(Collection):
         """The library's records, fetched first where they are not there yet."""
         try:
             records = iter(getattr(self._dataset(id), f"{kind}_iter")())
-            with _one_process():
+            lock = library().util.home_path() / "bmae_lightning.lock"  # the library has none of its own
+            with locked(lock, f"another process fetches a collection ({lock}); waiting for it"):
                 first = list(islice(records, 1))
             yield from enumerate(chain(first, records), start=1)
         except _FAILURES as error:
             what = " ".join(str(error).split())[:120]
             raise BadInput(
-                f"ir_datasets cannot read the {kind} of {id} ({type(error).__name__}: {what}): the first time it needs "
-                "a network connection, or IR_DATASETS_HOME=DIR with what another machine fetched; from files of your own "
-                "use "
-                "corpus=msmarco (which says what files), corpus=beir or corpus=files with corpus.path=DIR."
+                f"ir_datasets cannot read the {kind} of {id} ({type(error).__name__}: {what}): the first time it "
+                "needs a network connection, or IR_DATASETS_HOME=DIR with what another machine fetched; for your own "
+                "files use corpus=msmarco (which says what files), corpus=beir or corpus=files with corpus.path=DIR."
             ) from error
 
 
@@ -172,25 +170,9 @@ def library() -> ModuleType:
         raise BadInput(
             f"corpus=ir_datasets needs the library ir_datasets ({error}): pip install 'bmae_lightning[collections]'."
         ) from error
-    os.environ.setdefault(
-        "IR_DATASETS_TMP", str(ir_datasets.util.home_path() / "tmp")
-    )  # its own is shared by all users
+    temporary = ir_datasets.util.home_path() / "tmp"  # the library's own is shared by all users
+    os.environ.setdefault("IR_DATASETS_TMP", str(temporary))
     return ir_datasets
-
-
-@contextmanager
-def _one_process() -> Iterator[None]:
-    """The library has no lock of its own: two processes would write one file."""
-    lock = FileLock(library().util.home_path() / "bmae_lightning.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print_once(f"another process fetches a collection ({lock.lock_file}); waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _query(source: str, number: int, query: Any) -> Query:

@@ -3,14 +3,13 @@
 Everything wrong with the file becomes one BadInput that names the line.
 """
 
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from bmae_lightning.corpus.lines import UNREADABLE, unreadable
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import reading
 
@@ -53,7 +52,7 @@ class _Window:
         try:
             opened = reading(path)
         except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror or error}; check the path.") from error
+            raise unreadable(path, 1, error) from error
         self.file = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="\n")
 
     def next_sign(self) -> str:
@@ -100,13 +99,9 @@ class _Window:
         left = self.text[self.at :]
         try:
             new = self.file.read(max(self.chunk, len(left)))
-        except EOFError as error:
-            raise self.broken("the gzip file is cut short; copy or download it again") from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise self.broken(f"not a sound gzip file ({error}); copy or download it again") from error
         except UnicodeDecodeError as error:
             raise self.broken(f"not UTF-8 from here on ({error.reason}); convert the file") from error
-        except OSError as error:
-            raise BadInput(f"{self.path} cannot be read: {error.strerror or error}; check the path.") from error
+        except UNREADABLE as error:
+            raise unreadable(self.path, self.line, error) from error
         self.text, self.at = left + new, 0
         return bool(new)

@@ -70,9 +70,8 @@ _QUERY, _TITLE = ("id", "text"), ("id", "title")
 def tab_passages(
     path: Path, columns: tuple[str, ...], rules: Rules, titles: Path | None, untitled: str
 ) -> Stream[Passage]:
-    """The passages of a file.
-
-    columns: what its columns are. titles: another file with ids and titles, in the same order, where passages may be missing; `untitled` stands there for no title.
+    """The passages of a file. columns: what its columns are. titles: another file with ids and titles, in the same
+    order, where passages may be missing; `untitled` stands there for no title.
     """
     rows = partial(_with_titles, path, titles) if titles else partial(_without_titles, path)
     return Stream(path, rows, partial(_tab_passage, columns=columns, rules=rules, untitled=untitled))

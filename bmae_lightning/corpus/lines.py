@@ -1,6 +1,6 @@
 """Reads plain or gzip text files line by line, and turns every way such a file can be broken into one clear BadInput.
 
-It knows lines and JSON objects, nothing of collections.
+Lines and JSON objects only; what a collection makes of them is in `json_lines`, `qrels_lines` and `dpr`.
 """
 
 import csv
@@ -42,14 +42,22 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if line.strip():
                     yield number, line.rstrip(b"\r\n")
-    except EOFError as error:
-        raise BadInput(f"{path}:{number + 1}: the gzip file is cut short; copy or download it again.") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise BadInput(f"{path}:{number + 1}: not a sound gzip file ({error}); copy or download it again.") from error
-    except OSError as error:
-        raise BadInput(
-            f"{path} cannot be read: {error.strerror or error}; check the path and its permissions."
-        ) from error
+    except UNREADABLE as error:
+        raise unreadable(path, number + 1, error) from error
+
+
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a plain or gzip file raises."""
+
+
+def unreadable(path: Path, line: int, error: Exception) -> BadInput:
+    """The message for one of `UNREADABLE`, met at a line."""
+    if isinstance(error, EOFError):
+        return BadInput(f"{path}:{line}: the gzip file is cut short; copy or download it again.")
+    if isinstance(error, gzip.BadGzipFile | zlib.error):
+        return BadInput(f"{path}:{line}: not a sound gzip file ({error}); copy or download it again.")
+    reason = getattr(error, "strerror", None) or error
+    return BadInput(f"{path} cannot be read: {reason}; check the path and its permissions.")
 
 
 def as_text(path: Path | str, number: int, line: bytes) -> str:

@@ -1,6 +1,6 @@
-"""Records in order, each with the place that it comes from, so that every problem is named and none hides another.
+"""Records in order, each with its line number, so that every broken line can be named.
 
-It knows rows and records, nothing of formats.
+What a row is, and how it becomes a record, is up to the format.
 """
 
 from collections.abc import Callable, Iterable, Iterator

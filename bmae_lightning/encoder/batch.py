@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Tensors:
-    """A dataclass of tensors, mappings of them, other such records, and None."""
+    """A dataclass of tensors, mappings of them, other such records, and anything else, which is left as it is."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same record with function applied to every tensor."""
@@ -26,7 +26,7 @@ class Tensors:
                 return {name: over(part) for name, part in value.items()}
             if isinstance(value, Tensors):
                 return value.map(function)
-            return None if value is None else function(value)
+            return function(value) if isinstance(value, Tensor) else value
 
         return type(self)(*(over(getattr(self, part.name)) for part in fields(self)))
 

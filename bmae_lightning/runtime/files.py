@@ -23,8 +23,7 @@ from bmae_lightning.runtime.errors import BadInput
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, where the block makes a file or a directory.
 
-    When the block ends, it is flushed to disk and renamed to `path`, in place of what is there; after an error it is
-    removed.
+    When the block ends, it is flushed to disk and renamed to `path`, in place of what is there. An error removes it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

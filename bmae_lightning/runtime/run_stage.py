@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json
 from bmae_lightning.runtime.fingerprint import FORMAT
-from bmae_lightning.runtime.process import launched, print_once, process_rank
+from bmae_lightning.runtime.process import launched, locked, print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 
 MANIFEST = "manifest.json"
@@ -33,7 +34,7 @@ def write_manifest(
 
 
 def count_former(store: Path) -> int:
-    """Count the stages of a store that a version with other formats wrote; this one neither reads nor deletes them."""
+    """How many stages in a store were written by a version with other formats; they are left alone."""
     return sum(read_json(manifest).get("format") != FORMAT for manifest in store.glob(f"*/{MANIFEST}"))
 
 
@@ -53,21 +54,15 @@ def run_stage(manifest: Path) -> None:
         BadInput: a mistake of the user, a full disk included.
         Interrupted: the stage saved its state because it was asked to stop.
     """
-    from filelock import FileLock, Timeout
-
     context, config = read_manifest(manifest)
-    lock = FileLock(context.directory / "lock")
-    if process_rank() == 0:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print_once(f"{context.title}: another process works in {context.directory}; waiting for it")
-            lock.acquire()
+    waiting = f"{context.title}: another process works in {context.directory}; waiting for it"
+    first = process_rank() == 0
     try:
-        if not (context.directory / "done").is_file():
-            if process_rank() == 0:
-                remove_leftovers(context.directory)
-            build(config, context.stage).run(context)
+        with locked(context.directory / "lock", waiting) if first else nullcontext():
+            if not (context.directory / "done").is_file():
+                if first:
+                    remove_leftovers(context.directory)
+                build(config, context.stage).run(context)
     except Exception as error:
         if full := disk_full(error):
             raise BadInput(
@@ -75,8 +70,6 @@ def run_stage(manifest: Path) -> None:
                 "output_dir=DIR, then run the same command again; finished stages are kept"
             ) from error
         raise
-    finally:
-        lock.release()
 
 
 def distributed(config: dict[str, Any]) -> bool:
@@ -87,7 +80,9 @@ def distributed(config: dict[str, Any]) -> bool:
 
 
 def run_here_or_in_child(manifest: Path, config: dict[str, Any]) -> None:
-    """Run a stage; one on several devices in a process of its own, which gets SIGTERM too, unless a launcher made it.
+    """Run a stage here, or, if it uses several devices and no launcher made their processes, in a child process.
+
+    SIGTERM is handed on to the child.
 
     Raises:
         BadInput, Interrupted: as `run_stage`; without a message where the child has printed it.

@@ -1,8 +1,8 @@
 """splitmix64 (Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators): 64 random bits of a counter.
 
 Output n of a generator that starts at `state` is mix(state + n * STRIDE), so that any output is found without the
-others. The operations stand here once and are made for numpy's uint64 (and numba's), and for torch, whose int64 has no
-logical shift, by the module that uses torch.
+others. `finaliser` holds the operations; `mix` is made of it for numpy and numba, `pretraining.noise` makes it for
+torch, whose int64 has no logical shift.
 """
 
 import operator

@@ -1,7 +1,4 @@
-"""Threads that share an amount of memory; numpy's sorts and loops over large arrays run in all of them at once.
-
-No equation.
-"""
+"""Threads that share an amount of memory, for numpy's sorts and loops over large arrays, which run in parallel."""
 
 import os
 import threading
@@ -44,7 +41,7 @@ class Workers:
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """The results in the order of the items; at most `threads` + 1 items are drawn before their results are taken."""
+    """The results in the order of the items; at most `threads` + 1 items are drawn ahead of the results taken."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Any]] = deque()
         try:

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer
-from bmae_lightning.encoder.pretrained import PretrainedEncoder
-from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.glue.classifier import Classifier
 from bmae_lightning.evaluation.glue.data import TASKS, Example, Examples, Task, find_tasks, open_glue
@@ -25,7 +23,7 @@ from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.runtime.table import Column, Table, write_tables
-from bmae_lightning.stage.initial_weights import start_encoder
+from bmae_lightning.stage.initial_weights import EncoderSource, start_encoder
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import TrainingStage
 
@@ -44,7 +42,7 @@ class Glue(TrainingStage):
 
     published_heads = (*TASKS, MEAN)
 
-    encoder: PretrainedEncoder | ScratchEncoder
+    encoder: EncoderSource
     path: str | None
     tasks: list[str]
     lr: list[float]

@@ -12,8 +12,6 @@ from pytorch_lightning import Callback
 from safetensors.torch import load_file, save_file
 
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.pretrained import PretrainedEncoder
-from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.lit.resume import check_architecture
@@ -31,6 +29,7 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.initial_weights import EncoderSource
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
@@ -44,7 +43,7 @@ class Pretrain(TrainingStage):
     The fields are the options of `conf/stages/pretrain.yaml`.
     """
 
-    encoder: PretrainedEncoder | ScratchEncoder
+    encoder: EncoderSource
     bottleneck: ClsBottleneck | MeanBottleneck
     view: dict[str, View]
     decoders: dict[str, Decoder]

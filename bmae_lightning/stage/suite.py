@@ -27,7 +27,7 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.runtime.table import SUMMARY, Column, Table, write_tables
-from bmae_lightning.stage.suite_pairs import Pairs
+from bmae_lightning.stage.zero_shot import Pairs
 
 IDENTICAL_IDS = ("remove", "keep")
 TITLE = "Zero-shot "

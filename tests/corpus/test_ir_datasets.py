@@ -151,7 +151,7 @@ def test_without_the_library(monkeypatch):
 
 def test_one_process_fetches_at_a_time(toy, library, monkeypatch):
     waiting, read = threading.Event(), []
-    monkeypatch.setattr(by_name, "print_once", lambda text: waiting.set())
+    monkeypatch.setattr("bmae_lightning.runtime.process.print_once", lambda text: waiting.set())
     other = FileLock(library.util.home_path() / "bmae_lightning.lock")
     corpus = IrDatasetsCorpus("toy", tolerate=["empty"])
     thread = threading.Thread(target=lambda: read.extend(corpus.passages()))

@@ -7,14 +7,14 @@ import types
 import numpy as np
 import pytest
 import torch
+from support.contrast import contrastive_loss
 from support.encoders import TOKENS, small_encoder
 from transformers import BertTokenizerFast
 
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, save_dual_encoder
-from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.vectors import Vectors, score
+from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.errors import BadInput
 
@@ -40,7 +40,7 @@ def loss(model, detached=None):
     sides = [model(texts(model, 3, 1), passages=False), model(texts(model, 6, 2), passages=True)]
     if detached is not None:
         sides[detached] = Vectors(*(tensor.detach() for tensor in sides[detached].tensors()))
-    return contrastive_loss(*sides, 2, score=score).loss
+    return contrastive_loss(*sides, 2).loss
 
 
 def gradients(model, encoder, **options):
@@ -163,9 +163,6 @@ class LastToken(PooledRepresentation):
     def __init__(self, back: int = 1) -> None:
         super().__init__()
         self.back = back
-
-    def options(self):
-        return {"back": self.back}
 
     def forward(self, encoder, tokens, hidden_BLD, passages):
         return Vectors(hidden_BLD[range(len(hidden_BLD)), tokens.real_BL.sum(1) - self.back])

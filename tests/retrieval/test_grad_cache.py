@@ -8,18 +8,19 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.contrast import contrastive_loss
 from support.encoders import small_encoder
 from support.paths import ROOT, TESTS
 
 from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.grad_cache import GradCache
-from bmae_lightning.retrieval.loss.contrastive import Contrastive, contrastive_loss
+from bmae_lightning.retrieval.loss.contrastive import Contrastive
 from bmae_lightning.retrieval.loss.distillation import Distillation, distillation_loss
 from bmae_lightning.retrieval.loss.loss import ScoredBatch
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.vectors import Vectors, score
+from bmae_lightning.retrieval.representation.vectors import Vectors
 
 QUERIES, GROUP = 6, 3
 FORMS = [
@@ -60,7 +61,7 @@ def gradients(model, cache, encode=None, form="plain"):
     contrast = contrastive_loss(
         cache(partial(encode, model, passages=False), queries),
         cache(partial(encode, model, passages=True), passages),
-        GROUP, 0.5, form=form, score=score,
+        GROUP, 0.5, form=form,
     )  # fmt: skip
     (0.3 * contrast.loss + distillation_loss(contrast.group_bn, teacher_Bn)).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
@@ -94,7 +95,7 @@ def test_the_comparison_notices_other_dropout_and_accumulation():
             model(t.map(lambda x, r=r: x[r]), passages=bool(i))
             for i, (t, r) in enumerate(zip((queries, passages), rows, strict=True))
         ]
-        return contrastive_loss(*sides, GROUP, score=score).loss
+        return contrastive_loss(*sides, GROUP).loss
 
     found = []
     for parts in (((0, 6),), ((0, 3), (3, 3))):  # one big batch; two micro-batches, accumulated
@@ -124,7 +125,7 @@ def test_mixed_precision_gives_the_gradient_of_one_pass():
                 GradCache(chunk)(partial(one_by_one, model, passages=bool(side)), tokens)
                 for side, tokens in enumerate((queries, passages))
             ]
-            loss = contrastive_loss(*sides, GROUP, score=score).loss
+            loss = contrastive_loss(*sides, GROUP).loss
         loss.backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad})
     assert largest_difference(*found) < 0.02 * max(gradient.abs().max().item() for gradient in found[0].values())
@@ -151,7 +152,7 @@ def test_chunks_have_the_gradient_of_one_pass_on_a_gpu():
             GradCache(chunk)(partial(one_by_one, model, passages=bool(i)), t.to("cuda"))
             for i, t in enumerate((queries, passages))
         ]
-        contrastive_loss(*sides, GROUP, score=score).loss.backward()
+        contrastive_loss(*sides, GROUP).loss.backward()
         found.append({name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad})
     assert largest_difference(*found) < 1e-6
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.contrast import contrastive_logits, contrastive_loss
 from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
@@ -12,12 +13,11 @@ from bmae_lightning.encoder.batch import Pairs, RetrievalBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.loss.contrastive import Contrastive, contrastive_logits, contrastive_loss
+from bmae_lightning.retrieval.loss.contrastive import Contrastive
 from bmae_lightning.retrieval.loss.distillation import Distillation
 from bmae_lightning.retrieval.loss.listwise import listwise_loss
 from bmae_lightning.retrieval.loss.loss import ScoredBatch, targets, temperature_at
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.representation.vectors import score
 from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss, hardest_pairs
 
 SET = GOLDEN / "retriever"
@@ -110,9 +110,9 @@ def test_plain_contrast_and_distillation(case, dtype):
     matrices = load_file(SET / "retromae_biencoder" / "expected.safetensors")
     close(queries.dense_BD, matrices[f"{case}.q_reps.{dtype}"], dtype, "state")
     close(passages.dense_BD, matrices[f"{case}.p_reps.{dtype}"], dtype, "state")
-    logits_BC, _ = contrastive_logits(queries, passages, GROUP, settings["temperature"], score=score)
+    logits_BC, _ = contrastive_logits(queries, passages, GROUP, settings["temperature"])
     close(logits_BC, matrices[f"{case}.logits.{dtype}"], dtype, "state")
-    contrast = contrastive_loss(queries, passages, GROUP, settings["temperature"], score=score)
+    contrast = contrastive_loss(queries, passages, GROUP, settings["temperature"])
     losses = {"contrastive": contrast.loss, "total": contrast.loss}
     if settings["teacher"]:
         distillation, contrastive = Distillation(kind="kl", reduction="elements"), Contrastive(settings["weight"])
@@ -135,10 +135,10 @@ def test_contrast_in_four_blocks(case, dtype):
     masked = settings.get("mask_hn", False)
     contrastive = Contrastive(settings.get("kd_cont_loss_weight", 0), form, mask_hard_negatives=masked)
     contrast = contrastive_loss(
-        queries, passages, GROUP, temperature, form=form, score=score,
+        queries, passages, GROUP, temperature, form=form,
         mask_hard_negatives=masked,
     )  # fmt: skip
-    logits_BC, absent_BC = contrastive_logits(queries, passages, GROUP, temperature, form=form, score=score)
+    logits_BC, absent_BC = contrastive_logits(queries, passages, GROUP, temperature, form=form)
     if masked:
         for row in range(4):
             absent_BC[row, GROUP * row + 1 : GROUP * (row + 1)] = True

@@ -13,6 +13,7 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 from support import forked
+from support.contrast import contrastive_loss
 from support.vectors import encode
 from transformers import BertForMaskedLM
 
@@ -27,7 +28,6 @@ from bmae_lightning.lit.data import StepBatches
 from bmae_lightning.lit.retriever import RetrieverBatches
 from bmae_lightning.retrieval.dual_encoder import DualEncoder
 from bmae_lightning.retrieval.index.exact import ExactIndex
-from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores

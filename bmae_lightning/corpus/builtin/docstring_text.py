@@ -1,6 +1,6 @@
 """Turns a raw docstring into a query (its summary) and a passage (running text without the summary and the markup).
 
-Knows reStructuredText, numpydoc and Google style as far as their markup has to be removed.
+It removes the markup of reStructuredText, numpydoc and Google style.
 """
 
 import inspect

@@ -1,6 +1,6 @@
 """Finds the docstrings of installed packages by reading their source with `ast`; nothing of them is imported.
 
-It yields them in source order with the module and the object's path.
+Docstrings come in source order, each with its module and the path of its object.
 """
 
 import ast

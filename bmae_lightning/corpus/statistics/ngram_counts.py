@@ -19,7 +19,7 @@ LARGEST_CHUNK = 1 << 17
 """Tokens that one thread reads at a time at most: their arrays fit into a processor's cache."""
 
 BUFFER = 0.6
-"""Share of a thread's memory that holds keys; the rest is for reading and for keys more frequent than others."""
+"""Share of a thread's memory that holds keys; the rest is for reading, and for partitions larger than the mean."""
 
 SLACK = 1.3
 """A partition may hold so many times more keys than the mean before its buffer is shrunk on the way."""

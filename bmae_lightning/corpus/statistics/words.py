@@ -23,8 +23,8 @@ class Units:
     """The units of some consecutive rows.
 
     key_U: uint64, the same for the same word (or piece).  start_R: first unit of each row, and their number at the end.
-    piece_K: which of the rows' tokens are pieces.  unit_K: the unit of each piece.  tokens: of the rows, special or
-        not.
+    piece_K: which of the rows' tokens are pieces.  unit_K: the unit of each piece.  tokens: of the rows, special ones
+    included.
     """
 
     key_U: np.ndarray

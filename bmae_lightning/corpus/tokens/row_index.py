@@ -9,7 +9,7 @@ import numpy as np
 
 
 class RowIndex:
-    """ids: in the order of their rows.  count: how many.  id_of: the id of a row, asked where two hashes are equal."""
+    """ids: in the order of their rows.  count: how many.  id_of: gives the id of a row, where two hashes are equal."""
 
     def __init__(self, ids: Iterable[str], count: int, id_of: Callable[[int], str]) -> None:
         hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=count)

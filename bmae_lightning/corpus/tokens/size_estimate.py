@@ -16,8 +16,8 @@ WIDTH = 768
 class SizeEstimate(NamedTuple):
     """What passages take.
 
-    word_pieces: of all passages, about.  store: bytes of their token store, about.  vectors: bytes of float32 vectors of
-    `WIDTH` numbers, exactly.
+    word_pieces: of all passages, about.  store: bytes of their token store, about.  vectors: bytes of float32 vectors
+    of `WIDTH` numbers, exactly.
     """
 
     passages: int

@@ -1,6 +1,6 @@
 """Word pieces of a run of consecutive texts, kept in a file so that a killed run continues behind it.
 
-A file is named by what it was made from, its texts and its tokenizer: it is used again only for the very same.
+A file is named by what it was made from, its texts and its tokenizer: it is used again only for the same ones.
 """
 
 import copy

@@ -5,22 +5,12 @@ Eq. 3 and the form of its released code), where the positive passage, too, is pu
 Shapes as in `loss`, and C columns of the soft-max.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bmae_lightning.retrieval.loss.loss import (
-    LossParts,
-    RetrieverLoss,
-    ScoredBatch,
-    check_temperature,
-    own_columns,
-    targets,
-)
-from bmae_lightning.retrieval.representation.vectors import Vectors, dot
+from bmae_lightning.retrieval.loss.loss import LossParts, RetrieverLoss, ScoredBatch
+from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.runtime.checks import choice
 
 FORMS = ("plain", "simlm_code", "eq3_literal")
@@ -54,99 +44,55 @@ class Contrastive(RetrieverLoss):
         self.mask_hard_negatives, self.grad_scale = mask_hard_negatives, grad_scale
 
     def __call__(self, queries: Vectors, passages: Vectors, batch: ScoredBatch) -> LossParts:
-        """Its loss, and `in_batch_RR@1`: the share of queries whose positive scores highest among all passages."""
-        known_bN = batch.known_bN if self.needs_positives else None
-        all_queries = batch.all_queries if self.form == "simlm_code" else None
-        contrast = contrastive_loss(
-            queries, passages, batch.group, 1.0, batch.offset, self.form, all_queries, known_bN,
-            self.mask_hard_negatives, batch.score,
-        )  # fmt: skip
-        return LossParts(scale_gradient(contrast.loss, self.grad_scale), {"in_batch_RR@1": contrast.first})
-
-
-class Contrast(NamedTuple):
-    """loss: mean over the given queries.  first: share of them whose positive scores highest (RR@1), detached.
-
-    group_bn: scores / temperature of every query with its own passages, nothing masked, for distillation.
-    """
-
-    loss: Tensor
-    first: Tensor
-    group_bn: Tensor
+        """The mean cross-entropy of the given queries, and `in_batch_RR@1`: how many have their positive first."""
+        logits_bC, absent_bC = contrastive_logits(batch, self.form, batch.known_bN if self.needs_positives else None)
+        if self.mask_hard_negatives:
+            absent_bC = absent_bC.scatter(1, batch.own_bn[:, 1:], True)
+        logits_bC = logits_bC.masked_fill(absent_bC, float("-inf"))
+        first_b = logits_bC[:, : len(passages)].detach().argmax(dim=1) == batch.target_b
+        loss = scale_gradient(F.cross_entropy(logits_bC, batch.target_b), self.grad_scale)
+        return LossParts(loss, {"in_batch_RR@1": first_b.to(logits_bC.dtype).mean()})
 
 
 def contrastive_logits(
-    queries: Any, passages: Any, group: int, temperature: float = 1.0, offset: int = 0, form: str = "plain",
-    all_queries: Any = None, known_bN: Tensor | None = None, score: Callable[[Any, Any], Tensor] = dot,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    batch: ScoredBatch, form: str = "plain", known_bN: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Scores / temperature [b, C], and which of them take no part in the soft-max (True) [b, C].
 
-    The first N columns are query → passages, the target of row i is (offset + i)·n. Arguments as for
-    `contrastive_loss`. By form there are
+    The first N columns are query → passages, the target of row i is (offset + i)·n. By form there are
     plain: N columns.
     simlm_code: N + 3B: query → passages, own positive → queries, query → queries, own positive → positives, where the
         last three leave out the row's own query and positive (docs/finetuning.md §1.4).
     eq3_literal: 2N: query → passages, own positive → passages but itself, so that every negative passage stands
         against the query and against the positive; queries are no negatives.
+
+    Args:
+        known_bN: columns that are positives of the row's query and so no negatives of it; the target itself stays.
+
+    Raises:
+        ValueError: an unknown form, or queries of this process only where `simlm_code` needs those of all.
     """
     choice(FORMS, form=form)
-    check_temperature(temperature)
-    if group < 1 or len(passages) % group or (offset + len(queries)) * group > len(passages):
-        raise ValueError(
-            f"group {group}: {len(passages)} passages cannot serve {len(queries)} queries from {offset} on; "
-            "every query needs `group` passages"
-        )
-    blocks = [score(queries, passages)]
-    target_b = targets(len(queries), group, offset, blocks[0].device)
-    target_bN = torch.arange(len(passages), device=blocks[0].device) == target_b[:, None]
+    blocks = [batch.scores_bN]
+    target_bN = torch.arange(len(batch.passages), device=batch.target_b.device) == batch.target_b[:, None]
     known_bN = torch.zeros_like(target_bN) if known_bN is None else known_bN & ~target_bN
     absent = [known_bN]
     if form != "plain":
-        positives = passages[::group]
-        own = positives[offset : offset + len(queries)]
+        positives = batch.passages[:: batch.group]
+        own = positives[batch.offset : batch.offset + len(batch.queries)]
     if form == "simlm_code":
-        of_all = queries if all_queries is None else all_queries
-        if len(of_all) != len(positives):
+        queries = batch.all_queries
+        if len(queries) != len(positives):
             raise ValueError(
-                f"all_queries: {len(of_all)} queries, but {len(positives)} groups of passages; "
+                f"all_queries: {len(queries)} queries, but {len(positives)} groups of passages; "
                 "gather the queries of all processes as well"
             )
-        blocks += [score(own, of_all), score(queries, of_all), score(own, positives)]
-        absent += 3 * [(known_bN | target_bN)[:, ::group]]
+        blocks += [batch.score(own, queries), batch.score(batch.queries, queries), batch.score(own, positives)]
+        absent += 3 * [(known_bN | target_bN)[:, :: batch.group]]
     elif form == "eq3_literal":
-        blocks.append(score(own, passages))
+        blocks.append(batch.score(own, batch.passages))
         absent.append(known_bN | target_bN)
-    return torch.cat(blocks, dim=1) / temperature, torch.cat(absent, dim=1)
-
-
-def contrastive_loss(
-    queries: Any, passages: Any, group: int, temperature: float = 1.0, offset: int = 0, form: str = "plain",
-    all_queries: Any = None, known_bN: Tensor | None = None, mask_hard_negatives: bool = False,
-    score: Callable[[Any, Any], Tensor] = dot,
-) -> Contrast:  # fmt: skip
-    """Contrastive loss of some queries against all passages of the batch.
-
-    queries, passages: vectors [b, D] and [N, D] (unit length where the similarity is the cosine), or anything else
-    that can be counted, sliced and scored; passages in the order i·n + j.  group: n, passages per query.
-    offset: number of the first given query within the global batch.  form: see `contrastive_logits`.
-    all_queries: of all processes, needed by `simlm_code` where there are several.
-    known_bN: columns that are positives of the row's query and so no negatives of it; the target itself always counts.
-    mask_hard_negatives: leave the query's own hard negatives out.  score: [A, C] from two sets of vectors.
-
-    Raises:
-        ValueError: temperature not positive, an unknown form, or passages that do not belong to the queries.
-    """
-    logits_bC, absent_bC = contrastive_logits(
-        queries, passages, group, temperature, offset, form, all_queries, known_bN, score
-    )
-    target_b = targets(len(queries), group, offset, logits_bC.device)
-    own_bn = own_columns(target_b, group)
-    group_bn = logits_bC.gather(1, own_bn)
-    if mask_hard_negatives:
-        absent_bC = absent_bC.scatter(1, own_bn[:, 1:], True)
-    logits_bC = logits_bC.masked_fill(absent_bC, float("-inf"))
-    first_b = logits_bC[:, : len(passages)].detach().argmax(dim=1) == target_b
-    return Contrast(F.cross_entropy(logits_bC, target_b), first_b.to(logits_bC.dtype).mean(), group_bn)
+    return torch.cat(blocks, dim=1), torch.cat(absent, dim=1)
 
 
 def scale_gradient(loss: Tensor, scale: float) -> Tensor:

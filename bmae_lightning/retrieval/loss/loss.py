@@ -41,6 +41,9 @@ class ScoredBatch:
         group: n.
         temperature: scores are divided by it.
         offset: number of this process's first query among the B of all.
+
+    Raises:
+        ValueError: temperature not positive, or passages that do not belong to the queries.
     """
 
     queries: Vectors
@@ -50,15 +53,23 @@ class ScoredBatch:
     temperature: float = 1.0
     offset: int = 0
 
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        b, N = len(self.queries), len(self.passages)
+        if self.group < 1 or N % self.group or (self.offset + b) * self.group > N:
+            raise ValueError(
+                f"group {self.group}: {N} passages cannot serve {b} queries from {self.offset} on; every query needs "
+                "`group` passages"
+            )
+
     def score(self, left: Vectors, right: Vectors) -> Tensor:
         """Similarities / temperature [A, C] of any two sets of vectors."""
-        own = left is self.queries and right is self.passages
-        return self.scores_bN if own else score(left, right) / self.temperature
+        return score(left, right) / self.temperature
 
     @cached_property
     def scores_bN(self) -> Tensor:
         """Similarities / temperature of the queries with all passages; computed once, for all losses."""
-        return score(self.queries, self.passages) / self.temperature
+        return self.score(self.queries, self.passages)
 
     @cached_property
     def target_b(self) -> Tensor:
@@ -66,9 +77,14 @@ class ScoredBatch:
         return targets(len(self.queries), self.group, self.offset, self.scores_bN.device)
 
     @cached_property
+    def own_bn(self) -> Tensor:
+        """Columns of each query's own passages in `scores_bN`, the positive first."""
+        return self.target_b[:, None] + torch.arange(self.group, device=self.target_b.device)
+
+    @cached_property
     def scores_bn(self) -> Tensor:
         """Similarities / temperature of each query with its own passages, the positive first."""
-        return self.scores_bN.gather(1, own_columns(self.target_b, self.group))
+        return self.scores_bN.gather(1, self.own_bn)
 
     @cached_property
     def all_queries(self) -> Vectors:
@@ -128,11 +144,6 @@ class RetrieverLoss:
 def targets(queries: int, group: int, offset: int = 0, device: torch.device | None = None) -> Tensor:
     """Row of the positive of each query: (offset + i)·n."""
     return (offset + torch.arange(queries, device=device)) * group
-
-
-def own_columns(target_b: Tensor, group: int) -> Tensor:
-    """Columns [b, n] of every query's own passages, the positive first."""
-    return target_b[:, None] + torch.arange(group, device=target_b.device)
 
 
 def known_positives(passage_N: Tensor, positives_bP: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ SimLM's rule on Natural Questions: a found passage with an answer counts only ab
 (docs/finetuning.md §3.6).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.checks import choice
@@ -45,7 +46,8 @@ def choose_positives(
     for query, passages in relevant.items():
         found = with_answer(query, run, answered)
         if above_negatives:
-            found = _leading(run.passages(query) if query in run else [], {*found, *passages})
+            ranked = run.passages(query) if query in run else []
+            found = takewhile({*found, *passages}.__contains__, ranked)  # up to the first negative
         chosen[query] = list(dict.fromkeys([*passages[:1], *found]))
     return chosen
 
@@ -54,9 +56,3 @@ def with_answer(query: str, run: Run, answered: Mapping[str, Mapping[str, int]])
     """The passages of a query's ranking that hold an answer, in rank order."""
     marks = answered.get(query, {})
     return [passage for passage in run.passages(query) if marks.get(passage, 0) > 0] if query in run else []
-
-
-def _leading(ranked: Sequence[str], positives: Collection[str]) -> list[str]:
-    """The passages ranked above the first negative."""
-    end = next((rank for rank, passage in enumerate(ranked) if passage not in positives), len(ranked))
-    return list(ranked[:end])

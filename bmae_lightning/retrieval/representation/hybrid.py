@@ -6,8 +6,6 @@ its K largest entries, a query all.
 Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -55,15 +53,6 @@ class HybridRepresentation(PooledRepresentation):
                 "keep fewer"
             )
         self.projection = encoder.new_linear(encoder.width, self.dense, bias=False) if self.dense else None
-
-    def options(self) -> dict[str, Any]:
-        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical, **self._lexical_options()}
-
-    def record(self) -> dict[str, Any]:
-        return super().record() | self._lexical_options()
-
-    def _lexical_options(self) -> dict[str, str]:
-        return {"activation": self.activation, "separator": self.separator}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         if self.projection is None:

@@ -1,5 +1,6 @@
 """A text's vector is the [CLS] state of the last layer or the mean of all its states, without a projection."""
 
+import inspect
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,13 +42,14 @@ class PooledRepresentation(nn.Module):
         return encoder.width if self.dense is None else self.dense
 
     def options(self) -> dict[str, Any]:
-        """The arguments of the constructor that make it again, as JSON can hold them."""
-        return {"pooling": self.pooling}
+        """The arguments of the constructor that make it again, from attributes of the same names; JSON can hold them."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def record(self) -> dict[str, Any]:
         """What must be known to read the vectors, and to make it again: fields of `RetrieverConfig`."""
         node = {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
-        return {"pooling": self.pooling, "dense": self.dense, "lexical": self.lexical, "representation": node}
+        names = ("pooling", "dense", "lexical", "activation", "separator")
+        return {name: getattr(self, name) for name in names if hasattr(self, name)} | {"representation": node}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         """Represent B texts by their last-layer states.

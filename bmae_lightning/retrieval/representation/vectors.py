@@ -8,12 +8,13 @@ chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bmae_lightning.encoder.batch import Tensors
 from bmae_lightning.retrieval.representation.gather import gather_with_grad
 
 ENTRIES_AT_ONCE = 2**24
@@ -21,15 +22,12 @@ ENTRIES_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
-class Sparse:
+class Sparse(Tensors):
     """The kept entries of each text: indices_BK int32 (distinct within a row), values_BK; size is V."""
 
     indices_BK: Tensor
     values_BK: Tensor
     size: int
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Sparse:
-        return Sparse(function(self.indices_BK), function(self.values_BK), self.size)
 
     def full(self) -> Tensor:
         """The same as a matrix [B, V], zero elsewhere; the gradient reaches the kept values."""
@@ -38,7 +36,7 @@ class Sparse:
 
 
 @dataclass(frozen=True)
-class Vectors:
+class Vectors(Tensors):
     """B represented texts.
 
     dense_BD: dense part.  lexical: None, all vocabulary entries [B, V] (queries), or the kept ones (passages).
@@ -47,13 +45,6 @@ class Vectors:
 
     dense_BD: Tensor
     lexical: Tensor | Sparse | None = None
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Vectors:
-        """The same with function applied to every tensor."""
-        if self.lexical is None:
-            return Vectors(function(self.dense_BD))
-        sparse = isinstance(self.lexical, Sparse)
-        return Vectors(function(self.dense_BD), self.lexical.map(function) if sparse else function(self.lexical))
 
     def tensors(self) -> list[Tensor]:
         """All tensors: dense part, then [B, V], or indices and values."""

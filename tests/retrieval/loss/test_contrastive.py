@@ -6,15 +6,11 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.contrast import contrastive_logits, contrastive_loss
 from support.paths import GOLDEN
 from torch.nn import functional as F
 
-from bmae_lightning.retrieval.loss.contrastive import (
-    FORMS,
-    contrastive_logits,
-    contrastive_loss,
-    scale_gradient,
-)
+from bmae_lightning.retrieval.loss.contrastive import FORMS, scale_gradient
 from bmae_lightning.retrieval.loss.loss import (
     check_temperature,
     known_positives,
@@ -158,7 +154,8 @@ def test_slices_with_offset_average_to_the_whole(form):
     queries_BD, passages_ND = batch()
     whole = contrastive_loss(queries_BD, passages_ND, 3, 1.0, form=form)
     halves = [
-        contrastive_loss(queries_BD[i : i + 2], passages_ND, 3, 1.0, i, form, all_queries=queries_BD) for i in (0, 2)
+        contrastive_loss(queries_BD[i : i + 2], passages_ND, 3, 1.0, i, form=form, all_queries=queries_BD)
+        for i in (0, 2)
     ]
     assert sum(half.loss.item() for half in halves) / 2 == pytest.approx(whole.loss.item(), abs=1e-12)
     assert sum(half.first.item() for half in halves) / 2 == pytest.approx(whole.first.item())

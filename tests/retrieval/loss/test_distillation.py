@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.contrast import contrastive_loss
 
-from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.loss.distillation import KINDS, Distillation, distillation_loss
 
 B, n = 3, 4

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from support.contrast import contrastive_loss
 from torch.nn import functional as F
 
 from bmae_lightning.encoder.batch import RetrievalBatch
-from bmae_lightning.retrieval.loss.contrastive import Contrastive, contrastive_loss
+from bmae_lightning.retrieval.loss.contrastive import Contrastive
 from bmae_lightning.retrieval.loss.distillation import Distillation, distillation_loss
 from bmae_lightning.retrieval.loss.loss import LossParts, RetrieverLoss, ScoredBatch
 from bmae_lightning.retrieval.representation import vectors as module
@@ -48,16 +49,14 @@ def test_all_losses_share_one_matrix_of_scores(monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["plain", "simlm_code", "eq3_literal"])
-def test_contrastive_is_the_function_with_its_options(form):
+def test_labels_and_the_scale_of_the_gradient_reach_the_contrast(form):
     positives_BP = torch.tensor([[0, 5], [3, -1], [6, -1], [9, -1]])
     queries, passages, batch = given(passage_N=torch.arange(12), positives_BP=positives_BP)
     known_bN = torch.zeros(QUERIES, 12, dtype=torch.bool)
     for query, known in enumerate([[0, 5], [3], [6], [9]]):
         known_bN[query, known] = True
     loss = Contrastive(0.2, form, mask_known_positives=True, mask_hard_negatives=True, grad_scale=0.25)
-    expected = contrastive_loss(
-        queries, passages, GROUP, T, form=form, known_bN=known_bN, mask_hard_negatives=True, score=module.score
-    )
+    expected = contrastive_loss(queries, passages, GROUP, T, form=form, known_bN=known_bN, mask_hard_negatives=True)
     found = loss(queries, passages, batch)
     torch.testing.assert_close(found.loss, expected.loss)
     assert found.parts["in_batch_RR@1"] == expected.first

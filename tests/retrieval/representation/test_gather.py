@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
-from support.paths import ROOT
+from support.contrast import contrastive_loss
+from support.paths import ROOT, TESTS
 
-from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
 from bmae_lightning.retrieval.representation.gather import gather_with_grad
 
 QUERIES, GROUP, WIDTH = 4, 2, 5
@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from bmae_lightning.retrieval.representation.gather import gather_with_grad
-from bmae_lightning.retrieval.loss.contrastive import contrastive_loss
+from support.contrast import contrastive_loss
 
 rank, world, meeting, given, result, way = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
 dist.init_process_group("gloo", init_method="file://" + meeting, rank=rank, world_size=world)
@@ -54,7 +54,7 @@ def given_batch():
 def several_processes(tmp_path, way, world=2):
     model, queries, passages = given_batch()
     torch.save({"model": model.state_dict(), "queries": queries, "passages": passages}, tmp_path / "given.pt")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{TESTS}", "OMP_NUM_THREADS": "1"}
     files = [str(tmp_path / name) for name in (f"meeting-{way}", "given.pt", f"{way}.pt")]
     command = [sys.executable, "-c", PROCESS]
     processes = [subprocess.Popen([*command, str(r), str(world), *files, way], env=environment) for r in range(world)]
