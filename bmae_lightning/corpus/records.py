@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bmae_lightning.corpus.lines import BrokenLine
+from bmae_lightning.runtime.checks import choice
 
 Text = str | tuple[str, str]
 """What is tokenised: a text, or its title and the rest."""
@@ -76,11 +77,9 @@ class Rules:
     tolerate: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.title not in TITLES:
-            raise ValueError(f"title={self.title!r} is not known; use one of {', '.join(TITLES)}.")
+        choice(TITLES, title=self.title)
         for name in self.tolerate:
-            if name not in TOLERATE:
-                raise ValueError(f"tolerate has {name!r}, which is not known; use some of {', '.join(TOLERATE)}.")
+            choice(TOLERATE, tolerate=name)
 
     def passage(
         self, source: Path | str, number: int, id: str, title: str, text: str,

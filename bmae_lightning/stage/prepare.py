@@ -1,8 +1,8 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,17 @@ from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.document_order import DocumentOrder
-from bmae_lightning.corpus.records import Counts
+from bmae_lightning.corpus.records import Counts, Text
 from bmae_lightning.corpus.tokens.size_estimate import SizeEstimate, estimate, gigabytes
-from bmae_lightning.corpus.tokens.store import TokenStore, write_token_store
+from bmae_lightning.corpus.tokens.store import TokenStore, tokenise_once
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_array, write_json
 from bmae_lightning.runtime.process import print_once
-from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
-
-SHARDS = "shards"
-"""Finished pieces of the passages' token store, so that a killed run continues; removed at the end."""
 
 
 @dataclass(kw_only=True)
@@ -66,7 +62,6 @@ class Prepare(Stage):
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
-        shutil.rmtree(directory / SHARDS, ignore_errors=True)
 
     def _source(self, context: Context) -> Collection:
         """The collection; the built-in one is written down first, so that later stages read what this one read."""
@@ -87,25 +82,17 @@ def _described(counts: Counts, splits: list[str]) -> str:
 
 def _write_texts(context: Context, source: Collection, counts: Counts, tokenizer: Any) -> None:
     """The token stores of passages and queries, and the neighbour of every passage in its document."""
-    directory, order = context.directory, DocumentOrder()
-    with track(f"{context.stage}: tokenising", counts.passages + counts.queries, unit="texts") as advance:
-        once, again = tee(order.watch(source.passages()))  # read in step, so that the file is read once
-        write_token_store(
-            directory / "passages",
-            (passage.text_of(source.title) for passage in once),
-            (passage.id for passage in again),
-            tokenizer,
-            progress=advance,
-            kept=directory / SHARDS,
-        )
-        write_token_store(
-            directory / "queries",
-            (query.text for query in source.queries()),
-            (query.id for query in source.queries()),
-            tokenizer,
-            progress=advance,
-        )
-    write_array(directory / NEIGHBOURS, order.neighbours())
+    order, label = DocumentOrder(), f"{context.stage}: tokenising"
+
+    def passages() -> Iterator[tuple[str, Text]]:
+        return ((passage.id, passage.text_of(source.title)) for passage in order.watch(source.passages()))
+
+    def queries() -> Iterator[tuple[str, Text]]:
+        return ((query.id, query.text) for query in source.queries())
+
+    tokenise_once(context.directory / "passages", passages, tokenizer, f"{label} passages", counts.passages)
+    tokenise_once(context.directory / "queries", queries, tokenizer, f"{label} queries", counts.queries)
+    write_array(context.directory / NEIGHBOURS, order.neighbours())
 
 
 def _write_judgments(directory: Path, source: Collection, splits: list[str]) -> None:

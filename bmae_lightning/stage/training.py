@@ -47,8 +47,9 @@ class FittingStage(Stage):
 
     def __post_init__(self) -> None:
         at_least(1, batch_size=self.batch_size, log_every=self.log_every)
-        if not {"every_steps", "every_minutes"} <= self.checkpoint.keys():
+        if not isinstance(self.checkpoint, dict) or self.checkpoint.keys() != {"every_steps", "every_minutes"}:
             raise ValueError(f"checkpoint must have every_steps and every_minutes, got {self.checkpoint}")
+        at_least(1, **{"checkpoint.every_steps": self.checkpoint["every_steps"]})
 
     def fit(
         self, module: TrainedModule, data: TrainingData, loggers: list, directory: Path, label: str, unit: str,

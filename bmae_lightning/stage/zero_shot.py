@@ -1,4 +1,4 @@
-"""Pairs of a retriever and a collection, pieces of the stage `suite`: each ranked once in its own directory, and measured.
+"""Pairs of a retriever and a collection, pieces of the stage `suite`: each ranked once in its directory, and measured.
 
 A pair's fingerprint is made from the content of the collection's and the model's files and from the settings, not from
 their names, so a pair that is done is skipped after a kill as well as in a longer list. Only its run stays; vectors and

@@ -205,7 +205,7 @@ def test_faults_of_published_collections_are_kept_where_that_is_asked_for(node, 
         ({"columns": ["text", "id"]}, "must begin with id"),
         ({"splits": None}, "splits is empty"),
         ({"splits": {"test": {"queries": "q"}}}, "splits.test must be"),
-        ({"title": "none"}, "title='none' is not known; use one of prepend, pair, drop"),
+        ({"title": "none"}, "title must be one of prepend, pair, drop, got 'none'"),
         ({"tolerate": ["all"]}, "tolerate has 'all'"),
     ],
 )

@@ -48,6 +48,8 @@ def test_steps_and_epochs_stand_in_for_each_other():
         ({"log_every": 0}, "log_every must be at least 1, got 0"),
         ({"workers": -1}, "workers must be at least 0, got -1"),
         ({"checkpoint": {"every_steps": 2}}, "checkpoint must have every_steps and every_minutes"),
+        ({"checkpoint": 10}, "checkpoint must have every_steps and every_minutes, got 10"),
+        ({"checkpoint": {"every_steps": 0, "every_minutes": 1}}, "checkpoint.every_steps must be at least 1, got 0"),
     ],
 )
 def test_refused_options(changed, words):

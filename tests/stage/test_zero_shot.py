@@ -1,6 +1,6 @@
 """One retriever on one collection: its run without identical ids, to the asked depth, and nothing else left.
 
-The fingerprint of such a pair is of content, and a finished ranking is measured again where other measures are asked for.
+The fingerprint of a pair is of content, and a finished ranking is measured again where other measures are wanted.
 """
 
 import json
@@ -109,7 +109,8 @@ def same_ids(tmp_path_factory, collection):
 def zero_shot(collection, tokens, **options):
     trainer = partial(Trainer, accelerator="cpu", devices=1)
     given = {
-        "collection": BeirCorpus(str(collection)), "tokens": str(tokens), "model": None, "bm25": Bm25(), "split": "test",
+        "collection": BeirCorpus(str(collection)), "tokens": str(tokens), "model": None, "bm25": Bm25(),
+        "split": "test",
         "identical": True, "depth": 5, "index": ExactIndex(), "batch_tokens": 64, "shard": 16, "trainer": trainer,
     }  # fmt: skip
     return ZeroShot(**given | options)

@@ -359,8 +359,7 @@ def test_a_fine_tuning_table_runs_to_its_report(table, command_here, inputs, out
                     node.directory.symlink_to(inputs[node.stage])
             super().run()
 
-    for stage in ("train_retriever", "training"):
-        monkeypatch.setattr(f"bmae_lightning.stage.{stage}.fit", steps.fine_tune, raising=False)
+    monkeypatch.setattr("bmae_lightning.stage.training.fit", steps.fine_tune)
     for module in ("stage.report", "report.sweep"):
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     folder, rows = swept(table)

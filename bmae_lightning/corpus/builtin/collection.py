@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from bmae_lightning.corpus.builtin.docstring_text import query_and_passage
 from bmae_lightning.corpus.builtin.docstrings import package_docstrings, package_files, package_version
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_text
 
@@ -46,17 +47,12 @@ class BuiltinCorpus:
     """
 
     def __init__(
-        self,
-        packages: list[str] = ("stdlib", "numpy"),
-        min_query_words: int = 5,
-        min_passage_words: int = 30,
+        self, packages: list[str] = ("stdlib", "numpy"), min_query_words: int = 5, min_passage_words: int = 30
     ):
         self.packages = list(dict.fromkeys(packages))
         if isinstance(packages, str) or not self.packages:
             raise ValueError(f"packages={packages!r} is not a list of package names; use e.g. [stdlib, numpy].")
-        for name, value in (("min_query_words", min_query_words), ("min_passage_words", min_passage_words)):
-            if value < 1:
-                raise ValueError(f"{name}={value} is not a number of words; use 1 or more.")
+        at_least(1, min_query_words=min_query_words, min_passage_words=min_passage_words)
         self.min_query_words = min_query_words
         self.min_passage_words = min_passage_words
 

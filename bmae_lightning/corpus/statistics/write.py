@@ -76,8 +76,7 @@ def write_statistics(
     """
     if not memory_gb * 2**30 >= LEAST_MEMORY:
         raise ValueError(f"memory_gb must be at least {LEAST_MEMORY / 2**30:.3f}, got {memory_gb}")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    at_least(1, threads=threads)
     workers = Workers(threads, int(memory_gb * 2**30))
     counted = counted or store
     if counted.tokenizer_digest != store.tokenizer_digest:

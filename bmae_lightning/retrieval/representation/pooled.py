@@ -42,7 +42,7 @@ class PooledRepresentation(nn.Module):
         return encoder.width if self.dense is None else self.dense
 
     def options(self) -> dict[str, Any]:
-        """The arguments of the constructor that make it again, from attributes of the same names; JSON can hold them."""
+        """The arguments of the constructor that make it again: attributes of the same names; JSON can hold them."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def record(self) -> dict[str, Any]:

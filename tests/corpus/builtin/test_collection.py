@@ -131,7 +131,7 @@ def test_bad_arguments(tmp_path):
     for packages in ([], "numpy"):
         with pytest.raises(ValueError, match="packages=.*is not a list of package names"):
             BuiltinCorpus(packages)
-    with pytest.raises(ValueError, match="min_query_words=0"):
+    with pytest.raises(ValueError, match="min_query_words must be at least 1, got 0"):
         BuiltinCorpus(["numpy"], min_query_words=0)
 
 

@@ -1,0 +1,96 @@
+"""From the composed configuration to the plan: what is dropped, what is refused, what fingerprints know of files."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from support.paths import CONF
+
+from bmae_lightning.command import experiment
+from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.runtime.errors import BadInput
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=["encoder=tiny", "corpus=beir", "corpus.path=x", *overrides])
+
+
+def resolved(*overrides):
+    return OmegaConf.to_container(composed(*overrides), resolve=True)
+
+
+def hydra(*overrides):
+    """What Hydra says of a command."""
+    source = SimpleNamespace(path=str(CONF), schema="file")
+    runtime = SimpleNamespace(config_sources=[source], choices={"experiment": "retromae"})
+    return SimpleNamespace(overrides=SimpleNamespace(task=list(overrides)), runtime=runtime)
+
+
+def test_what_is_asked_of_a_corpus_is_no_option_of_it():
+    config = resolved("corpus.check=true", "+corpus.expected.passages=3")
+    assert take_corpus_options(config) == {"check": True, "expected": {"passages": 3}, "evaluated": ["test"]}
+    for corpus in (config["corpus"], config["prepare"]["corpus"]):
+        assert set(corpus) == {"_target_", "path", "splits", "title", "tolerate"}
+
+
+def test_settings_of_decoders_that_are_left_out_are_dropped():
+    cfg = composed("+experiment=dupmae", "decoders=[bag_of_words]")
+    assert set(cfg.decoders) == {"bag_of_words", "enhanced"}
+    experiment._drop_unselected(cfg, hydra("decoders=[bag_of_words]"), "decoders", "decoders")
+    assert set(cfg.decoders) == {"bag_of_words"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+decoders.skip.layers=1", "decoders.skip is set but not selected: add skip to decoders="),
+        ("+decoders.skp.layers=1", "decoders.skp is no known instance; did you mean 'skip'"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(override, message):
+    with pytest.raises(BadInput, match=message):
+        experiment._drop_unselected(composed(override), hydra(override), "decoders", "decoders")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+until=retriever2", r"\+until=retriever2: there is no group 'until'; use rungs=2"),
+        ("+until=reranker", "use rungs=3"),
+        ("+table=retromae_6", "there is no group 'table' .*need -cd experiments"),
+        ("+experimet=simlm", "there is no group 'experimet'.*; did you mean 'experiment'"),
+    ],
+)
+def test_a_group_that_is_not_there_is_refused(override, message):
+    key, value = override[1:].split("=")
+    with pytest.raises(BadInput, match=message):
+        experiment._check_groups({key: value}, hydra(override))
+
+
+def test_groups_that_are_there_are_not():
+    experiment._check_groups({"experiment": "x", "name": "x"}, hydra("+experiment=retromae", "name=x"))
+
+
+def test_the_content_of_the_users_files_counts(tmp_path: Path):
+    path = tmp_path / "run.trec"
+    path.write_text("q1 Q0 p1 1 1.0 t\n")
+    options = ["negatives=file", f"negatives.path={path}"]
+    before = experiment._files(resolved(*options))
+    assert before.keys() == {"retriever1"}
+    path.write_text("q1 Q0 p2 1 1.0 t\n")
+    assert experiment._files(resolved(*options)) != before
+    assert experiment._files(resolved()) == {}
+
+
+def test_messages_name_the_key_that_is_set():
+    overrides = ["corruption@view.passage.corruption=replace", "generator=scratch"]
+    cfg = composed(*overrides)
+    origins = experiment._origins(cfg, OmegaConf.to_container(cfg, resolve=True))
+    assert origins["pretrain"]["generator"] == "generator", "required by the corruption"
+    assert origins["pretrain"]["view"] == "view"
+    assert origins["retriever1"]["negatives"] == "negatives"
+    assert origins["evaluate2"]["index"] == "evaluate.index", "followed"
+    assert "lr" not in origins["retriever1"]
