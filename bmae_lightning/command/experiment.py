@@ -66,7 +66,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
 
 
 def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
-    """Write what this job ran, for the comparison of a sweep and for whoever looks into the directory of the run."""
+    """Write what this job ran, for the comparison of a sweep and for a reader of the run's directory."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
     directories = {key: str(node.directory) for key, node in nodes.items()}

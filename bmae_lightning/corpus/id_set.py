@@ -1,6 +1,6 @@
 """A set of ids in 8 bytes each, whatever they look like: their 64-bit hashes, sorted when they are first asked for.
 
-Two different ids have one hash with a probability of 2^-64; whoever must be certain looks at the ids behind `repeated`.
+Two different ids have one hash with a probability of 2^-64; to be certain, compare the ids behind `repeated`.
 """
 
 from array import array

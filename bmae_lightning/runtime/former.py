@@ -1,4 +1,4 @@
-"""Where modules of version 0.1 and renamed options are now, for the one line that answers whoever still uses them.
+"""Where modules of version 0.1 and renamed options are now, for the one line that answers their use.
 
 `former_places.txt` holds a former module (or a name in it) and its new place a line, `former_options.txt` a former
 option and what is used instead. Nothing is forwarded: there is no compatibility layer.
@@ -36,7 +36,7 @@ def renamed_option(key: str) -> str:
 
 
 class FormerPlaces(MetaPathFinder):
-    """Asked last, for modules that nobody else finds: names the new place of a former one."""
+    """Asked last, for modules that no other finder knows: names the new place of a former one."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if place := new_place(name):

@@ -1,4 +1,4 @@
-"""What is typed becomes what Hydra reads: stages as words, questions with any sign in them."""
+"""Typed arguments become what Hydra reads: stages as words, questions with any character in them."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser

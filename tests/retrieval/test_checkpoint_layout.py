@@ -1,4 +1,4 @@
-"""What a directory of other people says of its vectors, in the files of several versions."""
+"""What a checkpoint from elsewhere says of its vectors, in the files of several versions."""
 
 import json
 import shutil

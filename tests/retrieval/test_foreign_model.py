@@ -1,4 +1,4 @@
-"""Directories of other people make the vectors that their own libraries make of them; mistakes are one line."""
+"""A model from elsewhere makes the vectors that its own library makes; mistakes are one line."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Progress lines with a clock of our own."""
+"""Progress lines, with a clock that the test sets."""
 
 import io
 

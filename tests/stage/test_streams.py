@@ -1,4 +1,4 @@
-"""Streams of a batch: where they lie, the law of the window, aligned values, absent texts, what is refused."""
+"""Streams of a batch: files, distribution of the window, aligned values, absent texts, what is refused."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Small retrievers of other people, written by the libraries they come from."""
+"""Small retrievers from elsewhere, written by the libraries they come from."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every experiment composes at every scale, and what the issue of the day promises as an override composes too."""
+"""Every experiment composes at every scale, and so does every ablation that is an override."""
 
 import pytest
 from hydra import compose, initialize_config_dir

@@ -116,7 +116,7 @@ def test_a_papers_main_experiment_climbs_its_ladder_unless_told_otherwise(experi
 
 
 def test_a_ladder_can_be_left_early():
-    """The rungs of the recipe, with its numbers, and no mining that nobody reads."""
+    """The rungs of the recipe, with its numbers, and no mining whose result no stage reads."""
     whole = composed("+experiment=simlm", "scale=paper")
     stages = list(climbed(whole))
     for rungs, (last, mining) in enumerate([("evaluate", 0), ("evaluate2", 0), ("rerank", 200)], 1):

@@ -1,4 +1,4 @@
-"""EnhancedDecoder: who may see whom (against the original's recorded frequencies), and what the layer does with it."""
+"""EnhancedDecoder: which position sees which (recorded frequencies of the original), and what the layer computes."""
 
 import json
 
