@@ -6,6 +6,8 @@ Only light modules are imported, since this runs before `--help`.
 import re
 from pathlib import Path
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import config_directory
 from bmae_lightning.runtime.errors import BadInput
@@ -69,4 +71,4 @@ def _quoted(argument: str) -> str:
     if key != "query" or AS_HYDRA_HAS_IT.fullmatch(text):
         return argument
     text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)  # not an interpolation
-    return "query='" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
+    return "query=" + QuotedString(text, Quote.single).with_quotes()
