@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.corpus.statistics.key_counts import BYTES_PER_ENTRY, Lookup, Table
-from bmae_lightning.corpus.statistics.keyword_weight import WEIGHTS, log_keyword_weight
 from bmae_lightning.corpus.statistics.ngram_counts import Counting, chunk_tokens
 from bmae_lightning.corpus.statistics.pmi import BOUNDARIES, PMI_MODES, average_mutual_information
 from bmae_lightning.corpus.statistics.words import UNITS, UnitReader, Units, row_ranges
@@ -21,6 +20,7 @@ from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.threads import Workers, in_turn
 
 NAMES = ("importance", "keyword_weight")
+WEIGHTS = ("inv_cf", "idf", "tfidf")
 SHARE = 0.35
 """Of the memory for tables, and the same for the counts of a block; the rest is for what threads are working on."""
 
@@ -185,3 +185,20 @@ def _groups(tables: dict[str, Table], entries: int) -> list[list[tuple[str, tupl
 
 def _load(tables: dict[str, Table], group: list[tuple[str, tuple[Path, int, int]]]) -> list[tuple[str, Lookup]]:
     return [(name, tables[name].load(*span)) for name, span in group]
+
+
+def log_keyword_weight(
+    kind: str, frequency_U: np.ndarray | None, passages_U: np.ndarray | None, times_U: np.ndarray | None, passages: int
+) -> np.ndarray:
+    """ln of the weight with which MASTER's masked keyword prediction draws every word, float64 [U]; it is above 0.
+
+    kind: 'inv_cf' is 1 / frequency (as released), 'idf' is that of BM25, ln(1 + (D - d + 0.5) / (d + 0.5)) for a word
+        in d of D passages, 'tfidf' is times * idf.  A word that was never counted is taken as seen once.
+    frequency_U: occurrences in the corpus.  passages_U: passages that hold the word.  times_U: occurrences in its own
+        passage. Only what the kind needs is read.  passages: of the corpus.
+    """
+    if kind == "inv_cf":
+        return -np.log(np.maximum(frequency_U, 1))
+    holding_U = np.clip(passages_U, 1, max(passages, 1))
+    weight_U = np.log1p((passages - holding_U + 0.5) / (holding_U + 0.5))
+    return np.log(weight_U if kind == "idf" else weight_U * times_U)

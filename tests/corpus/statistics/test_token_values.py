@@ -1,5 +1,9 @@
-"""Values of tokens by blocks and groups of tables: the same for any cut, and what is finished is kept."""
+"""Values of tokens by blocks and groups of tables: the same for any cut, and what is finished is kept.
 
+Weights of words against their definitions; all are above 0.
+"""
+
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +11,13 @@ import numpy as np
 import pytest
 
 from bmae_lightning.corpus.statistics.ngram_counts import Counting, count_tables, occurrences
-from bmae_lightning.corpus.statistics.token_values import NAMES, StatisticsOptions, TokenValues, _groups
+from bmae_lightning.corpus.statistics.token_values import (
+    NAMES,
+    StatisticsOptions,
+    TokenValues,
+    _groups,
+    log_keyword_weight,
+)
 from bmae_lightning.corpus.statistics.words import UnitReader
 from bmae_lightning.runtime.threads import Workers
 
@@ -126,3 +136,26 @@ def test_the_tables_that_options_need(make_store, options, tables):
 def test_impossible_options(options, message):
     with pytest.raises(ValueError, match=message):
         StatisticsOptions(**options)
+
+
+def test_inverse_frequency_and_a_word_never_counted():
+    weight_U = log_keyword_weight("inv_cf", np.array([1, 4, 0]), None, None, 9)
+    assert weight_U.tolist() == pytest.approx([0, -math.log(4), 0])
+
+
+def test_idf_is_that_of_bm25_and_above_zero_even_for_a_word_of_every_passage():
+    weight_U = np.exp(log_keyword_weight("idf", None, np.array([1, 5, 10, 0]), None, 10))
+    assert weight_U.tolist() == pytest.approx(
+        [math.log(1 + 9.5 / 1.5), math.log(2), math.log(1 + 0.5 / 10.5), math.log(1 + 9.5 / 1.5)]
+    )
+    assert (weight_U > 0).all()
+
+
+def test_tfidf_counts_the_word_in_its_passage():
+    idf_U = log_keyword_weight("idf", None, np.array([3, 3]), None, 10)
+    weight_U = log_keyword_weight("tfidf", None, np.array([3, 3]), np.array([1, 4]), 10)
+    assert (weight_U - idf_U).tolist() == pytest.approx([0, math.log(4)])
+
+
+def test_one_passage():
+    assert np.isfinite(log_keyword_weight("idf", None, np.array([1]), None, 1)).all()
