@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.pretrained import load_config
@@ -57,7 +57,8 @@ class Layout:
 def read_layout(directory: Path, options: ModelOptions, key: str) -> Layout:
     """Recognise the layout of `directory`.
 
-    key: config key of the model, for messages.
+    Args:
+        key: configuration key of the model, for messages.
 
     Raises:
         BadInput: no layout that is known, or one that contradicts the options.
@@ -112,29 +113,26 @@ def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
                 "the library sentence-transformers: pip install 'bmae_lightning[external]'"
             )
         return Layout(directory, RetrieverConfig("library", "", similarity, **prefixes), library=True)
-    encoder = modules["Transformer"]
+    (pooling, dense, width), encoder = head, modules["Transformer"]
     tokenizer = load_tokenizer(encoder)
     longest = min(load_config(str(encoder), key).max_position_embeddings, tokenizer.model_max_length)
     longest = lengths.get("max_seq_length") or longest
     own = RetrieverConfig.load(directory)  # of our export
     config = RetrieverConfig(
-        head.pooling, tokenizer_digest(tokenizer), similarity, lengths.get("query_length") or longest,
-        lengths.get("document_length") or longest, dense=head.width, segments=own is not None and own.segments,
+        pooling, tokenizer_digest(tokenizer), similarity, lengths.get("query_length") or longest,
+        lengths.get("document_length") or longest, dense=width, segments=own is not None and own.segments,
         **prefixes,
     )  # fmt: skip
-    return Layout(directory, config, (encoder,), (head.dense,))
+    return Layout(directory, config, (encoder,), (dense,))
 
 
-class _Head(NamedTuple):
-    """What comes behind the encoder: pooling, and the file and the width of a linear map, None for none."""
+def _head(
+    modules: Mapping[str, Path], lengths: Mapping[str, Any], key: str
+) -> tuple[str, Path | None, int | None] | None:
+    """What comes behind the encoder: the pooling, the file of a linear map and its width, None for no linear map.
 
-    pooling: str
-    dense: Path | None = None
-    width: int | None = None
-
-
-def _head(modules: Mapping[str, Path], lengths: Mapping[str, Any], key: str) -> _Head | None:
-    """The head of a model that our own code can run; None for any other."""
+    None for a model that our own code cannot run.
+    """
     if (
         list(modules) not in SHAPES
         or _read(modules["Transformer"] / "config.json", key, {}).get("model_type") != "bert"
@@ -150,12 +148,12 @@ def _head(modules: Mapping[str, Path], lengths: Mapping[str, Any], key: str) -> 
     if pooling is None:
         return None
     if "Dense" not in modules:
-        return _Head(pooling)
+        return pooling, None, None
     linear, file = _read(modules["Dense"] / "config.json", key), modules["Dense"] / "model.safetensors"
     activation = str(linear.get("activation_function", "")).rpartition(".")[2]
     if activation != "Identity" or linear.get("bias", True) or linear.get("use_residual") or not file.is_file():
         return None
-    return _Head(pooling, file, int(linear["out_features"]))
+    return pooling, file, int(linear["out_features"])
 
 
 def _pooling(config: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 """A retriever from elsewhere: find it, name its content, load it; a checkpoint becomes our dual encoder.
 
-Everything but what needs the library sentence-transformers is encoded by the same code as our own retrievers.
+Texts are encoded by the same code as for our own retrievers, unless it takes the library sentence-transformers.
 """
 
 import hashlib
@@ -39,7 +39,14 @@ AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Retriever:
-    """label: its name in tables.  options: what was asked for.  layout: how it makes vectors.  key: for messages."""
+    """A retriever whose files were found.
+
+    Attributes:
+        label: its name in tables.
+        options: what was asked for.
+        layout: how it makes vectors.
+        key: configuration key, for messages.
+    """
 
     label: str
     options: ModelOptions

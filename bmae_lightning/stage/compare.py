@@ -4,25 +4,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
-from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.rank import Ranker, SharedRankingStage
+from bmae_lightning.stage.rank import Ranker, RankingStage
 from bmae_lightning.stage.rankers import Encoding, make_ranker
 from bmae_lightning.stage.texts import Texts
 
 
 @dataclass(kw_only=True)
-class Compare(SharedRankingStage):
+class Compare(RankingStage, Encoding):
     """Its vectors and token stores are not kept.
 
     Args:
-        index: exact or faiss.
         model: options by name (`retrieval.model_options.ModelOptions`).
     """
 
-    index: Index
     model: dict[str, Any]
 
     keeps_index = False
@@ -38,8 +35,7 @@ class Compare(SharedRankingStage):
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
         retriever = self._retriever()
         texts = Texts(prepared.source(), context.directory / "tokens", prepared.passages())
-        encoding = Encoding(self.index, self.batch_tokens, self.shard, self.trainer)
-        ranker = make_ranker(context.title, context.directory, texts, retriever, encoding)
+        ranker = make_ranker(context.title, context.directory, texts, retriever, self)
         ranker.figures["model"] = retriever.record()
         return ranker
 

@@ -9,31 +9,17 @@ from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index
-from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.rank import Ranker, Search, SharedRankingStage
+from bmae_lightning.stage.rank import Ranker, RankingStage, Search
 from bmae_lightning.stage.rankers import DualEncoderRanker, Encoding
 
 
 @dataclass(kw_only=True)
-class Evaluate(SharedRankingStage):
-    """Also writes passages.npy: the vectors, with a lexical part in files beside it.
-
-    Args:
-        index: exact or faiss; a faiss index is built and searched by the first process alone.
-        query_shard: queries searched for per finished piece.
-    """
-
-    index: Index
-    query_shard: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, query_shard=self.query_shard)
+class Evaluate(RankingStage, Encoding):
+    """Also writes passages.npy: the vectors, with a lexical part in files beside it."""
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
@@ -59,13 +45,6 @@ class Evaluate(SharedRankingStage):
         passages, queries = prepared.passages(), prepared.queries()
         config.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)
         check_index(self.index, model.representation.lexical)
-        encoding = Encoding(self.index, self.batch_tokens, self.shard, self.trainer, self.query_shard)
         return DualEncoderRanker(
-            context.title,
-            context.directory,
-            model,
-            config,
-            passages,
-            lambda search: (queries, search.queries),
-            encoding,
+            context.title, context.directory, model, config, passages, lambda search: (queries, search.queries), self
         )

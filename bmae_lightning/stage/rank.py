@@ -47,6 +47,7 @@ class Search:
         return self.path.is_file()
 
 
+@dataclass
 class Ranker(ABC):
     """Ranks passages for queries. Work that takes long lies in files of `directory`, so that a killed run continues.
 
@@ -57,10 +58,10 @@ class Ranker(ABC):
         costs: split -> what `metrics.json` says of its search.
     """
 
-    def __init__(self, title: str, directory: Path) -> None:
-        self.title, self.directory = title, directory
-        self.figures: dict[str, Any] = {}
-        self.costs: dict[str, dict[str, float]] = {}
+    title: str
+    directory: Path
+    figures: dict[str, Any] = field(default_factory=dict, init=False)
+    costs: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
 
     @abstractmethod
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
@@ -85,6 +86,25 @@ def write_ranking(title: str, prepared: Prepared, search: Search, run: Run) -> N
 
 
 @dataclass(kw_only=True)
+class Shared:
+    """Options of work that the devices of a trainer share, piece by piece: how many there are changes no digit.
+
+    Args:
+        batch_tokens: word pieces given to the model at a time.
+        shard: passages, or pairs, per finished piece: what a killed run loses at most in each process.
+        trainer: makes Lightning's Trainer, whose devices share the pieces.
+    """
+
+    batch_tokens: int
+    shard: int
+    trainer: partial
+
+    def check_sizes(self) -> None:
+        """Raise ValueError for a size that is too small."""
+        at_least(1, batch_tokens=self.batch_tokens, shard=self.shard)
+
+
+@dataclass(kw_only=True)
 class RankingStage(Stage):
     """Writes run.<split>.trec, per_query.<split>.json, metrics.json, and with `train_depth` run.train.trec (mining).
 
@@ -97,7 +117,7 @@ class RankingStage(Stage):
         train_queries: which training queries are searched for.
 
     Raises:
-        ValueError: a depth that is too small.
+        ValueError: a depth or a size that is too small.
     """
 
     splits: list[str]
@@ -113,6 +133,8 @@ class RankingStage(Stage):
     def __post_init__(self) -> None:
         at_least(1, depth=self.depth)
         at_least(0, train_depth=self.train_depth)
+        if isinstance(self, Shared):
+            self.check_sizes()
 
     @abstractmethod
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
@@ -121,6 +143,8 @@ class RankingStage(Stage):
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
         require_splits(f"{self.name}.splits", self.splits, splits)
+        if isinstance(self, Shared):
+            make_trainer(self.trainer, self.name)  # devices that do not exist are told here
 
     def depths(self, prepared: Prepared) -> dict[str, int]:
         """Split -> ranks kept, the training split first."""
@@ -152,26 +176,3 @@ class RankingStage(Stage):
         rates = {name: value for name, value in ranker.figures.items() if name.endswith("_per_second")}
         self.logger.log(context, logged | rates)
         write_json(context.directory / "metrics.json", results)
-
-
-@dataclass(kw_only=True)
-class SharedRankingStage(RankingStage):
-    """A ranking stage whose work the devices of a trainer share, piece by piece: their number changes no digit.
-
-    Args:
-        batch_tokens: word pieces given to the model at a time.
-        shard: passages, or pairs, per finished piece: what a killed run loses at most in each process.
-        trainer: makes Lightning's Trainer, whose devices share the pieces.
-    """
-
-    batch_tokens: int
-    shard: int
-    trainer: partial
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, batch_tokens=self.batch_tokens, shard=self.shard)
-
-    def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
-        make_trainer(self.trainer, self.name)

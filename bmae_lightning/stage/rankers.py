@@ -5,7 +5,6 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from bmae_lightning.corpus.tokens.store import TokenStore
@@ -19,43 +18,42 @@ from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.retrieval.search import FoundShards, check_index, search
 from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import device_of
-from bmae_lightning.stage.rank import Ranker, Search
+from bmae_lightning.stage.rank import Ranker, Search, Shared
 from bmae_lightning.stage.texts import Texts
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """How a retriever encodes and is searched.
+@dataclass(kw_only=True)
+class Encoding(Shared):
+    """How a retriever encodes and is searched: options of the stages that do so, which derive from it.
 
-    Attributes:
-        index: exact or faiss.
-        batch_tokens: word pieces encoded at a time.
-        shard: passages encoded per finished piece: what a killed run loses at most in each process.
-        trainer: makes Lightning's Trainer, whose devices share the pieces.
+    Args:
+        index: exact or faiss; one that is built first is searched by the first process alone.
         query_shard: queries searched for per finished piece, None for all at once.
     """
 
     index: Index
-    batch_tokens: int
-    shard: int
-    trainer: partial
     query_shard: int | None = None
 
+    def check_sizes(self) -> None:
+        super().check_sizes()
+        at_least(1, query_shard=self.query_shard)
 
+
+@dataclass
 class TextRanker(Ranker):
     """Ranks by texts in the first process, while the others wait for the stage.
 
     Args:
         texts: the collection.
-        model: BM25, which is left as it is, or a model that only sentence-transformers can run.
+        model: BM25, or a model that only sentence-transformers can run.
     """
 
-    def __init__(self, title: str, directory: Path, texts: Texts, model: Bm25 | LibraryModel) -> None:
-        super().__init__(title, directory)
-        self.texts, self.model = texts, copy.copy(model)
+    texts: Texts
+    model: Bm25 | LibraryModel
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
         left = [(wanted, self.texts.queries(wanted)) for wanted in searches if not wanted.done]
@@ -90,6 +88,7 @@ class TextRanker(Ranker):
         gc.collect()  # what a library is made of may refer to itself
 
 
+@dataclass
 class DualEncoderRanker(Ranker):
     """Encodes the passages of a token store with a dual encoder and searches them with an index.
 
@@ -103,13 +102,15 @@ class DualEncoderRanker(Ranker):
         encoding: how it encodes and searches.
     """
 
-    def __init__(
-        self, title: str, directory: Path, model: DualEncoder, config: RetrieverConfig, passages: TokenStore,
-        queries: Callable[[Search], tuple[TokenStore, Sequence[str]]], encoding: Encoding,
-    ) -> None:  # fmt: skip
-        super().__init__(title, directory)
-        self.model, self.config, self.passages, self.queries, self.encoding = model, config, passages, queries, encoding
-        self.vectors = VectorShards(directory / "passages.npy", model, passages, config.passage_length, encoding.shard)
+    model: DualEncoder
+    config: RetrieverConfig
+    passages: TokenStore
+    queries: Callable[[Search], tuple[TokenStore, Sequence[str]]]
+    encoding: Encoding
+
+    def __post_init__(self) -> None:
+        path, length = self.directory / "passages.npy", self.config.passage_length
+        self.vectors = VectorShards(path, self.model, self.passages, length, self.encoding.shard)
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
         left = [(wanted, self._pieces(wanted)) for wanted in searches if not wanted.done]
@@ -183,7 +184,7 @@ def make_ranker(
         BadInput: an index that cannot search what the model makes.
     """
     if isinstance(model, Bm25):
-        return TextRanker(title, directory, texts, model)
+        return TextRanker(title, directory, texts, copy.copy(model))  # the model of the options stays as it is
     if model.layout.library:
         device = device_of(encoding.trainer.keywords.get("accelerator", "auto"))
         library = LibraryModel(model, device, encoding.batch_tokens, directory, encoding.shard, encoding.index)

@@ -117,7 +117,10 @@ class Rounds:
         """Rank the corpus for the training queries; the vectors are deleted afterwards."""
         title, directory = f"{self.title}: round {number}", self.directory / "checkpoints" / path.parent.name
         refresh, queries = self.refresh, self.prepared.queries()
-        encoding = Encoding(ExactIndex(), refresh.batch_tokens, refresh.shard, trainer, refresh.query_shard)
+        encoding = Encoding(
+            index=ExactIndex(), batch_tokens=refresh.batch_tokens, shard=refresh.shard, trainer=trainer,
+            query_shard=refresh.query_shard,
+        )  # fmt: skip
         ranker = DualEncoderRanker(
             title, directory, model, self.config, self.prepared.passages(), lambda search: (queries, search.queries),
             encoding,

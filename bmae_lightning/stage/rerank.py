@@ -15,12 +15,12 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.rank import Ranker, Search, SharedRankingStage
+from bmae_lightning.stage.rank import Ranker, RankingStage, Search, Shared
 from bmae_lightning.stage.train_reranker import open_scorer
 
 
 @dataclass(kw_only=True)
-class Rerank(SharedRankingStage):
+class Rerank(RankingStage, Shared):
     """Orders the first `depth` ranks of another stage's ranking by new scores; those below keep their order, below."""
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
@@ -32,6 +32,7 @@ class Rerank(SharedRankingStage):
         return ranker
 
 
+@dataclass
 class PairRanker(Ranker):
     """Re-ranks the runs of another stage by the scores of a cross-encoder.
 
@@ -43,12 +44,11 @@ class PairRanker(Ranker):
         trainer: makes Lightning's Trainer, whose devices share the pieces.
     """
 
-    def __init__(
-        self, title: str, directory: Path, ranking: Path, prepared: Prepared, scorer: PairScorer, shard: int,
-        trainer: partial,
-    ) -> None:  # fmt: skip
-        super().__init__(title, directory)
-        self.ranking, self.prepared, self.scorer, self.shard, self.trainer = ranking, prepared, scorer, shard, trainer
+    ranking: Path
+    prepared: Prepared
+    scorer: PairScorer
+    shard: int
+    trainer: partial
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
         runs, pairs = [], [np.empty((0, 2), dtype=np.int32)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -24,33 +23,29 @@ from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context, Stage, require_splits
 from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
+from bmae_lightning.stage.rank import Shared
 from bmae_lightning.stage.rerank import pairs_of
 from bmae_lightning.stage.train_reranker import open_scorer
 
 
 @dataclass(kw_only=True)
-class Score(Stage):
+class Score(Stage, Shared):
     """Writes scores.parquet: query id, passage id, the re-ranker's raw score.
 
     Args:
         depth: passages scored per training query beside its positives and those with an answer: the first of its
             ranking that are neither.
-        batch_tokens: tokens scored at a time.
-        shard: pairs per finished piece, what a killed run loses at most.
-        trainer: makes Lightning's Trainer, whose devices share the shards.
         logger: makes the loggers of a run.
         train_queries: which training queries have their pairs scored.
     """
 
     depth: int
-    batch_tokens: int
-    shard: int
-    trainer: partial
     logger: Tracking
     train_queries: QueryShare = field(default_factory=QueryShare)
 
     def __post_init__(self) -> None:
-        at_least(1, depth=self.depth, batch_tokens=self.batch_tokens, shard=self.shard)
+        at_least(1, depth=self.depth)
+        self.check_sizes()
 
     def preflight(self, splits: list[str]) -> None:
         make_trainer(self.trainer, self.name)

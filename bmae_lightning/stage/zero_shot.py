@@ -8,7 +8,6 @@ index are deleted when it is written.
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ class Pairs:
 
 
 @dataclass(kw_only=True)
-class ZeroShot(Stage):
+class ZeroShot(Encoding, Stage):
     """Writes run.trec.gz and ranked.json.
 
     Args:
@@ -135,7 +134,6 @@ class ZeroShot(Stage):
         split: the judged split.
         identical: whether results that have the id of their query stay.
         depth: ranks kept.
-        index, batch_tokens, shard, trainer: as `rankers.Encoding`.
     """
 
     collection: Collection
@@ -145,10 +143,6 @@ class ZeroShot(Stage):
     split: str
     identical: bool
     depth: int
-    index: Index
-    batch_tokens: int
-    shard: int
-    trainer: partial
 
     def run(self, context: Context) -> None:
         texts = Texts(self.collection, Path(self.tokens))
@@ -158,8 +152,7 @@ class ZeroShot(Stage):
         model = self.bm25
         if self.model is not None:
             model = find_retriever(context.arm, ModelOptions(**self.model), context.title)
-        encoding = Encoding(self.index, self.batch_tokens, self.shard, self.trainer)
-        ranker = make_ranker(context.title, context.directory, texts, model, encoding)
+        ranker = make_ranker(context.title, context.directory, texts, model, self)
 
         def write(search: Search, run: Run) -> None:
             run = run if self.identical else run.without_identical()

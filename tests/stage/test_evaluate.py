@@ -10,17 +10,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support import forked
 from support.paths import CONF
+from support.retrievers import save_retriever
 from support.stages import prepare
-from transformers import BertConfig, BertForMaskedLM
 
 from bmae_lightning.command.plan import read_entry
-from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.trec import read_run
-from bmae_lightning.retrieval.dual_encoder import DualEncoder, save_dual_encoder
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
-from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
@@ -36,19 +32,8 @@ def inputs(tmp_path_factory, collection):
     root = tmp_path_factory.mktemp("inputs")
     corpus = prepare(root / "corpus", collection, 400)
     prepared = Prepared(corpus)
-    vocabulary = Vocabulary(prepared.tokenizer())
     for name, representation in REPRESENTATIONS.items():
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=vocabulary.size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-            intermediate_size=32, initializer_range=0.3,
-        )  # fmt: skip
-        model = DualEncoder(Encoder(BertForMaskedLM(config), vocabulary), representation, "dot")
-        digest = prepared.passages().tokenizer_digest
-        config = RetrieverConfig(
-            tokenizer=digest, similarity="dot", query_length=12, passage_length=24, **representation.record()
-        )
-        save_dual_encoder(model, config, prepared.tokenizer_directory, root / name / "retriever")
+        save_retriever(prepared, representation, root / name)
     return root
 
 

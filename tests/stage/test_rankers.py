@@ -26,6 +26,10 @@ from bmae_lightning.stage.texts import Texts
 TRAINER = partial(Trainer, accelerator="cpu", devices=1)
 
 
+def encoding(index, batch_tokens, shard, **more):
+    return Encoding(index=index, batch_tokens=batch_tokens, shard=shard, trainer=TRAINER, **more)
+
+
 class SortedIndex(Index):
     """An index of one's own: one matrix product, all scores sorted."""
 
@@ -80,7 +84,7 @@ def test_a_retriever_ranks_as_every_pair_scored_alone(name, index, files, corpus
     queries, passages = corpus.queries(), corpus.passages()
     ranker = DualEncoderRanker(
         "x", tmp_path, retriever.dual_encoder(), retriever.layout.config, passages,
-        lambda search: (queries, search.queries), Encoding(index, 100, 7, TRAINER, 5),
+        lambda search: (queries, search.queries), encoding(index, 100, 7, query_shard=5),
     )  # fmt: skip
     runs = ranked(ranker, searches(corpus, tmp_path))
     scores = scored_alone(made[name], queries, passages, (12, 24))
@@ -103,7 +107,7 @@ def test_a_search_that_is_done_is_left_alone(corpus, models, tmp_path):
     retriever = find_retriever("x", ModelOptions(str(models[0] / "dense" / "retriever")), "x")
     for model in (Bm25(), retriever):
         (tmp_path / "test").touch()
-        ranker = make_ranker("x", tmp_path, texts, model, Encoding(ExactIndex(), 100, 7, TRAINER))
+        ranker = make_ranker("x", tmp_path, texts, model, encoding(ExactIndex(), 100, 7))
         assert ranked(ranker, searches(corpus, tmp_path)).keys() == {"train"}
         (tmp_path / "train").unlink()
 
@@ -113,7 +117,7 @@ def test_a_retriever_from_elsewhere_reads_the_texts_itself(corpus, models, tmp_p
     options = ModelOptions(str(models[0] / "dense" / "retriever"), query_prefix="bada ")
     retriever = find_retriever("x", options, "x")
     texts = Texts(corpus.source(), tmp_path / "tokens", corpus.passages())
-    ranker = make_ranker("x", tmp_path, texts, retriever, Encoding(ExactIndex(), 100, 64, TRAINER))
+    ranker = make_ranker("x", tmp_path, texts, retriever, encoding(ExactIndex(), 100, 64))
     (wanted, _) = searches(corpus, tmp_path)
     run = ranked(ranker, [wanted])["test"]
     (directory,) = (tmp_path / "tokens").glob("*-test")
@@ -129,7 +133,7 @@ def test_a_retriever_from_elsewhere_reads_the_texts_itself(corpus, models, tmp_p
 
 def test_bm25_is_that_of_the_index_and_is_left_as_it_is(corpus, tmp_path):
     bm25, by_hand = Bm25(), Bm25()
-    ranker = make_ranker("x", tmp_path, Texts(corpus.source(), tmp_path), bm25, Encoding(ExactIndex(), 1, 1, TRAINER))
+    ranker = make_ranker("x", tmp_path, Texts(corpus.source(), tmp_path), bm25, encoding(ExactIndex(), 1, 1))
     assert isinstance(ranker, TextRanker)
     run = ranked(ranker, searches(corpus, tmp_path))["test"]
     ids, contents = zip(*corpus.texts(), strict=True)
@@ -141,7 +145,7 @@ def test_bm25_is_that_of_the_index_and_is_left_as_it_is(corpus, tmp_path):
 
 def test_the_ranker_of_a_model(bert_with_library, corpus, tmp_path):
     texts = Texts(corpus.source(), tmp_path / "tokens", corpus.passages())
-    ranker = make_ranker("x", tmp_path, texts, bert_with_library, Encoding(ExactIndex(), 256, 16, TRAINER))
+    ranker = make_ranker("x", tmp_path, texts, bert_with_library, encoding(ExactIndex(), 256, 16))
     assert isinstance(ranker, TextRanker)
     run = ranked(ranker, searches(corpus, tmp_path))["test"]
     assert (len(run), run.depth) == (20, 7)
@@ -164,5 +168,5 @@ def test_an_index_that_cannot_search_the_model_is_refused_before_any_work(corpus
     retriever = find_retriever("x", ModelOptions(str(models[0] / "hybrid" / "retriever")), "x")
     texts = Texts(corpus.source(), tmp_path / "tokens")
     with pytest.raises(BadInput, match="index=faiss searches dense vectors only"):
-        make_ranker("x", tmp_path, texts, retriever, Encoding(FaissIndex(), 100, 64, TRAINER))
+        make_ranker("x", tmp_path, texts, retriever, encoding(FaissIndex(), 100, 64))
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.stage import zero_shot as module
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.zero_shot import Pairs, ZeroShot, read_judgments
+from bmae_lightning.stage.zero_shot import Pairs, ZeroShot
 
 BM25 = "bmae_lightning.retrieval.index.bm25.Bm25"
 
@@ -144,9 +144,7 @@ def test_the_depth_is_that_of_what_is_left(identical, same_ids, tmp_path):
     assert all((query in run.passages(query)) is identical for query in run)
 
 
-def test_judgments_and_a_judged_query_without_text(collection, tmp_path):
-    qrels = read_judgments(BeirCorpus(str(collection)), "test")
-    assert (len(qrels), qrels["q41"]) == (20, {"p41": 1})
+def test_a_judged_query_without_text_is_told_before_any_work(collection, tmp_path):
     stage = zero_shot(collection, tmp_path / "tokens")
     lost = stage.collection.queries
     stage.collection.queries = lambda: (query for query in lost() if query.id != "q41")

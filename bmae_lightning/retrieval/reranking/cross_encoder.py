@@ -59,10 +59,13 @@ def group_loss(
 ) -> Listwise:  # fmt: skip
     """List-wise loss of B groups.
 
-    model: the cross-encoder.  group: n, pairs of a query, the positive first.  temperature: scores are divided by it.
-    forward_factor: above 1, all pairs are scored in evaluation mode without gradient and only n / factor are trained
-    on: the positive and the best-scored others (SimLM's code: 64 forward, 16 trained).
-    r_drop: score the group twice and add R-Drop's divergence, see `listwise_loss`.
+    Args:
+        model: the cross-encoder.
+        group: n, pairs of a query, the positive first.
+        temperature: scores are divided by it.
+        forward_factor: above 1, all pairs are scored in evaluation mode without gradient and only n / factor are
+            trained on: the positive and the best-scored others (SimLM's code: 64 forward, 16 trained).
+        r_drop: score the group twice and add R-Drop's divergence, see `listwise_loss`.
 
     Raises:
         ValueError: pairs that make no groups, or a group that the factor does not divide.
@@ -96,8 +99,10 @@ def load_cross_encoder(
 ) -> tuple[CrossEncoder, list[str]]:
     """The cross-encoder in `directory` in float32, and the names of parameters that are new (a head, for example).
 
-    vocabulary_size: of the tokenizer that makes the ids.  dropout: all of the network's; None keeps the checkpoint's.
-    label: what to call it in messages.
+    Args:
+        vocabulary_size: of the tokenizer that makes the ids.
+        dropout: all dropouts of the network; None keeps the checkpoint's.
+        label: what to call it in messages.
 
     Raises:
         BadInput: nothing there that can be loaded, fewer embeddings than the tokenizer has ids, or several outputs.

@@ -146,16 +146,16 @@ class TeacherScores:
         try:
             file = pq.ParquetFile(self.path, read_dictionary=columns[:2])
             for part in file.iter_batches(1 << 20, columns=columns):
-                rows = [self._rows(part[name], store) for name, store in zip(columns, self._stores(), strict=False)]
+                rows = [
+                    self._rows(part[name], store)
+                    for name, store in zip(columns, (self.queries, self.passages), strict=False)
+                ]
                 yield rows[0], rows[1], part["score"].cast(pa.float32()).to_numpy(zero_copy_only=False)
         except (OSError, pa.ArrowException, KeyError) as error:
             raise BadInput(
                 f"{self.path}: no table of teacher scores (columns {', '.join(columns)}) can be read: "
                 f"{str(error).splitlines()[0]}"
             ) from error
-
-    def _stores(self) -> tuple[TokenStore, TokenStore]:
-        return self.queries, self.passages
 
     def _rows(self, column, store: TokenStore) -> np.ndarray:
         try:
