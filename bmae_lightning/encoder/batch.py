@@ -71,69 +71,6 @@ class TextBatch(Tensors):
         return self.map(lambda tensor: tensor[:count])
 
 
-def pad_rows(
-    rows: Sequence[np.ndarray],
-    *,
-    cls_id: int,
-    sep_id: int,
-    pad_id: int,
-    max_length: int,
-    values: Mapping[str, Sequence[np.ndarray]] | None = None,
-) -> Tokens:
-    """Rows of content ids as Tokens: cut from the right to max_length - 2, [CLS] and [SEP] added, padded alike.
-
-    rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.  values: name -> one array
-    [N_b] per row, cut and padded (by 0) as the ids are, in float32.
-    """
-    if max_length < 3:
-        raise ValueError(f"max_length must leave room for [CLS], a token and [SEP] (at least 3), got {max_length}")
-    if not rows:
-        raise ValueError("pad_rows needs at least one row")
-    size_B = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    flat = {name: np.concatenate(numbers) for name, numbers in (values or {}).items()}
-    return cut_rows(
-        np.concatenate(rows), size_B.cumsum() - size_B, size_B.clip(max=max_length - 2),
-        cls_id=cls_id, sep_id=sep_id, pad_id=pad_id, values=flat,
-    )  # fmt: skip
-
-
-def cut_rows(
-    flat: np.ndarray,
-    start_B: np.ndarray,
-    size_B: np.ndarray,
-    *,
-    cls_id: int,
-    sep_id: int,
-    pad_id: int,
-    values: Mapping[str, np.ndarray] | None = None,
-) -> Tokens:
-    """Pieces of one long array of content ids as Tokens, [CLS] and [SEP] added, padded alike.
-
-    flat: ids of all texts, which may lie on disk.  start_B, size_B: int64, where each text begins and how many ids it
-    has.  values: name -> array aligned with flat, padded by 0, in float32.
-    """
-    position_L = np.arange(int(size_B.max()) + 2)
-    place_BL = (start_B - 1)[:, None] + position_L
-    last_B1 = size_B[:, None]
-    ids_BL = _take(flat, place_BL, np.int64)
-    ids_BL[position_L > last_B1] = pad_id
-    ids_BL[:, 0] = cls_id
-    ids_BL[np.arange(len(size_B)), size_B + 1] = sep_id
-    real_BL = position_L <= last_B1 + 1
-    padded = {}
-    for name, numbers in (values or {}).items():
-        value_BL = _take(numbers, place_BL, np.float32)
-        value_BL[position_L > last_B1] = 0
-        value_BL[:, 0] = 0
-        padded[name] = torch.from_numpy(value_BL)
-    return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(real_BL), padded)
-
-
-def _take(flat: np.ndarray, place_BL: np.ndarray, dtype: type) -> np.ndarray:
-    """flat at the places, anything at places outside."""
-    return flat.take(place_BL, mode="clip").astype(dtype) if len(flat) else np.zeros(place_BL.shape, dtype)
-
-
 @dataclass(frozen=True)
 class RetrievalBatch(Tensors):
     """B queries with n passages each, in the order i·n + j, the positive of query i at i·n.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bmae_lightning.encoder.batch import Tokens, cut_rows, pad_rows
+from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.function_words import function_flags
 from bmae_lightning.runtime.errors import BadInput
 
@@ -71,27 +71,43 @@ class Vocabulary(nn.Module):
         return self.special_V.index_select(0, ids_BL.flatten()).view_as(ids_BL)
 
     def pad(
-        self,
-        rows: Sequence[np.ndarray],
-        max_length: int,
-        values: Mapping[str, Sequence[np.ndarray]] | None = None,
+        self, rows: Sequence[np.ndarray], max_length: int, values: Mapping[str, Sequence[np.ndarray]] | None = None
     ) -> Tokens:
-        """Rows of content ids, and numbers at them, as Tokens, see `pad_rows`."""
-        return pad_rows(rows, **self._edges, max_length=max_length, values=values)
+        """Rows of content ids as Tokens: cut from the right to max_length - 2, [CLS] and [SEP] added, padded alike.
+
+        rows: integer arrays [N_b] without special tokens; an empty row becomes `[CLS] [SEP]`.  values: name -> one
+        array [N_b] per row, cut and padded (by 0) as the ids are, in float32.
+        """
+        if max_length < 3:
+            raise ValueError(f"max_length must leave room for [CLS], a token and [SEP] (at least 3), got {max_length}")
+        if not rows:
+            raise ValueError("padding needs at least one row")
+        size_B = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        flat = {name: np.concatenate(numbers) for name, numbers in (values or {}).items()}
+        return self.cut(np.concatenate(rows), size_B.cumsum() - size_B, size_B.clip(max=max_length - 2), flat)
 
     def cut(
-        self,
-        flat: np.ndarray,
-        start_B: np.ndarray,
-        size_B: np.ndarray,
-        values: Mapping[str, np.ndarray] | None = None,
+        self, flat: np.ndarray, start_B: np.ndarray, size_B: np.ndarray, values: Mapping[str, np.ndarray] | None = None
     ) -> Tokens:
-        """Pieces of one long array of content ids, and numbers at them, as Tokens, see `cut_rows`."""
-        return cut_rows(flat, start_B, size_B, **self._edges, values=values)
+        """Pieces of one long array of content ids as Tokens, [CLS] and [SEP] added, padded alike.
 
-    @property
-    def _edges(self) -> dict[str, int]:
-        return {"cls_id": self.cls_id, "sep_id": self.sep_id, "pad_id": self.pad_id}
+        flat: ids of all texts, which may lie on disk.  start_B, size_B: int64, where each text begins and how many ids
+        it has.  values: name -> array aligned with flat, padded by 0, in float32.
+        """
+        position_L = np.arange(int(size_B.max()) + 2)
+        place_BL = (start_B - 1)[:, None] + position_L
+        last_B1 = size_B[:, None]
+        ids_BL = _take(flat, place_BL, np.int64)
+        ids_BL[position_L > last_B1] = self.pad_id
+        ids_BL[:, 0] = self.cls_id
+        ids_BL[np.arange(len(size_B)), size_B + 1] = self.sep_id
+        padded = {}
+        for name, numbers in (values or {}).items():
+            value_BL = _take(numbers, place_BL, np.float32)
+            value_BL[position_L > last_B1] = 0
+            value_BL[:, 0] = 0
+            padded[name] = torch.from_numpy(value_BL)
+        return Tokens(torch.from_numpy(ids_BL), torch.from_numpy(position_L <= last_B1 + 1), padded)
 
     def _fill(self, tokens: list[str], special: dict[str, str | None], source: str) -> None:
         super().__init__()
@@ -112,3 +128,8 @@ class Vocabulary(nn.Module):
         self.register_buffer("skip_V", skip_V, persistent=False)
         self.register_buffer("continuation_V", continuation_V, persistent=False)
         self.register_buffer("function_V", function_flags(tokens), persistent=False)
+
+
+def _take(flat: np.ndarray, place_BL: np.ndarray, dtype: type) -> np.ndarray:
+    """flat at the places, anything at places outside."""
+    return flat.take(place_BL, mode="clip").astype(dtype) if len(flat) else np.zeros(place_BL.shape, dtype)

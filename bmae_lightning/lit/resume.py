@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from bmae_lightning.lit.module import StepCallback
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput, Interrupted
 from bmae_lightning.runtime.process import print_once
 
@@ -32,8 +33,7 @@ class ResumeCheckpoints(StepCallback):
     """
 
     def __init__(self, directory: Path, every_steps: int, every_minutes: float, keep: int = 2) -> None:
-        if every_steps < 1:
-            raise ValueError(f"checkpoint.every_steps must be at least 1, got {every_steps}")
+        at_least(1, **{"checkpoint.every_steps": every_steps})
         self.directory, self.every_steps, self.every_minutes, self.keep = directory, every_steps, every_minutes, keep
         self.asked_to_stop = False
         self.saved_at = time.monotonic()

@@ -1,7 +1,11 @@
-"""The bottlenecked masked auto-encoder: views -> encoder -> bottleneck -> decoders -> named losses.
+"""Read this first. The bottlenecked masked auto-encoder: views -> encoder -> bottleneck -> decoders -> named losses.
 
 An encoder reads a masked text; decoders recover weakened texts from its bottleneck (RetroMAE Eq. 1-8, and the same
-skeleton in DupMAE, SimLM, MASTER and CDMAE). Views, masks, corruptions and decoders make the method.
+skeleton in DupMAE, SimLM, MASTER and CDMAE). Views, masks, corruptions and decoders make the method. `forward` is a
+training step without the optimiser. Read on in view.py (what is masked), mask/policy.py, mask/words.py (which words),
+corruption/ (what becomes of them), decoder/ (what is recovered), loss/ (how that is measured) and noise.py (why a mask
+does not depend on the batch). Functions marked `@compiled_twin` do what their code says, only faster on a CPU.
+Shapes: B passages, L positions, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -100,7 +104,7 @@ class BottleneckMAE(nn.Module):
         return {name for module in self.modules() for name in getattr(getattr(module, "mask", None), "values", ())}
 
     def forward(self, batch: TextBatch) -> Output:
-        """Masks, encodes and decodes a batch of uncorrupted texts."""
+        """Mask, encode and decode a batch of uncorrupted texts; losses are sums over labels and not weighted yet."""
         noise = Noise(self.seed, batch.epoch_B, batch.passage_B)
         encoded = {name: self.encode(name, batch, noise) for name in self.views}
         losses, rates = {}, {}

@@ -61,8 +61,7 @@ class Noise:
         if epoch_B.shape != passage_B.shape or epoch_B.ndim != 1:
             raise ValueError(f"epoch_B {tuple(epoch_B.shape)} and passage_B {tuple(passage_B.shape)} must both be [B]")
         self.seed = seed
-        self.epoch_B = epoch_B
-        self.passage_B = passage_B
+        self.epoch_B, self.passage_B = epoch_B.contiguous(), passage_B.contiguous()  # as compiled loops want them
 
     def of(self, index_G: Tensor) -> Noise:
         """The noise of some of the passages, by their places in the batch (int64)."""

@@ -1,4 +1,4 @@
-"""Padding against a slow reference, moving, and a light import."""
+"""Pairs against a slow reference, moving, and a light import."""
 
 import subprocess
 import sys
@@ -7,60 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bmae_lightning.encoder.batch import RetrievalBatch, TextBatch, Tokens, cut_rows, pad_pairs, pad_rows
-
-
-def pad_reference(rows, max_length):
-    full = [[2, *row.tolist()[: max_length - 2], 3] for row in rows]
-    length = max(map(len, full))
-    ids = [row + [0] * (length - len(row)) for row in full]
-    real = [[True] * len(row) + [False] * (length - len(row)) for row in full]
-    return torch.tensor(ids), torch.tensor(real)
-
-
-@pytest.mark.parametrize("max_length", [3, 5, 64])
-@pytest.mark.parametrize("lengths", [(4, 0, 9), (0,), (0, 0), (7, 7), (1, 70)])
-def test_pad_rows_equals_reference(lengths, max_length):
-    generator = np.random.default_rng(0)
-    rows = [generator.integers(5, 99, size).astype(np.uint16) for size in lengths]
-    tokens = pad_rows(rows, cls_id=2, sep_id=3, pad_id=0, max_length=max_length)
-    ids_BL, real_BL = pad_reference(rows, max_length)
-    assert tokens.ids_BL.dtype == torch.int64
-    assert tokens.real_BL.dtype == torch.bool
-    assert torch.equal(tokens.ids_BL, ids_BL)
-    assert torch.equal(tokens.real_BL, real_BL)
-
-
-@pytest.mark.parametrize("length", [3, 5, 64])
-def test_cut_rows_equals_pad_rows(length):
-    generator = np.random.default_rng(1)
-    flat, numbers = generator.integers(5, 99, 90).astype(np.uint16), generator.random(90, np.float32)
-    start_B, size_B = np.array([0, 40, 90, 33, 86]), np.array([9, 50, 0, 1, 4]).clip(max=length - 2)
-    places = [slice(start, start + size) for start, size in zip(start_B, size_B, strict=True)]
-    edges = {"cls_id": 2, "sep_id": 3, "pad_id": 1}
-    cut = cut_rows(flat, start_B, size_B, **edges, values={"x": numbers})
-    ids_BL, real_BL = pad_reference([flat[place] for place in places], length)
-    assert torch.equal(cut.ids_BL, ids_BL.masked_fill(~real_BL, 1))
-    assert torch.equal(cut.real_BL, real_BL)
-    for row, place in enumerate(places):
-        expected = [0.0, *numbers[place].tolist(), *[0.0] * cut.ids_BL.shape[1]][: cut.ids_BL.shape[1]]
-        assert cut.values["x"][row].tolist() == expected
-    padded = pad_rows([flat[p] for p in places], **edges, max_length=length, values={"x": [numbers[p] for p in places]})
-    assert torch.equal(padded.ids_BL, cut.ids_BL)
-    assert torch.equal(padded.values["x"], cut.values["x"])
-
-
-def test_cut_rows_of_an_empty_store():
-    cut = cut_rows(np.empty(0, np.uint16), np.zeros(2, int), np.zeros(2, int), cls_id=2, sep_id=3, pad_id=0)
-    assert cut.ids_BL.tolist() == [[2, 3], [2, 3]]
-    assert cut.real_BL.all()
-
-
-def test_pad_rows_refuses():
-    with pytest.raises(ValueError, match="max_length"):
-        pad_rows([np.array([1])], cls_id=2, sep_id=3, pad_id=0, max_length=2)
-    with pytest.raises(ValueError, match="at least one row"):
-        pad_rows([], cls_id=2, sep_id=3, pad_id=0, max_length=8)
+from bmae_lightning.encoder.batch import RetrievalBatch, TextBatch, Tokens, pad_pairs
 
 
 def test_moves_every_tensor():
@@ -128,7 +75,7 @@ def test_pair_mistakes():
 
 
 def test_a_retrieval_batch_moves_with_what_it_has():
-    tokens = pad_rows([np.array([5, 6])], cls_id=2, sep_id=3, pad_id=0, max_length=8)
+    tokens = Tokens(torch.tensor([[2, 5, 6, 3]]), torch.ones(1, 4).bool())
     moved = RetrievalBatch(tokens, tokens, passage_N=torch.tensor([3])).to("meta")
     assert moved.queries.ids_BL.device.type == moved.passage_N.device.type == "meta"
     assert moved.teacher_Bn is None

@@ -12,7 +12,7 @@ for name in ("pytorch_lightning", "lightning", "lightning_fabric", "hydra", "ome
 
 import numpy as np, torch
 from transformers import BertConfig, BertForMaskedLM
-from bmae_lightning.encoder.batch import TextBatch, pad_rows
+from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -31,7 +31,7 @@ views = {"passage": View(UniformMask(0.3), BertCorruption())}
 model = BottleneckMAE(encoder, ClsBottleneck(), views, {"enhanced": EnhancedDecoder(UniformMask(0.5))})
 optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
 rows = [np.arange(5, 5 + size) for size in (6, 9, 12, 15)]
-tokens = pad_rows(rows, cls_id=2, sep_id=3, pad_id=0, max_length=32)
+tokens = vocabulary.pad(rows, 32)
 curve = []
 for epoch in range(40):
     batch = TextBatch({"passage": tokens}, torch.arange(4), torch.full((4,), epoch))

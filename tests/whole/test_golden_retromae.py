@@ -5,7 +5,7 @@ import pytest
 import torch
 from support.golden_sets import GivenCorruption, GivenMask, GoldenSet, close, key, tiny_encoder, tiny_vocabulary
 
-from bmae_lightning.encoder.batch import TextBatch, Tokens, pad_rows
+from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
@@ -65,13 +65,7 @@ def test_padding_of_the_original_collator():
     record = GOLDEN.json("records.json")
     words = tiny_vocabulary()
     rows = [np.array(ids) for ids in record["content_ids"]]
-    tokens = pad_rows(
-        rows,
-        cls_id=words.cls_id,
-        sep_id=words.sep_id,
-        pad_id=words.pad_id,
-        max_length=record["max_seq_length"],
-    )
+    tokens = words.pad(rows, record["max_seq_length"])
     inputs = GOLDEN.inputs
     assert torch.equal(tokens.ids_BL, inputs["dec_ids"])
     assert torch.equal(tokens.real_BL, inputs["enc_attn"].bool())

@@ -87,7 +87,7 @@ class EnhancedDecoder(Decoder):
         return hidden_BKL, torch.arange(length, device=hidden_BKL.device).expand(count, -1)
 
     def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
-        """The two-stream layer (Eq. 6-7), with the parameters of an ordinary one; the residual is the query stream."""
+        """The two-stream layer, with the parameters of an ordinary one; the residual is the query stream."""
         layer = self.layer[0]
         attention = layer.attention.self
         query_BLD = self.query_stream(encoder, bottleneck_BD, ids_BL.shape[1])

@@ -5,10 +5,13 @@ shard or the device that it is written in.
 Shapes: N texts, V vocabulary, K candidates, S steps.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True)
 class Sampling:
     """Options of sampling.
 
@@ -20,25 +23,25 @@ class Sampling:
         tokens: most tokens of a text.
     """
 
-    def __init__(
-        self,
-        count: int = 1,
-        top_k: int | None = None,
-        top_p: float = 1.0,
-        temperature: float = 1.0,
-        tokens: int = 64,
-    ) -> None:
-        if count < 1:
-            raise ValueError(f"count={count}: at least one text per passage; leave the teacher out with =null")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k={top_k} must be at least 1, or null for all candidates")
-        if not 0 < top_p <= 1:
-            raise ValueError(f"top_p={top_p} must lie in (0, 1]")
-        if temperature <= 0:
-            raise ValueError(f"temperature={temperature} must be positive; top_k=1 takes the likeliest token always")
-        if tokens < 1:
-            raise ValueError(f"tokens={tokens} must be at least 1")
-        self.count, self.top_k, self.top_p, self.temperature, self.tokens = count, top_k, top_p, temperature, tokens
+    count: int = 1
+    top_k: int | None = None
+    top_p: float = 1.0
+    temperature: float = 1.0
+    tokens: int = 64
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count={self.count}: at least one text per passage; leave the teacher out with =null")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k={self.top_k} must be at least 1, or null for all candidates")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p} must lie in (0, 1]")
+        if self.temperature <= 0:
+            raise ValueError(
+                f"temperature={self.temperature} must be positive; top_k=1 takes the likeliest token always"
+            )
+        if self.tokens < 1:
+            raise ValueError(f"tokens={self.tokens} must be at least 1")
 
     def choose(self, scores_NV: Tensor, uniform_N: Tensor) -> Tensor:
         """The token [N] that each row's uniform number in (0, 1) falls on among its candidates, likeliest first."""

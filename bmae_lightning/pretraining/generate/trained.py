@@ -19,6 +19,7 @@ from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.scratch import check_heads
 from bmae_lightning.pretraining.generate.sampling import Sampling
 from bmae_lightning.pretraining.generate.writer import Writer
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 
 IGNORED = -100
@@ -59,9 +60,7 @@ class TrainedTeacher(ABC):
     needs_pairs = False
 
     def __post_init__(self) -> None:
-        for name in ("layers", "length", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        at_least(1, layers=self.layers, length=self.length, steps=self.steps, batch_size=self.batch_size)
         check_heads(self.width, self.heads)
 
     @property
@@ -177,15 +176,16 @@ class TrainedContinuationTeacher(TrainedTeacher):
         return GPT2LMHeadModel(config)
 
 
+@dataclass(frozen=True)
 class PairExamples:
     """Collates (pair, epoch) items: the beginning of a passage in, its query out, both ended."""
 
-    def __init__(
-        self, passages: TokenStore, queries: TokenStore, pairs: list[tuple[int, int]], length: int, tokens: int,
-        end_id: int,
-    ) -> None:  # fmt: skip
-        self.passages, self.queries, self.pairs = passages, queries, pairs
-        self.length, self.tokens, self.end_id = length, tokens, end_id
+    passages: TokenStore
+    queries: TokenStore
+    pairs: list[tuple[int, int]]
+    length: int
+    tokens: int
+    end_id: int
 
     def __call__(self, items: Sequence[tuple[int, int]]) -> Examples:
         pairs = [self.pairs[row] for row, _ in items]
@@ -198,11 +198,12 @@ class PairExamples:
         return [*ids[: length - 1].tolist(), self.end_id]
 
 
+@dataclass(frozen=True)
 class WindowExamples:
     """Collates (window, epoch) items: consecutive word pieces of the passages; the model shifts the labels itself."""
 
-    def __init__(self, passages: TokenStore, window: int) -> None:
-        self.passages, self.window = passages, window
+    passages: TokenStore
+    window: int
 
     def __call__(self, items: Sequence[tuple[int, int]]) -> Examples:
         tokens = self.passages.tokens

@@ -42,7 +42,7 @@ def loops(tensor: Tensor) -> ModuleType | None:
 
     The first call in a process loads numba (about half a second), the first in an installation compiles (seconds).
     """
-    if tensor.device.type != "cpu" or torch.compiler.is_compiling():
+    if not tensor.is_cpu or torch.compiler.is_compiling():
         return None
     return twins()
 

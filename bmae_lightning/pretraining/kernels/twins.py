@@ -33,16 +33,16 @@ def flags(tensor: Tensor) -> np.ndarray:
 
 def bits(key_B: Tensor) -> np.ndarray:
     """Keys of noise as unsigned numbers."""
-    return array(key_B).view(np.uint64)
+    return key_B.numpy().view(np.uint64)
 
 
 # noise.py
 
 
 def passage_keys(epoch_B: Tensor, passage_B: Tensor, start: int) -> Tensor:
-    key_B = torch.empty(len(passage_B), dtype=torch.int64)
-    texts.passage_keys(start, array(epoch_B), array(passage_B), bits(key_B))
-    return key_B
+    key_B = np.empty(len(passage_B), np.uint64)
+    texts.passage_keys(start, array(epoch_B), array(passage_B), key_B)
+    return torch.from_numpy(key_B.view(np.int64))
 
 
 def uniform(key_B: Tensor, rows: int, length: int) -> Tensor:
