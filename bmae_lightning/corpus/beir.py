@@ -3,21 +3,19 @@
 Everything is streamed.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection, split_order
 from bmae_lightning.corpus.json_lines import json_passages, json_queries
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.qrels_lines import qrels_of
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
+from bmae_lightning.corpus.records import Judgment, Passage, Query, Rules
+from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 
 HEADER = "query-id<tab>corpus-id<tab>score"
-_COLUMNS = (3,)
 
 
 class BeirCorpus(Collection):
@@ -46,17 +44,20 @@ class BeirCorpus(Collection):
             "tolerate": list(self.rules.tolerate),
         }  # fmt: skip
 
-    def passages(self) -> Iterator[Passage]:
-        """Yields the passages in file order; doc_id and position come from `metadata` where present."""
-        return iter(json_passages(self._file("corpus.jsonl"), self.rules))
+    def passages(self) -> Stream[Passage]:
+        """The passages in file order; doc_id and position come from `metadata` where present."""
+        return json_passages(self._file("corpus.jsonl"), self.rules)
 
-    def queries(self) -> Iterator[Query]:
-        """Yields all queries in file order, of all splits."""
-        return iter(json_queries(self._file("queries.jsonl")))
+    def queries_of(self, split: str) -> Stream[Query]:
+        return self.queries()
 
-    def judgments(self, split: str) -> Iterator[Judgment]:
-        """Yields the judgments of one split in file order."""
-        return iter(qrels_of(self._qrels(split), _COLUMNS))
+    def queries(self) -> Stream[Query]:
+        """All queries in file order, of all splits."""
+        return json_queries(self._file("queries.jsonl"))
+
+    def judgments(self, split: str) -> Stream[Judgment]:
+        """The judgments of one split in file order."""
+        return qrels_of(self._qrels(split), (3,))
 
     def splits(self) -> list[str]:
         """The requested splits, or all that have a qrels file: train, dev, test first, then by name.
@@ -80,15 +81,6 @@ class BeirCorpus(Collection):
         if self._requested is not None and not self._requested:
             raise BadInput(f"an empty list of splits was asked for; name some of {', '.join(names)}, or null for all.")
         return names if self._requested is None else list(self._requested)
-
-    def inspect(self, check: Check) -> Counts:
-        splits = self.splits()
-        corpus, queries = self._file("corpus.jsonl"), self._file("queries.jsonl")
-        check.passages(json_passages(corpus, self.rules))
-        known = check.queries(json_queries(queries))
-        for split in splits:
-            check.judgments(split, qrels_of(self._qrels(split), _COLUMNS), known)
-        return check.counts(len(known.ids))
 
     def files(self) -> list[Path]:
         """The files this collection is read from: corpus, queries, and the qrels of `splits`."""

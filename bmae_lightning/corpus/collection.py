@@ -5,12 +5,14 @@ A format is one subclass and one YAML of the group `corpus`.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.corpus.check import Check
+from bmae_lightning.corpus.check import Check, Known
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
+from bmae_lightning.corpus.stream import Stream
+from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.file_digest import file_digest
 
 _USUAL_ORDER = {"train": 0, "dev": 1, "validation": 2, "test": 3}
@@ -38,16 +40,36 @@ class Collection(ABC):
         return self.rules.title
 
     @abstractmethod
-    def passages(self) -> Iterator[Passage]:
-        """Yields all passages, always in the same order."""
+    def passages(self) -> Stream[Passage]:
+        """All passages, always in the same order."""
 
     @abstractmethod
-    def queries(self) -> Iterator[Query]:
-        """Yields the queries of all `splits`, every id once."""
+    def queries_of(self, split: str) -> Stream[Query]:
+        """The queries that may be judged in a split; the stream may hold any number of others."""
 
     @abstractmethod
-    def judgments(self, split: str) -> Iterator[Judgment]:
-        """Yields the judgments of one split."""
+    def judgments(self, split: str) -> Stream[Judgment]:
+        """The judgments of one split."""
+
+    def queries(self) -> Iterable[Query]:
+        """Yields the judged queries, split by split, every id once.
+
+        Raises BadInput for a query that has different texts in different splits.
+        """
+        seen: dict[str, int] = {}
+        for split in self.splits():
+            stream, judged = self.queries_of(split), {judgment.query_id for judgment in self.judgments(split)}
+            for query in stream:
+                if query.id not in judged:
+                    continue
+                if query.id not in seen:
+                    seen[query.id] = hash(query.text)
+                    yield query
+                elif seen[query.id] != hash(query.text):
+                    raise BadInput(
+                        f"{stream.source}: query {query.id!r} has another text than in the files of an earlier split "
+                        f"({', '.join(self.splits())}); ids must be unique, rename one, or leave a split out."
+                    )
 
     def qrels(self, split: str) -> dict[str, dict[str, int]]:
         """Query id -> passage id -> relevance of one split."""
@@ -68,13 +90,22 @@ class Collection(ABC):
     def splits(self) -> list[str]:
         """Names of the judged (or answered) splits, told without reading their files."""
 
-    @abstractmethod
-    def inspect(self, check: Check) -> Counts:
-        """Shows every stream to `check`, passages first, and returns what there is."""
+    def inspect(self, check: Check) -> None:
+        """Shows every stream to `check`, passages first; a file that is missing is told before one is read."""
+        self.files()
+        check.passages(self.passages())
+        read: dict[Path | str, Known] = {}
+        for split in self.splits():
+            queries = self.queries_of(split)
+            if queries.source not in read:
+                read[queries.source] = check.queries(queries)
+            check.judgments(split, self.judgments(split), read[queries.source])
 
     def check(self) -> Counts:
         """Reads everything once and returns what there is; raises one BadInput for the first problem found."""
-        return self.inspect(Check(self.rules.tolerate))
+        check = Check(self.rules.tolerate)
+        self.inspect(check)
+        return check.counts(sum(1 for _ in self.queries()))
 
     def published(self) -> dict[str, Any]:
         """What it should hold where that is known, as the option `expected` of its YAML: passages, splits."""

@@ -6,9 +6,9 @@ Counts against the published ones, broken lines, encoding, duplicates, disk; not
 import re
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +122,8 @@ def examine(
         check = Examination(collection.rules.tolerate, advance)
         try:
             collection.inspect(check)
+            with suppress(BrokenLine):  # it is listed already
+                deque(collection.queries(), maxlen=0)  # raises where a query has different texts in different splits
         except BadInput as error:
             stopped = Finding("reading stopped", "", grade=ERROR, note=str(error))
     broken = [

@@ -4,7 +4,8 @@ Questions have accepted answers; only those of the bi-encoder files have passage
 """
 
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.dpr_questions import Asked, Question, has_passages, questions_of
 from bmae_lightning.corpus.lines import BrokenLine, Problems, as_text, columns, plain_or_gzip, raw_lines
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules, make_query
+from bmae_lightning.corpus.records import Judgment, Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.errors import BadInput
 
@@ -49,7 +50,7 @@ class DprCorpus(Collection):
         self.path, self.questions = Path(path).expanduser(), questions
         self.ascii_apostrophes = ascii_apostrophes
         self._requested = None if splits is None else list(splits)
-        self._read: dict[str, list[Question]] = {}
+        self._read: dict[str, list[tuple[int, Question]]] = {}
 
     @property
     def name(self) -> str:
@@ -73,23 +74,29 @@ class DprCorpus(Collection):
     def files(self) -> list[Path]:
         return [self._passages_file(), *map(self._file, self.splits())]
 
-    def passages(self) -> Iterator[Passage]:
-        """Yields the passages in file order; those of one article (by title) are neighbours."""
-        return iter(self._passages())
+    def passages(self) -> Stream[Passage]:
+        """The passages in file order; those of one article (by title) are neighbours."""
+        path = self._passages_file()
+        return Stream(path, lambda: _below_header(path), self._passage)
+
+    def queries_of(self, split: str) -> Stream[Query]:
+        rows = partial(self._questions, split)
+        return Stream(self._file(split), rows, lambda path, line, asked: make_query(path, line, asked.id, asked.text))
 
     def queries(self) -> Iterator[Query]:
-        for split in self.splits():
-            for question in self._questions(split):
-                yield Query(question.id, question.text)
+        return chain.from_iterable(map(self.queries_of, self.splits()))
 
-    def judgments(self, split: str) -> Iterator[Judgment]:
-        """Yields the positives of a bi-encoder file, first the one that comes with the question; none of others."""
-        for question in self._questions(split):
-            for passage in question.positives:
-                yield Judgment(question.id, passage, 1)
+    def judgments(self, split: str) -> Stream[Judgment]:
+        """The positives of a bi-encoder file, first the one that comes with the question; none of others."""
+
+        def rows() -> Iterator[tuple[int, Judgment]]:
+            for line, question in self._questions(split):
+                yield from ((line, Judgment(question.id, passage, 1)) for passage in question.positives)
+
+        return Stream(self._file(split), rows, lambda path, line, judgment: judgment)
 
     def answers(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        for question in self._questions(split):
+        for _, question in self._questions(split):
             yield question.id, question.answers
 
     def negatives(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -98,15 +105,13 @@ class DprCorpus(Collection):
             for asked in self._asked(split):
                 yield asked.question.id, asked.negatives
 
-    def inspect(self, check: Check) -> Counts:
+    def inspect(self, check: Check) -> None:
         self._inspect_passages(check)
-        queries = 0
         for split in self.splits():
-            queries += self._inspect_questions(split, check)
-        return check.counts(queries)
+            self._inspect_questions(split, check)
 
     def _inspect_passages(self, check: Check) -> None:
-        stream, alike = self._passages(), 0
+        stream, alike = self.passages(), 0
         first = islice(self._asked("train"), COMPARED) if "train" in self.splits() else ()
         words = {asked.question.positives[0]: set(asked.text.split()) for asked in first}
 
@@ -125,8 +130,8 @@ class DprCorpus(Collection):
                 "from 0 and the other from 1."
             )
 
-    def _inspect_questions(self, split: str, check: Check) -> int:
-        """Reads a file of questions once; returns how many there are."""
+    def _inspect_questions(self, split: str, check: Check) -> None:
+        """Reads a file of questions once."""
         path, problems, read = self._file(split), Problems(), []
         for line, asked in self._asked(split).located(problems):
             read.append((line, asked.question))
@@ -135,18 +140,12 @@ class DprCorpus(Collection):
                     message = f"the hard negative {id!r} is not in {PASSAGES}; use the files of one release."
                     problems.add(BrokenLine(path, line, "unknown hard negative", message))
         check.settle(problems)
-        self._read[split] = [question for _, question in read]
-        known = check.queries(Stream(path, lambda: read, lambda path, line, q: make_query(path, line, q.id, q.text)))
+        self._read[split] = read
+        known = check.queries(self.queries_of(split))
         if has_passages(path):
-            judged = [(line, Judgment(q.id, passage, 1)) for line, q in read for passage in q.positives]
-            check.judgments(split, Stream(path, lambda: judged, lambda path, line, judgment: judgment), known)
+            check.judgments(split, self.judgments(split), known)
         else:
             check.answered(split, known)
-        return len(read)
-
-    def _passages(self) -> Stream[Passage]:
-        path = self._passages_file()
-        return Stream(path, lambda: _below_header(path), self._passage)
 
     def _passage(self, path: Path, number: int, line: bytes) -> Passage:
         id, text, title = columns(path, number, line, HEADER)
@@ -155,10 +154,10 @@ class DprCorpus(Collection):
     def _asked(self, split: str) -> Stream[Asked]:
         return questions_of(self._file(split), split, self.ascii_apostrophes)
 
-    def _questions(self, split: str) -> list[Question]:
-        """The questions of a split, kept from then on: about 500 bytes each, whatever the size of the file."""
+    def _questions(self, split: str) -> list[tuple[int, Question]]:
+        """(line, question) of a split, kept from then on: about 500 bytes each, whatever the size of the file."""
         if split not in self._read:
-            self._read[split] = [asked.question for asked in self._asked(split)]
+            self._read[split] = [(line, asked.question) for line, asked in self._asked(split).numbered()]
         return self._read[split]
 
     def _found(self, split: str) -> Path | None:

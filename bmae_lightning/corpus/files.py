@@ -4,16 +4,14 @@ Files ending in .jsonl hold JSON objects, others tab-separated columns; each may
 one YAML of this.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bmae_lightning.corpus.check import Check, Known
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.json_lines import json_passages, json_queries, tab_passages, tab_queries
 from bmae_lightning.corpus.lines import plain_or_gzip
 from bmae_lightning.corpus.qrels_lines import FORMS, qrels_of
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
+from bmae_lightning.corpus.records import Judgment, Passage, Query, Rules
 from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.errors import BadInput
 
@@ -67,57 +65,29 @@ class FileCorpus(Collection):
             "tolerate": list(self.rules.tolerate), "described": self._described,
         }  # fmt: skip
 
-    def passages(self) -> Iterator[Passage]:
-        return iter(self._passage_stream())
-
-    def queries(self) -> Iterator[Query]:
-        """Yields the judged queries, split by split; a file may hold any number of others.
-
-        Raises BadInput for a query that has different texts in different files.
-        """
-        seen: dict[str, int] = {}
-        for split, files in self._found().items():
-            judged = {judgment.query_id for judgment in self.judgments(split)}
-            for query in _queries(files.queries):
-                if query.id not in judged:
-                    continue
-                if query.id not in seen:
-                    seen[query.id] = hash(query.text)
-                    yield query
-                elif seen[query.id] != hash(query.text):
-                    raise BadInput(
-                        f"{files.queries}: query {query.id!r} has another text than in the files of an earlier split "
-                        f"({', '.join(self._found())}); ids must be unique, rename one, or leave a split out."
-                    )
-
-    def judgments(self, split: str) -> Iterator[Judgment]:
-        if split not in self._found():
-            raise BadInput(f"split {split!r} is not in {self._directory()}; there are {', '.join(self._found())}.")
-        return iter(qrels_of(self._found()[split].qrels))
-
-    def splits(self) -> list[str]:
-        return list(self._found())
-
-    def inspect(self, check: Check) -> Counts:
-        check.passages(self._passage_stream())
-        read: dict[Path, Known] = {}
-        for split, files in self._found().items():
-            if files.queries not in read:
-                read[files.queries] = check.queries(_queries(files.queries))
-            check.judgments(split, qrels_of(files.qrels), read[files.queries])
-        return check.counts(sum(1 for _ in self.queries()))
-
-    def files(self) -> list[Path]:
-        titles = [self._titles_file()] if self._titles_file() else []
-        return [self._passages_file(), *titles, *(path for files in self._found().values() for path in files)]
-
-    def _passage_stream(self) -> Stream[Passage]:
+    def passages(self) -> Stream[Passage]:
         path, titles = self._passages_file(), self._titles_file()
         if _is_json(path) and titles:
             raise BadInput(f"{titles} cannot be joined with the JSON lines of {path.name}; use corpus.titles=null.")
         if _is_json(path):
             return json_passages(path, self.rules)
         return tab_passages(path, self._columns, self.rules, titles, self._untitled)
+
+    def queries_of(self, split: str) -> Stream[Query]:
+        path = self._found()[split].queries
+        return json_queries(path) if _is_json(path) else tab_queries(path)
+
+    def judgments(self, split: str) -> Stream[Judgment]:
+        if split not in self._found():
+            raise BadInput(f"split {split!r} is not in {self._directory()}; there are {', '.join(self._found())}.")
+        return qrels_of(self._found()[split].qrels)
+
+    def splits(self) -> list[str]:
+        return list(self._found())
+
+    def files(self) -> list[Path]:
+        titles = [self._titles_file()] if self._titles_file() else []
+        return [self._passages_file(), *titles, *(path for files in self._found().values() for path in files)]
 
     def _directory(self) -> Path:
         if self.path is None or not self.path.is_dir():
@@ -171,10 +141,6 @@ class FileCorpus(Collection):
             f"and at least one split, its queries (id<tab>text) and judgments ({' | '.join(FORMS.values())}): "
             f"{splits}{titles}; every file plain or .gz, archives unpacked{described}"
         )
-
-
-def _queries(path: Path) -> Stream[Query]:
-    return json_queries(path) if _is_json(path) else tab_queries(path)
 
 
 def _is_json(path: Path) -> bool:

@@ -5,7 +5,7 @@ Two different ids have one hash with a probability of 2^-64; to be certain, comp
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -19,10 +19,6 @@ class IdSet:
 
     def add(self, id: Hashable) -> None:
         self._hashes.append(hash(id))
-        self._sorted = False
-
-    def update(self, other: "IdSet") -> None:
-        self._hashes.extend(other._hashes)
         self._sorted = False
 
     def __len__(self) -> int:
@@ -56,11 +52,3 @@ class IdSet:
         if not self._sorted:
             self._view().sort()
             self._sorted = True
-
-
-def distinct(ids: Iterable[Hashable]) -> int:
-    """The number of different ids in a stream."""
-    found = IdSet()
-    for id in ids:
-        found.add(id)
-    return found.distinct()

@@ -12,9 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection, split_order
-from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules, make_query
+from bmae_lightning.corpus.records import Judgment, Passage, Query, Rules, make_query
 from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
@@ -47,28 +46,21 @@ class IrDatasetsCorpus(Collection):
         tolerate = list(self.rules.tolerate)
         return {"name": self._name, "splits": self._splits, "title": self.title, "tolerate": tolerate}
 
-    def passages(self) -> Iterator[Passage]:
-        return iter(self._passages())
+    def passages(self) -> Stream[Passage]:
+        return Stream(f"{self._name} docs", partial(self._rows, self._name, "docs"), self._passage)
 
-    def queries(self) -> Iterator[Query]:
-        """Yields the judged queries, split by split."""
-        seen: set[str] = set()
-        for split in self._ids():
-            judged = {judgment.query_id for judgment in self.judgments(split)} - seen
-            yield from (query for query in self._queries(split) if query.id in judged)
-            seen |= judged
+    def queries_of(self, split: str) -> Stream[Query]:
+        id = self._ids()[split]
+        return Stream(f"{id} queries", partial(self._rows, id, "queries"), _query)
 
-    def judgments(self, split: str) -> Iterator[Judgment]:
-        return iter(self._judgments(split))
+    def judgments(self, split: str) -> Stream[Judgment]:
+        if split not in self._ids():
+            raise BadInput(f"split {split!r} is not one of {self._name}; there are {', '.join(self._ids())}.")
+        id = self._ids()[split]
+        return Stream(f"{id} qrels", partial(self._rows, id, "qrels"), _judgment)
 
     def splits(self) -> list[str]:
         return list(self._ids())
-
-    def inspect(self, check: Check) -> Counts:
-        check.passages(self._passages())
-        for split in self._ids():
-            check.judgments(split, self._judgments(split), check.queries(self._queries(split)))
-        return check.counts(sum(1 for _ in self.queries()))
 
     def files(self) -> list[Path]:
         """None of its own: the library keeps and verifies them."""
@@ -127,19 +119,6 @@ class IrDatasetsCorpus(Collection):
                 f"{id!r} is no dataset of ir_datasets {library().__version__}{hint} (all of them: "
                 "https://ir-datasets.com)."
             ) from None
-
-    def _passages(self) -> Stream[Passage]:
-        return Stream(f"{self._name} docs", partial(self._rows, self._name, "docs"), self._passage)
-
-    def _queries(self, split: str) -> Stream[Query]:
-        id = self._ids()[split]
-        return Stream(f"{id} queries", partial(self._rows, id, "queries"), _query)
-
-    def _judgments(self, split: str) -> Stream[Judgment]:
-        if split not in self._ids():
-            raise BadInput(f"split {split!r} is not one of {self._name}; there are {', '.join(self._ids())}.")
-        id = self._ids()[split]
-        return Stream(f"{id} qrels", partial(self._rows, id, "qrels"), _judgment)
 
     def _passage(self, source: str, number: int, doc: Any) -> Passage:
         title = getattr(doc, "title", "") if hasattr(doc, "text") else ""

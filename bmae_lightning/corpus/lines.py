@@ -40,7 +40,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         with reading(path) as file:
             for number, line in enumerate(file, start=1):
                 line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if line.strip():
+                if not line.isspace():
                     yield number, line.rstrip(b"\r\n")
     except UNREADABLE as error:
         raise unreadable(path, number + 1, error) from error
@@ -63,7 +63,7 @@ def unreadable(path: Path, line: int, error: Exception) -> BadInput:
 def as_text(path: Path | str, number: int, line: bytes) -> str:
     """The line as a string. Raises BrokenLine if it is not UTF-8."""
     try:
-        return line.decode("utf-8")
+        return line.decode()
     except UnicodeDecodeError as error:
         message = (
             f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; "

@@ -4,6 +4,7 @@ What a row is, and how it becomes a record, is up to the format.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,7 @@ from bmae_lightning.corpus.lines import BrokenLine, Problems, raw_lines
 Record = TypeVar("Record")
 
 
+@dataclass(frozen=True)
 class Stream(Generic[Record]):
     """May be read again and again.
 
@@ -20,13 +22,9 @@ class Stream(Generic[Record]):
     row). parse: makes the record of (source, number, row), or raises BrokenLine.
     """
 
-    def __init__(
-        self,
-        source: Path | str,
-        rows: Callable[[], Iterable[tuple[int, Any]]],
-        parse: Callable[[Path | str, int, Any], Record],
-    ) -> None:
-        self.source, self.rows, self.parse = source, rows, parse
+    source: Path | str
+    rows: Callable[[], Iterable[tuple[int, Any]]]
+    parse: Callable[[Path | str, int, Any], Record]
 
     def __iter__(self) -> Iterator[Record]:
         """Yields the records; the first broken row is raised."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-from bmae_lightning.corpus.statistics.write import LEAST_MEMORY, StatisticsOptions, write_statistics
+from bmae_lightning.corpus.statistics.token_values import StatisticsOptions
+from bmae_lightning.corpus.statistics.write import LEAST_MEMORY, write_statistics
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once

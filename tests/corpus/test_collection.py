@@ -9,6 +9,10 @@ from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.configuration import build
 
 
+def stream(*records):
+    return Stream("s", lambda: enumerate(records, 1), lambda source, number, record: record)
+
+
 class Two(Collection):
     """Two passages, one query, answers alone."""
 
@@ -22,22 +26,23 @@ class Two(Collection):
         return "two"
 
     def passages(self):
-        return iter([Passage("a", "", "one", None, None), Passage("b", "", "two words", None, None)])
+        return stream(Passage("a", "", "one", None, None), Passage("b", "", "two words", None, None))
+
+    def queries_of(self, split):
+        return stream(Query("q", "one"))
 
     def queries(self):
-        return iter([Query("q", "one")])
+        return self.queries_of("test")
 
     def judgments(self, split):
-        return iter(())
+        return stream()
 
     def splits(self):
         return ["test"]
 
     def inspect(self, check):
-        check.passages(Stream("a", lambda: enumerate(self.passages(), 1), lambda source, number, record: record))
-        queries = Stream("q", lambda: enumerate(self.queries(), 1), lambda source, number, record: record)
-        check.answered("test", check.queries(queries))
-        return check.counts(1)
+        check.passages(self.passages())
+        check.answered("test", check.queries(self.queries()))
 
     def files(self):
         return self.paths

@@ -87,6 +87,17 @@ def test_every_kind_of_broken_line_is_listed(folder):
     assert "broken: encoding" in stopped
 
 
+def test_a_broken_query_leaves_the_counts_and_another_text_is_found(folder):
+    queries = (folder / "queries.train.tsv").read_text()
+    (folder / "queries.train.tsv").write_text(queries + "broken\n")
+    found = examined(folder)
+    assert (found["broken: columns"].found, found["train: judged queries"].found) == (1, 3)
+    (folder / "queries.train.tsv").write_text(queries + "19335\tanother text\n")
+    with (folder / "qrels.train.tsv").open("a") as file:
+        file.write("19335\t0\t1\t1\n")
+    assert "query '19335' has another text" in examined(folder)["reading stopped"].note
+
+
 def test_disk(folder):
     found = examined(folder, vector_bytes=10**15)
     assert found["disk for vectors of 1,000,000,000,000,000 bytes"].found == "12,000,000.00 GB"

@@ -206,7 +206,7 @@ def test_faults_of_published_collections_are_kept_where_that_is_asked_for(node, 
         ({"splits": None}, "splits is empty"),
         ({"splits": {"test": {"queries": "q"}}}, "splits.test must be"),
         ({"title": "none"}, "title must be one of prepend, pair, drop, got 'none'"),
-        ({"tolerate": ["all"]}, "tolerate has 'all'"),
+        ({"tolerate": ["all"]}, "tolerate must be one of empty, unknown, got 'all'"),
     ],
 )
 def test_options(node, options, message):

@@ -11,10 +11,8 @@ def test_answers_as_a_set_does():
     for id in ids[:400]:
         found.add(id)
     assert all(id in found for id in ids[:400])  # asked in between
-    rest = IdSet()
     for id in ids[400:]:
-        rest.add(id)
-    found.update(rest)
+        found.add(id)
     assert (len(found), found.distinct()) == (700, len(set(ids)))
     twice = found.repeated()
     for id in {f"d{i}" for i in range(600)}:

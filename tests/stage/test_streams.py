@@ -11,7 +11,8 @@ from support.stores import write_store
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForMaskedLM
 
-from bmae_lightning.corpus.statistics.write import StatisticsOptions, write_statistics
+from bmae_lightning.corpus.statistics.token_values import StatisticsOptions
+from bmae_lightning.corpus.statistics.write import write_statistics
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import BatchDataset, StepBatches

@@ -56,8 +56,11 @@ class BuiltinCorpus:
         self.min_query_words = min_query_words
         self.min_passage_words = min_passage_words
 
-    def versions(self) -> dict[str, str]:
-        """Package -> version, for fingerprints; cheap. Raises BadInput if one is not installed."""
+    def identity(self) -> dict[str, str]:
+        """What a result depends on apart from the options: package -> version, cheap to find.
+
+        Raises BadInput if one is not installed.
+        """
         for package in self.packages:
             package_files(package) if package != "stdlib" else None
         return {package: package_version(package) for package in self.packages}
@@ -66,17 +69,13 @@ class BuiltinCorpus:
         """Names of the judged splits."""
         return list(SPLITS)
 
-    def identity(self) -> dict[str, str]:
-        """What a result depends on apart from the options: the versions of the packages."""
-        return self.versions()
-
     def write(self, directory: str | Path) -> list[PackageCount]:
         """Writes corpus.jsonl (metadata: doc_id = module, position), queries.jsonl and qrels/{train,dev,test}.tsv.
 
         The same versions give the same bytes. Returns what each package gave. Raises BadInput if a package is missing
         or if the pairs come from fewer than three modules, since modules are what is divided into splits.
         """
-        versions = self.versions()
+        versions = self.identity()
         pairs = self._pairs()
         split_of = _split_modules({pair.module for pair in pairs}, self.packages)
         position: Counter[str] = Counter()

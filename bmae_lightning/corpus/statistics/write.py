@@ -6,19 +6,16 @@ Written once by `write_statistics`, beside the store and aligned with its tokens
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bmae_lightning.corpus.statistics.keyword_weight import WEIGHTS
-from bmae_lightning.corpus.statistics.ngram_counts import Counting, count_tables, occurrences
-from bmae_lightning.corpus.statistics.pmi import BOUNDARIES, PMI_MODES
-from bmae_lightning.corpus.statistics.token_values import NAMES, TokenValues
-from bmae_lightning.corpus.statistics.words import UNITS, UnitReader
+from bmae_lightning.corpus.statistics.ngram_counts import count_tables, occurrences
+from bmae_lightning.corpus.statistics.token_values import NAMES, StatisticsOptions, TokenValues
 from bmae_lightning.corpus.tokens.store import TokenStore
-from bmae_lightning.runtime.checks import at_least, choice
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json, write_text, writing
 from bmae_lightning.runtime.threads import Workers
@@ -28,32 +25,6 @@ RECORD = "statistics.json"
 WORK = "partial"
 LEAST_MEMORY = 2**24
 """Bytes below which reading a few passages would already need more."""
-
-
-@dataclass(frozen=True)
-class StatisticsOptions:
-    """What is computed.
-
-    keyword: weight of a word for the keyword mask: 'inv_cf' | 'idf' | 'tfidf', see `log_keyword_weight`.
-    window: longest n-gram, L_w.  unit: of n-grams, 'word' | 'piece'.  pmi_mode, boundary: see
-    `average_mutual_information`.  min_count: n-grams of two and more that are rarer do not exist.
-    """
-
-    keyword: str = "inv_cf"
-    window: int = 4
-    unit: str = "word"
-    pmi_mode: str = "joint"
-    boundary: str = "available"
-    min_count: int = 1
-
-    def __post_init__(self) -> None:
-        choice(WEIGHTS, keyword=self.keyword)
-        choice(UNITS, unit=self.unit)
-        choice(PMI_MODES, pmi_mode=self.pmi_mode)
-        choice(BOUNDARIES, boundary=self.boundary)
-        if self.window < 2:
-            raise ValueError(f"window must be at least 2, a word and its neighbour, got {self.window}")
-        at_least(1, min_count=self.min_count)
 
 
 def write_statistics(
@@ -81,16 +52,12 @@ def write_statistics(
     counted = counted or store
     if counted.tokenizer_digest != store.tokenizer_digest:
         raise BadInput(f"{counted.directory} and {store.directory} were made by two tokenizers; prepare both with one.")
-    work, plan = directory / WORK, _Plan(options)
+    work, flags = directory / WORK, (special_V, continuation_V)
     _continue(work, {"format": FORMAT, "options": asdict(options), "stores": [_identity(store), _identity(counted)]})
-    readers = {unit: UnitReader(counted, special_V, continuation_V, unit) for unit in plan.units}
-    total_N = occurrences(readers[options.unit], options.window, workers, title)
-    tables = count_tables(work, list(plan.countings(readers).values()), workers, title)
-    readers = {unit: UnitReader(store, special_V, continuation_V, unit) for unit in plan.units}
-    values = TokenValues(
-        plan.countings(readers), plan.ngrams, total_N, len(counted), plan.words, plan.passages,
-        options.keyword, options.pmi_mode, options.boundary,
-    )  # fmt: skip
+    countings = options.countings(counted, *flags)
+    total_N = occurrences(countings[options.ngrams[0]].reader, options.window, workers, title)
+    tables = count_tables(work, list(countings.values()), workers, title)
+    values = TokenValues(options, options.countings(store, *flags), total_N, len(counted))
     paths = values.write(work, tables, workers, title)
     for number, name in enumerate(NAMES):
         _join(directory / f"{name}.npy", paths, number, len(store.tokens))
@@ -101,36 +68,12 @@ def write_statistics(
         "tokens": len(store.tokens),
         "values": list(NAMES),
         "options": asdict(options),
-        "occurrences": dict(zip(plan.ngrams, total_N, strict=True)),
+        "occurrences": dict(zip(options.ngrams, total_N, strict=True)),
         "kept": {name: len(table) for name, table in tables.items()},
     }
     write_json(directory / RECORD, record)
     shutil.rmtree(work)
     return Statistics(directory, store)
-
-
-class _Plan:
-    """Which tables some options need, by name: `word-1` .. `word-4`, `word-passages`."""
-
-    def __init__(self, options: StatisticsOptions):
-        self.options = options
-        self.units = dict.fromkeys(["word", options.unit])
-        self.ngrams = [f"{options.unit}-{order}" for order in range(1, options.window + 1)]
-        self.words = "word-1" if options.keyword == "inv_cf" else None
-        self.passages = None if options.keyword == "inv_cf" else "word-passages"
-
-    def countings(self, readers: dict[str, UnitReader]) -> dict[str, Counting]:
-        options = self.options
-        made = [Counting(self.ngrams[0], readers[options.unit], 1)]
-        made += [
-            Counting(name, readers[options.unit], order, options.min_count)
-            for order, name in enumerate(self.ngrams[1:], 2)
-        ]
-        if self.words and self.words != self.ngrams[0]:
-            made.append(Counting(self.words, readers["word"], 1))
-        if self.passages:
-            made.append(Counting(self.passages, readers["word"], 1, once=True))
-        return {counting.name: counting for counting in made}
 
 
 def _identity(store: TokenStore) -> list[str | int]:

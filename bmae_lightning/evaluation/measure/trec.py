@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bmae_lightning.corpus.lines import as_text, raw_lines
-from bmae_lightning.corpus.qrels_lines import qrels_of
+from bmae_lightning.corpus.qrels_lines import judged_pairs
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import writing_text
 
@@ -225,7 +225,7 @@ def read_qrels(path: str | Path) -> Qrels:
         BadInput: no such file, a line of another form, or two different judgments of one pair.
     """
     qrels: Qrels = {}
-    for number, (query, passage, relevance) in qrels_of(Path(path)).numbered():
+    for number, (query, passage, relevance) in judged_pairs(Path(path)).numbered():
         if qrels.setdefault(query, {}).setdefault(passage, relevance) != relevance:
             raise BadInput(f"{path}:{number}: passage {passage} has two judgments for query {query}; keep one")
     return qrels

@@ -36,6 +36,6 @@ class UniformMask(MaskPolicy):
 
     def select(self, request: MaskRequest) -> Tensor:
         skip = self.specials == "skip"
-        base_B = request.length_B - (2 if skip else 0)
+        base_B = request.length_B - 2 if skip else request.length_B
         skip_V = request.vocabulary.special_V if skip else None
         return draw_words(request, budget(base_B, self.rate), self.fill, skip_V)

@@ -66,7 +66,7 @@ def first_positions(word_BL: Tensor, size_BW: Tensor) -> Tensor:
 
 def budget(base_B: Tensor, rate: float) -> Tensor:
     """Pieces to select [B]: round(base * rate), halves to even as Python does, at least 1 and at most 512."""
-    return (base_B.to(widest_float(base_B.device)) * rate).round().clamp(1, 512).long()
+    return (base_B.to(widest_float(base_B.device)) * rate).round_().clamp_(1, 512).long()
 
 
 def check_fill(fill: str) -> str:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.threads import processors
 
@@ -29,8 +30,7 @@ class Bm25:
     """
 
     def __init__(self, k1: float = 0.9, b: float = 0.4, stemmer: str | None = "english", stopwords: str | None = "en"):
-        if k1 < 0:
-            raise ValueError(f"k1 must be at least 0, got {k1}")
+        at_least(0, k1=k1)
         if not 0 <= b <= 1:
             raise ValueError(f"b must be from 0 to 1, got {b}")
         Stemmer, bm25s = _libraries()
@@ -88,8 +88,7 @@ class Bm25:
         """
         if not self.ids:
             raise BadInput("BM25 was asked to search before a corpus was indexed; call index first")
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+        at_least(1, depth=depth)
         words = list(self.words.streaming_tokenize(query_texts, update_vocab=False, allow_empty=False))
         rows, scores = [], []
         with ThreadPoolExecutor(min(processors(), 16)) as threads:

@@ -127,7 +127,7 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(BadInput, match="pip install no_such_package_here"):
         BuiltinCorpus(["stdlib", "no_such_package_here"]).write(tmp_path / "out")
     with pytest.raises(BadInput, match="pip install no_such_package_here"):
-        BuiltinCorpus(["no_such_package_here"]).versions()
+        BuiltinCorpus(["no_such_package_here"]).identity()
     for packages in ([], "numpy"):
         with pytest.raises(ValueError, match="packages=.*is not a list of package names"):
             BuiltinCorpus(packages)
@@ -138,7 +138,7 @@ def test_bad_arguments(tmp_path):
 def test_the_default_collection(tmp_path):
     """No counts are pinned: they move with the versions."""
     corpus = BuiltinCorpus()
-    versions = corpus.versions()
+    versions = corpus.identity()
     assert list(versions) == ["stdlib", "numpy"]
     taken = corpus.write(tmp_path)
     assert taken == [PackageCount(count.package, versions[count.package], count.pairs) for count in taken]

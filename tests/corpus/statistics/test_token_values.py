@@ -1,5 +1,9 @@
-"""Values of tokens by blocks and groups of tables: the same for any cut, and what is finished is kept."""
+"""Values of tokens by blocks and groups of tables: the same for any cut, and what is finished is kept.
 
+Weights of words against their definitions; all are above 0.
+"""
+
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +11,13 @@ import numpy as np
 import pytest
 
 from bmae_lightning.corpus.statistics.ngram_counts import Counting, count_tables, occurrences
-from bmae_lightning.corpus.statistics.token_values import NAMES, TokenValues, _groups
+from bmae_lightning.corpus.statistics.token_values import (
+    NAMES,
+    StatisticsOptions,
+    TokenValues,
+    _groups,
+    log_keyword_weight,
+)
 from bmae_lightning.corpus.statistics.words import UnitReader
 from bmae_lightning.runtime.threads import Workers
 
@@ -24,8 +34,7 @@ def values(make_store, tmp_path):
     workers = Workers(1, 2**28)
     tables = count_tables(tmp_path, list(countings.values()), workers, "x")
     total_N = occurrences(reader, WINDOW, workers, "x")
-    kept = (list(countings), total_N, len(made.store), "word-1", None, "inv_cf", "joint", "available")
-    return passages, TokenValues(countings, *kept), tables
+    return passages, TokenValues(StatisticsOptions(window=WINDOW), countings, total_N, len(made.store)), tables
 
 
 def computed(values, directory, memory=2**28):
@@ -89,3 +98,64 @@ def test_groups_keep_the_order_and_their_room():
     assert [[(name, span[2]) for name, span in group] for group in groups] == [
         [("a", 4), ("a", 4)], [("b", 3)], [("c", 8)], [("c", 1)],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "tables"),
+    [
+        ({}, {"word-1": (1, 1, False), "word-2": (2, 1, False), "word-3": (3, 1, False), "word-4": (4, 1, False)}),
+        (
+            {"keyword": "idf", "window": 2, "min_count": 5},
+            {"word-1": (1, 1, False), "word-2": (2, 5, False), "word-passages": (1, 1, True)},
+        ),
+        (
+            {"unit": "piece", "window": 2, "min_count": 3},
+            {"piece-1": (1, 1, False), "piece-2": (2, 3, False), "word-1": (1, 1, False)},
+        ),
+    ],
+)
+def test_the_tables_that_options_need(make_store, options, tables):
+    made, options = make_store([["a"]]), StatisticsOptions(**options)
+    countings = options.countings(made.store, made.special_V, made.continuation_V)
+    assert {name: (each.order, each.min_count, each.once) for name, each in countings.items()} == tables
+    assert all(each.reader.unit == name.split("-")[0] for name, each in countings.items())
+    assert {*options.ngrams, *filter(None, [options.words, options.passages])} == set(tables)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keyword": "tf"}, "keyword must be one of inv_cf, idf, tfidf, got 'tf'"),
+        ({"unit": "char"}, "unit must be one of word, piece, got 'char'"),
+        ({"pmi_mode": "x"}, "pmi_mode must be one of joint, split, minseg"),
+        ({"boundary": "x"}, "boundary must be one of available, zero_fill"),
+        ({"window": 1}, "window must be at least 2, a word and its neighbour, got 1"),
+        ({"min_count": 0}, "min_count must be at least 1, got 0"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        StatisticsOptions(**options)
+
+
+def test_inverse_frequency_and_a_word_never_counted():
+    weight_U = log_keyword_weight("inv_cf", np.array([1, 4, 0]), None, None, 9)
+    assert weight_U.tolist() == pytest.approx([0, -math.log(4), 0])
+
+
+def test_idf_is_that_of_bm25_and_above_zero_even_for_a_word_of_every_passage():
+    weight_U = np.exp(log_keyword_weight("idf", None, np.array([1, 5, 10, 0]), None, 10))
+    assert weight_U.tolist() == pytest.approx(
+        [math.log(1 + 9.5 / 1.5), math.log(2), math.log(1 + 0.5 / 10.5), math.log(1 + 9.5 / 1.5)]
+    )
+    assert (weight_U > 0).all()
+
+
+def test_tfidf_counts_the_word_in_its_passage():
+    idf_U = log_keyword_weight("idf", None, np.array([3, 3]), None, 10)
+    weight_U = log_keyword_weight("tfidf", None, np.array([3, 3]), np.array([1, 4]), 10)
+    assert (weight_U - idf_U).tolist() == pytest.approx([0, math.log(4)])
+
+
+def test_one_passage():
+    assert np.isfinite(log_keyword_weight("idf", None, np.array([1]), None, 1)).all()

@@ -15,7 +15,8 @@ import pytest
 from bmae_lightning.corpus.statistics import token_values
 from bmae_lightning.corpus.statistics import write as module
 from bmae_lightning.corpus.statistics.key_counts import BYTES_PER_ENTRY
-from bmae_lightning.corpus.statistics.write import Statistics, StatisticsOptions, write_statistics
+from bmae_lightning.corpus.statistics.token_values import StatisticsOptions
+from bmae_lightning.corpus.statistics.write import Statistics, write_statistics
 from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.threads import LEAST
@@ -305,22 +306,6 @@ def test_another_format_and_another_array(finished):
     (directory / "statistics.json").write_text('{"format": 99}')
     with pytest.raises(BadInput, match="statistics.json is not of format 1"):
         Statistics(directory, store)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"keyword": "tf"}, "keyword must be one of inv_cf, idf, tfidf, got 'tf'"),
-        ({"unit": "char"}, "unit must be one of word, piece, got 'char'"),
-        ({"pmi_mode": "x"}, "pmi_mode must be one of joint, split, minseg"),
-        ({"boundary": "x"}, "boundary must be one of available, zero_fill"),
-        ({"window": 1}, "window must be at least 2, a word and its neighbour, got 1"),
-        ({"min_count": 0}, "min_count must be at least 1, got 0"),
-    ],
-)
-def test_impossible_options(options, message):
-    with pytest.raises(ValueError, match=message):
-        StatisticsOptions(**options)
 
 
 @pytest.mark.parametrize(
