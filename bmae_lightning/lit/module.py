@@ -1,5 +1,6 @@
 """The bases of LightningModules that train a model, and of callbacks that act after optimiser steps."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pytorch_lightning as pl
@@ -45,7 +46,7 @@ class TrainedModule(pl.LightningModule):
         return self.optimisation.make(self)
 
 
-class StepCallback(pl.Callback):
+class StepCallback(pl.Callback, ABC):
     """Calls `after_step` once after every optimiser step, on all devices.
 
     Lightning calls its callbacks in their order: one that measures or saves a model stands before those that write
@@ -64,6 +65,6 @@ class StepCallback(pl.Callback):
             self.step = trainer.global_step
             self.after_step(trainer, pl_module)
 
+    @abstractmethod
     def after_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Act; `self.step` counts the optimiser steps made so far."""
-        raise NotImplementedError

@@ -73,5 +73,5 @@ def test_a_source_of_ones_own_says_which_passages():
             return {query: ["p1"] for query in positives}
 
     assert Every().of(None, {"q": ["p2"]}) == {"q": ["p1"]}
-    with pytest.raises(NotImplementedError):
-        Negatives().of(None, {})
+    with pytest.raises(TypeError, match="abstract"):
+        Negatives()

@@ -5,6 +5,7 @@ Shapes: b queries of this process, B of all W processes (B = W·b), n passages o
 processes (row i·n is the positive of query i of B), P labelled positives of a query, A and C any numbers of vectors.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -108,7 +109,7 @@ class ScoredBatch:
         return self.texts.teacher_Bn
 
 
-class RetrieverLoss:
+class RetrieverLoss(ABC):
     """Base class of the losses in `conf/losses/`.
 
     Args:
@@ -130,6 +131,7 @@ class RetrieverLoss:
             raise ValueError(f"weight is a factor of the loss, so it is at least 0, got {weight}")
         self.weight = weight
 
+    @abstractmethod
     def __call__(self, queries: Vectors, passages: Vectors, batch: ScoredBatch) -> LossParts:
         """The loss of one step.
 
@@ -138,7 +140,6 @@ class RetrieverLoss:
             passages: vectors of the N passages of all processes; the gradient reaches those of other processes too.
             batch: scores of these (`scores_bN`, `scores_bn`), `target_b`, and labels.
         """
-        raise NotImplementedError
 
 
 def targets(queries: int, group: int, offset: int = 0, device: torch.device | None = None) -> Tensor:

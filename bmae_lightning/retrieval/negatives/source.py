@@ -1,6 +1,7 @@
 """Sources of hard negatives, and the groups of passages that a query is trained with."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from bmae_lightning.runtime.errors import BadInput
 EMPTY = ("fill", "drop")
 
 
-class Negatives:
+class Negatives(ABC):
     """Base class of the sources of hard negatives in `conf/negatives/`.
 
     Attributes:
@@ -30,12 +31,12 @@ class Negatives:
     depth, empty, margin = 0, "fill", None
     path: str | Path = ""
 
+    @abstractmethod
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Query id -> passage ids, of which a group draws; a short list is filled with random passages.
 
         run: the ranking of the training queries, None where there is none.  positives: query id -> passage ids.
         """
-        raise NotImplementedError
 
 
 class RankedNegatives(Negatives):
