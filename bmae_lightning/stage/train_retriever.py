@@ -35,7 +35,7 @@ from bmae_lightning.stage.validation import Validation
 
 
 @dataclass(kw_only=True)
-class Finetune(TrainsOnGroups):
+class TrainRetriever(TrainsOnGroups):
     """Writes retriever/ (Hugging Face format with tokenizer and record) and metrics.jsonl.
 
     Args:
