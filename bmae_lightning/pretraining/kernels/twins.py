@@ -87,7 +87,7 @@ def visible_keys(real_BL: Tensor, draw: Callable[[Tensor | slice, int], tuple[Te
         hidden_GKL, pick_GL = draw(index_G, length)
         spread(
             texts.visible_keys, len(index_G), visible_BLL[0].numel() * len(index_G), array(index_G),
-            flags(hidden_GKL), array(pick_GL), flags(real_BL[:, :length][index_G]), visible_BLL.numpy(),
+            flags(hidden_GKL), array(pick_GL), flags(real_BL[:, :length].index_select(0, index_G)), visible_BLL.numpy(),
         )  # fmt: skip
     return visible_BLL
 

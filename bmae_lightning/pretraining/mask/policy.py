@@ -78,7 +78,8 @@ class MaskRequest:
         """The request for some of the passages, cut to a length."""
 
         def cut(tensor_BL: Tensor) -> Tensor:
-            return tensor_BL[:, :length][index_G]
+            part_BL = tensor_BL[:, :length]
+            return part_BL[index_G] if isinstance(index_G, slice) else part_BL.index_select(0, index_G)
 
         reference_GL = None if self.reference_BL is None else cut(self.reference_BL)
         return replace(self, tokens=self.tokens.map(cut), noise=self.noise.of(index_G), reference_BL=reference_GL)
