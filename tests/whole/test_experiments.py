@@ -1,17 +1,11 @@
 """Every experiment composes at every scale, and so does every ablation that is an override."""
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from support.compose import composed
 from support.paths import CONF
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SCALES = sorted(path.stem for path in (CONF / "scale").glob("*.yaml"))
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
 
 
 @pytest.mark.parametrize("scale", SCALES)
