@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,22 @@ class Comparison(Callback):
             with open_dict(config.hydra.overrides):
                 config.hydra.overrides.task.append(f"group='{self.group}'")
 
+    def on_run_end(self, config: Any, **_: Any) -> None:
+        """Print what a single job would take (`check=true`)."""
+        from bmae_lightning.report.forecast import print_forecasts
+
+        print_forecasts()
+
     def on_multirun_end(self, config: Any, **_: Any) -> None:
-        """Write report.html, report.json and tables/ into the sweep's directory and print the tables."""
+        """Write report.html, report.json and tables/ into the sweep's directory and print the tables; with `check=true`
+        print what the jobs would take."""
         from bmae_lightning.report.sweep import compare
         from bmae_lightning.runtime.process import process_rank
 
         directory = Path(config.hydra.sweep.dir)
+        if config.check:
+            self.on_run_end(config)
+            shutil.rmtree(directory, ignore_errors=True)
         files = sorted(directory.glob("*/result.json"), key=lambda path: int(path.parent.name))
         if process_rank() == 0 and len(files) > 1:
             jobs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
