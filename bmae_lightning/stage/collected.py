@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,14 +69,12 @@ class Collected:
     """Collects what nodes left.
 
     Args:
-        split: the judged one that is compared.
-        measures: names of those that are shown.
+        measures: split -> names of those that are shown.
         paper: published values by stage, and by measure or head of a column.
         paper_source: where they are printed.
     """
 
-    split: str
-    measures: list[str]
+    measures: dict[str, list[str]]
     paper: dict[str, dict[str, float]]
     paper_source: str
     samples: list[Sample] = field(default_factory=list)
@@ -106,17 +105,19 @@ class Collected:
             )
 
     def all_arms(self) -> list[Arm]:
-        """A row for every node that measured the split; those that all arms share, then the baseline, come first."""
-        arms = []
-        for node in self._nodes:
-            found = node.results.get(self.split)
+        """A row for every split and node that measured it; those that all arms share, then the baseline, come first."""
+        arms, splits = [], list(self.measures)
+        for node, split in product(self._nodes, splits):
+            found = node.results.get(split)
             if not isinstance(found, dict):
                 continue
-            shown = {name: value for name, value in found["mean"].items() if name in self.measures}
-            printed = self._published(node)
+            shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
+            printed = self._published(node) if split == splits[0] else None
             source = self.paper_source if printed else ""
-            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key))
-        return sorted(arms, key=lambda arm: ("@" in arm.node, arm.name != row_name(BASELINE, "")))
+            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key, split))
+        return sorted(
+            arms, key=lambda arm: (splits.index(arm.split), "@" in arm.node, arm.name != row_name(BASELINE, ""))
+        )
 
     def all_tables(self) -> dict[str, list[Table]]:
         """stage -> the tables that it left, those of its arms as one, with published values."""
