@@ -18,6 +18,7 @@ from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets, Gro
 from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.content import Report, row_name
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.printed import AVERAGE
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables
 from bmae_lightning.report.tracking.loggers import Tracking, log_tables
@@ -93,6 +94,10 @@ class Suite(Stage):
         self.wanted = [self.collections] if isinstance(self.collections, str) else self.collections
         self.named = [*self.models, *(model for model in self.also if model not in self.models)]
         self.data_sets = DataSets(self.path, self.split, self.titles, self.sets, self.parts)
+
+    @classmethod
+    def published_heads(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*{name for members in config["sets"].values() for name in members.values()}, AVERAGE)
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
