@@ -16,6 +16,8 @@ from bmae_lightning.runtime.table import Table
 FORMAT, REPORT = 2, "report.json"
 BASELINE = "none"
 """The arm without pre-training."""
+PRINTED = "paper"
+"""What stands among stages for the table of printed values that a run has not measured."""
 FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
 
 
@@ -102,7 +104,8 @@ class Report:
 
     `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
     `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key
-    of a node -> what its rows in these tables are called.
+    of a node -> what its rows in these tables are called.  `printed`: a paper's tables, filled by a
+    sweep, which stand first.
     """
 
     title: str
@@ -120,6 +123,7 @@ class Report:
     along: list[Curve] = field(default_factory=list)
     tables: dict[str, list[Table]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    printed: list[Table] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures, the usual ones first, the others in order of appearance."""

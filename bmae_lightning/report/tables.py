@@ -157,7 +157,8 @@ def with_published(table: Table, row: str, values: Mapping[str, float], source: 
 
 def all_tables(report: Report) -> dict[str, Table]:
     """Every table of a report by the name of its file, in the order of the page."""
-    named = [("measures", measures_table(report))] if report.arms else []
+    named = [(table.title, table) for table in report.printed]
+    named += [("measures", measures_table(report))] if report.arms else []
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
     named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]
@@ -169,9 +170,10 @@ def all_tables(report: Report) -> dict[str, Table]:
 
 
 def print_report(report: Report, page: Path) -> None:
-    """Print the table of the measures, those that stages left, and where the page lies."""
+    """Print a paper's tables, that of the measures, those that stages left, and where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    print_tables([*([measures_table(report)] if report.arms or not tables else []), *tables])
+    measures = [measures_table(report)] if report.arms or not (tables or report.printed) else []
+    print_tables([*report.printed, *measures, *tables])
     print_text(f"report: {page}\n")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, row_name
+from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, row_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
@@ -148,7 +148,7 @@ class Collected:
         arm = next((node.arm for node in self._nodes if self._is_printed(node) and node.arm), "")
         names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
         tables = as_printed(left, self.paper_source, names, f"{self.collection or 'another collection'}/{self.split}")
-        return {"paper": tables} if tables else {}
+        return {PRINTED: tables} if tables else {}
 
     def all_curves(self) -> list[Curve]:
         """Losses of pre-training and of what it needs, then of each stage that trains, then values of validations."""
