@@ -26,8 +26,8 @@ SUITE_MEASURE = "nDCG@10"
 NOT_BERT = "its encoder is not a BERT and cannot be loaded yet"
 ABOUT_GLUE = "Of a task with two measures ours is the first; the paper does not say which it prints."
 Job = Mapping[str, Any]
-"""`name` (of the arm), `paper_row`, `paper_results`, `collection`, `corpus`, `scale`, `requires`, `overrides`, and where
-the job has finished `nodes` (key -> directory)."""
+"""`name` (of the arm), `paper_row`, `paper_results`, `collection`, `corpus`, `scale`, `requires`, `overrides`, and
+where it has finished `nodes` (key -> directory)."""
 Values = list[float | None]
 
 
@@ -76,7 +76,7 @@ def filled(
         reasons.setdefault(row.why, []).append(row.label)
         marks += [(len(rows), 0, REFERENCE)] + [(len(rows), 0, SUMMARY)] * (0 < len(rows) == below)
         rows.append([f"{row.label} (reference)", *printed(row.values, row.digits)])
-    notes = [f"References have the paper's values alone. {', '.join(of)}: {why}." for why, of in reasons.items()]
+    notes = [f"{', '.join(of)}: the paper's values alone; {why}." for why, of in reasons.items()]
     notes += [ABOUT_GLUE] * any(column.collection == "glue" for column in about.columns)
     heads = [column.head(f".{about.digits}f", about.unit != "milliseconds", rungs) for column in about.columns]
     title = about.title + f" ({about.unit})" * (about.unit != "fraction")
