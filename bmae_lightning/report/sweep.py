@@ -32,14 +32,14 @@ def compare(
     if not arms and not tables and not printed:
         return
     curves, diagnoses = _of_pretraining(jobs, parts)
-    judged = {arm.name: Path(measured) for (_, measured), arm in arms.items()}
-    last, tested = (
-        parts[-1] if parts else Report(title),
-        list(dict.fromkeys(name for part in parts for name in part.tested)),
-    )
+    tested: dict[str, list[str]] = {}
+    for split, names in (item for part in parts for item in part.tested.items()):
+        tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
+    judged = {split: {a.name: Path(place[1]) for place, a in arms.items() if a.split == split} for split in tested}
     report = Report(
-        title, last.subtitle, list(arms.values()), curves, settings=_settings(jobs), diagnoses=diagnoses,
-        split=last.split, tested=tested, differences=paired_tests(judged, last.split, tested),
+        title, parts[-1].subtitle if parts else "", list(arms.values()), curves, settings=_settings(jobs),
+        diagnoses=diagnoses, tested=tested,
+        differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
         along=curves_along(jobs, parts), tables=tables, printed=list(printed),
     )  # fmt: skip
     write_report(directory / "report.json", report)
@@ -48,12 +48,12 @@ def compare(
     print_report(report, directory / "report.html")
 
 
-def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str], Arm]:
-    """(name in its job, directory that measured it) -> the row under its name in the comparison."""
-    arms: dict[tuple[str, str], Arm] = {}
+def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str, str], Arm]:
+    """(name in its job, directory that measured it, split) -> the row under its name in the comparison."""
+    arms: dict[tuple[str, str, str], Arm] = {}
     for job, part in zip(jobs, parts, strict=True):
         for arm in part.arms:
-            place = arm.name, job["nodes"][arm.node]
+            place = arm.name, job["nodes"][arm.node], arm.split
             if place not in arms or (arm.paper and not arms[place].paper):
                 name = f"{arm.name} {difference(jobs, job, arm.node)}".strip()
                 arms[place] = replace(arm, name=name)
@@ -104,5 +104,5 @@ def _tables(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[str, list[T
 
 def _settings(jobs: list[dict[str, Any]]) -> dict[str, str]:
     """What tells a job from the others -> where its report lies."""
-    common = set.intersection(*(set(other["overrides"]) for other in jobs))
+    common = set.intersection(*(set(other["overrides"]) for other in jobs)) if jobs else set()
     return {" ".join(o for o in job["overrides"] if o not in common): job["nodes"]["report"] for job in jobs}
