@@ -82,6 +82,7 @@ class Collected:
     collection: str | None = None
     samples: list[Sample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     _shown: set[tuple[str, str]] = field(default_factory=set)
@@ -95,6 +96,8 @@ class Collected:
         self._nodes.append(node)
         if node.stage == "prepare":
             self.settings["corpus"] = _corpus(node)
+            if self.paper and Prepared(node.directory).record["title"] == "drop":
+                self.notes.append("These passages have no titles (corpus.title=drop), those of the papers have them.")
         if node.stage == "generate":
             self.settings |= _generated(node)
             if teachers := _teacher_losses(node.directory):
