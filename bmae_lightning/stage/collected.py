@@ -199,7 +199,8 @@ def _setting(node: Node) -> str:
     if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
         shown += f", {100 * share:g} % of the training queries"
     if step := node.context.get("pretrain_step"):
-        shown += f", from step {step:,} of the pre-training"
+        reached = f"step {step:,}" if step >= 1 else f"{100 * step:g} %"
+        shown += f", from {reached} of the pre-training"
     return shown
 
 
