@@ -53,7 +53,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    extra = {"prepare": corpus.identity()} | _files(config)
+    extra = {"prepare": corpus.identity()} | _general(config) | _files(config)
     if lookup:
         look_up(lookup, config, extra, hydra_cfg)
         return
@@ -92,6 +92,15 @@ def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(node, dict) and isinstance(node.get("corpus"), dict):
             node["corpus"] = {name: value for name, value in node["corpus"].items() if name not in CORPUS_OPTIONS}
     return asked
+
+
+def _general(config: dict[str, Any]) -> dict[str, str]:
+    """The content of the general collection, of which only the passages are read, for the stage that prepares it."""
+    if (corpus := config["prepare_general"]["corpus"]) is None:
+        return {}
+    if "splits" in corpus:
+        corpus["splits"] = []
+    return {"prepare_general": build(corpus, "general.corpus").identity()}
 
 
 def _vector_bytes(config: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, row_name
+from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.tables import merged, of_arm, with_published
 from bmae_lightning.runtime.files import read_json
@@ -18,6 +18,9 @@ SHOWN = (
     "backbone", "forward_factor", "r_drop",
 )  # fmt: skip
 """Options of a stage that trains which stand among the settings, where it has them."""
+
+COLLECTIONS = {"prepare": "corpus", "prepare_general": "general corpus"}
+"""Stages that prepare a collection -> what it is called among the settings."""
 
 Series = dict[str, list[tuple[float, float]]]
 
@@ -90,8 +93,8 @@ class Collected:
     def add(self, node: Node) -> None:
         """Take what a node left, whatever its stage is."""
         self._nodes.append(node)
-        if node.stage == "prepare":
-            self.settings["corpus"] = _corpus(node)
+        if node.stage in COLLECTIONS:
+            self.settings[COLLECTIONS[node.stage]] = _corpus(node)
         if node.stage == "generate":
             self.settings |= _generated(node)
             if teachers := _teacher_losses(node.directory):
@@ -143,11 +146,11 @@ class Collected:
         )]  # fmt: skip
 
     def _add_training(self, node: Node, lines: list[dict[str, float]]) -> None:
-        if node.stage == "pretrain":
+        if arm := pretraining_of(node.key):
             names = [name for name in lines[0] if name.startswith("loss/")]
             series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
-            self._curves.append(Curve(f"Pre-training ({node.arm})", series))
-            if found := diagnosis(node.arm, lines):
+            self._curves.append(Curve(f"Pre-training ({arm})", series))
+            if found := diagnosis(arm, lines):
                 self.diagnoses.append(found)
         else:
             losses = self._losses.setdefault(node.stage, {})

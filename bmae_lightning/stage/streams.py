@@ -88,6 +88,22 @@ def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) ->
         )
 
 
+def check_one_collection(stage: str, inputs: Mapping[str, object]) -> None:
+    """Refuse statistics or generated texts of another collection than the one that the stage trains on.
+
+    inputs: role -> planned node, by whose own `inputs` this is told.
+    """
+    corpus = getattr(inputs.get("corpus"), "key", None)
+    for role in ("statistics", "generate"):
+        of = getattr(inputs.get(role), "inputs", {}).get("corpus", corpus)
+        if of != corpus:
+            raise BadInput(
+                f"{stage} trains on the passages of {corpus}, but a mask or decoder of it needs `{role}`, which is of "
+                f"{of}: choose other ones for the general collection, as "
+                f"'decoders@general.decoders=[enhanced]' mask@general.decoders.enhanced.mask=uniform"
+            )
+
+
 @dataclass(frozen=True)
 class Stream:
     """Where the texts of a stream lie.
