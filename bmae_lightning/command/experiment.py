@@ -58,6 +58,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         look_up(lookup, config, extra, hydra_cfg)
         return
     nodes = plan(config, config["name"], extra | _models(config))
+    if config["general"]["corpus"] and "prepare_general" not in nodes:
+        print_once("general.corpus: nothing reads it here; general=before chooses pre-training on it before that of the "
+                   "method")
     output_dir = Path(config["output_dir"])
     Pipeline(nodes, config["group"] or config["name"], output_dir, _origins(cfg, config), corpus.splits()).run()
     if process_rank() == 0:
@@ -100,7 +103,10 @@ def _general(config: dict[str, Any]) -> dict[str, str]:
         return {}
     if "splits" in corpus:
         corpus["splits"] = []
-    return {"prepare_general": build(corpus, "general.corpus").identity()}
+    try:
+        return {"prepare_general": build(corpus, "general.corpus").identity()}
+    except BadInput as error:
+        raise BadInput(f"general.corpus: {error}") from error
 
 
 def _vector_bytes(config: dict[str, Any]) -> int:

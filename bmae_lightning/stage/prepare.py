@@ -85,7 +85,8 @@ class Prepare(Stage):
 def _described(counts: Counts, splits: list[str]) -> str:
     judged = [f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split]]
     answered = [split for split in splits if not counts.judgments[split]]
-    said = f"{counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+    said = f"{counts.passages:,} passages, {counts.queries:,} queries"
+    said += f", judgments: {', '.join(judged)}" if judged else ""
     return said + (f"; answers alone: {', '.join(answered)}" if answered else "")
 
 
