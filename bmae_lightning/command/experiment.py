@@ -62,8 +62,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         return
     nodes = plan(config, config["name"], extra | _models(config))
     if config["general"]["corpus"] and "prepare_general" not in nodes:
-        print_once("general.corpus: nothing reads it here; general=before chooses pre-training on it before that of the "
-                   "method")
+        print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
     output_dir = Path(config["output_dir"])
     Pipeline(nodes, config["group"] or config["name"], output_dir, _origins(cfg, config), corpus.splits()).run()
     if process_rank() == 0:

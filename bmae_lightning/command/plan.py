@@ -219,8 +219,8 @@ class Planner:
             return key
         if "corpus" in entry.inputs and entry.inputs["corpus"] is None:
             raise BadInput(
-                f"{name} needs a general collection: add corpus@general.corpus=files general.corpus.path=DIR (or another "
-                "format), or start from a published checkpoint (general.checkpoint=NAME)"
+                f"{name} needs a general collection: add corpus@general.corpus=files general.corpus.path=DIR (or "
+                "another format); a row that starts from the authors' checkpoint needs none"
             )
         inputs = {role: source and self.visit(source, arm, (*trail, name)) for role, source in entry.inputs.items()}
         if entry.arms is not None:

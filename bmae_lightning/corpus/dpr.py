@@ -45,7 +45,9 @@ class DprCorpus(Collection):
         tolerate: list[str] | None = None, ascii_apostrophes: bool = True,
     ):  # fmt: skip
         if splits is not None and not set(splits) <= set(SPLITS):
-            raise ValueError(f"splits={list(splits)} must be some of {', '.join(SPLITS)}, [] for none, or null for all.")
+            raise ValueError(
+                f"splits={list(splits)} must be some of {', '.join(SPLITS)}, [] for none, or null for all."
+            )
         self.rules = Rules(title, tuple(tolerate or ()))
         self.path, self.questions = Path(path).expanduser(), questions
         self.ascii_apostrophes = ascii_apostrophes

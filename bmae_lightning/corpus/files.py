@@ -28,10 +28,10 @@ class FileCorpus(Collection):
     """Reads files of a directory; wherever a file is named, a list names alternatives, of which the first is taken.
 
     path: the directory. passages: their file. splits: name -> {queries: file, qrels: file}; one whose files are both
-    absent is left out; an empty list: passages alone. columns: of passages with tabs; id and text are needed, title is used, other names are passed
-    over. titles: file of ids and titles for passages with tabs, in the same order; needed unless title is "drop".
-    untitled: what stands in the place of a missing title. described: where the formats are described, for messages.
-    title, tolerate: as in `Rules`.
+    absent is left out; an empty list: passages alone. columns: of passages with tabs; id and text are needed, title is
+    used, other names are passed over. titles: file of ids and titles for passages with tabs, in the same order; needed
+    unless title is "drop". untitled: what stands in the place of a missing title. described: where the formats are
+    described, for messages. title, tolerate: as in `Rules`.
 
     Raises ValueError for what the options cannot be.
     """

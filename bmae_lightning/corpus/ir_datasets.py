@@ -27,7 +27,8 @@ class IrDatasetsCorpus(Collection):
     """Reads a collection through ir_datasets.
 
     name: dataset id that has the documents. splits: our name of a split -> dataset id with its queries and judgments;
-    None: every `name/SPLIT` with judgments, or `name` itself as `test`; an empty list: passages alone. title, tolerate: as in `Rules`.
+    None: every `name/SPLIT` with judgments, or `name` itself as `test`; an empty list: passages alone. title,
+    tolerate: as in `Rules`.
 
     Raises ValueError for another `title` or `tolerate`. Nothing is fetched before texts or judgments are asked for.
     """

@@ -171,6 +171,6 @@ def row_name(arm: str, shown_as: str) -> str:
 
 
 def pretraining_of(key: str) -> str | None:
-    """What a page calls the pre-training of a node, None for another stage: its arm, or `general` where all share it."""
+    """What a page calls the pre-training of a node, None for another stage: its arm, `general` where all share it."""
     stage, _, arm = key.partition("@")
     return {"pretrain": arm, "pretrain_general": "general"}.get(stage)

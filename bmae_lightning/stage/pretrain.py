@@ -32,7 +32,7 @@ from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
 from bmae_lightning.stage.prepared import Prepared
-from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, check_one_collection, needs, open_streams
+from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
 
 
@@ -94,7 +94,6 @@ class Pretrain(TrainingStage):
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
-        check_one_collection(self.name, inputs)
         if self.start and not inputs.get("encoder"):
             self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer))
 

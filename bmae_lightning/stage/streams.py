@@ -64,7 +64,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
     """Whether the inputs of the stage (role -> what makes it, or None) hold what the parts read.
 
     Raises:
-        BadInput: an unknown stream, or an input that is missing; names the part, the stage and the remedy.
+        BadInput: an unknown stream, or an input that is missing or of other passages; names the remedy.
     """
     for need in wanted:
         if need.stream not in OWN + GENERATED:
@@ -78,6 +78,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
             )
         if need.values:
             _require("statistics", f"{need.part}.mask reads {', '.join(need.values)}", "computes", inputs)
+    _check_one_collection(inputs)
 
 
 def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) -> None:
@@ -88,19 +89,16 @@ def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) ->
         )
 
 
-def check_one_collection(stage: str, inputs: Mapping[str, object]) -> None:
-    """Refuse statistics or generated texts of another collection than the one that the stage trains on.
-
-    inputs: role -> planned node, by whose own `inputs` this is told.
-    """
+def _check_one_collection(inputs: Mapping[str, object]) -> None:
+    """Refuse statistics or generated texts (planned nodes) of another collection than that of the passages."""
     corpus = getattr(inputs.get("corpus"), "key", None)
     for role in ("statistics", "generate"):
         of = getattr(inputs.get(role), "inputs", {}).get("corpus", corpus)
         if of != corpus:
             raise BadInput(
-                f"{stage} trains on the passages of {corpus}, but a mask or decoder of it needs `{role}`, which is of "
-                f"{of}: choose other ones for the general collection, as "
-                f"'decoders@general.decoders=[enhanced]' mask@general.decoders.enhanced.mask=uniform"
+                f"the passages of {corpus} are to be pre-trained on, but a mask or decoder needs the stage `{role}`, "
+                f"which is of {of}: choose others for the general collection, as "
+                "'decoders@general.decoders=[enhanced]' mask@general.decoders.enhanced.mask=uniform"
             )
 
 

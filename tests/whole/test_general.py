@@ -114,8 +114,8 @@ def test_the_part_that_a_general_collection_has(cli_here, general, tmp_path):
         (["corpus@general.corpus=files", "general.corpus.path=/no"], "general.corpus: /no does not exist: give"),
         (
             ["GENERAL", "mask@decoders.enhanced.mask=importance"],
-            "pretrain_general trains on the passages of prepare_general, but a mask or decoder of it needs "
-            "`statistics`, which is of prepare: choose other ones",
+            "the passages of prepare_general are to be pre-trained on, but a mask or decoder needs the stage "
+            "`statistics`, which is of prepare: choose others",
         ),
     ],
 )
@@ -139,7 +139,7 @@ STARTS = {
     "dupmae": ("Shitao/RetroMAE", (150, 1024, None, 20, 1e-4)),
     "cdmae": ("Shitao/RetroMAE", (150, 2048, 80000, None, 3e-4)),
     "simlm": (None, (144, 2048, 80000, None, 3e-4)),
-    "master": (None, (144, 2048, 120000, None, 3e-4)),
+    "master": (None, (128, 2048, 120000, None, 3e-4)),
 }
 """Where pre-training starts at scale=paper, None: from the encoder, and (length, batch, steps, epochs, rate)."""
 
