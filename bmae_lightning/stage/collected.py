@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
+from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
@@ -85,6 +85,7 @@ class Collected:
     collection: str | None = None
     samples: list[Sample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     _shown: set[tuple[str, str]] = field(default_factory=set)
@@ -98,6 +99,8 @@ class Collected:
         self._nodes.append(node)
         if node.stage in COLLECTIONS:
             self.settings[COLLECTIONS[node.stage]] = _corpus(node)
+        if node.stage == "prepare" and self.paper and Prepared(node.directory).record["title"] == "drop":
+            self.notes.append("These passages have no titles (corpus.title=drop), those of the papers have them.")
         if node.stage == "generate":
             self.settings |= _generated(node)
             if teachers := _teacher_losses(node.directory):
@@ -153,7 +156,7 @@ class Collected:
         names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
         measured = ", ".join(f"{self.collection or 'another collection'}/{split}" for split in self.measures)
         tables = as_printed(left, self.paper_source, names, measured)
-        return {"paper": tables} if tables else {}
+        return {PRINTED: tables} if tables else {}
 
     def all_curves(self) -> list[Curve]:
         """Losses of pre-training and of what it needs, then of each stage that trains, then values of validations."""

@@ -54,6 +54,7 @@ class Pretrain(TrainingStage):
     loss_norm: str = "global_mean"
     decoders_from: str | None = None
     decay_steps: int | None = None
+    separator: bool = True
     crop: str = "right"
     generator: Generator | None = None
     samples: int = 4
@@ -103,7 +104,7 @@ class Pretrain(TrainingStage):
         steps = self.steps_over(items)
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
-        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed)
+        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
