@@ -45,7 +45,10 @@ def sweep(tmp_path):
             }  # fmt: skip
             node = {"name": "a", "paper_row": None, "paper_results": None, "requires": None, "paper_table": table}
             made = OmegaConf.create(
-                STAGES | node | {"group": "t", "corpus": {"collection": "msmarco"}, "hydra": hydra} | more
+                STAGES
+                | node
+                | {"group": "t", "check": False, "corpus": {"collection": "msmarco"}, "hydra": hydra}
+                | more
             )
             OmegaConf.set_struct(made, True)
             return made
