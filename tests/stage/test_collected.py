@@ -18,7 +18,7 @@ def collect(tmp_path):
         found = Collected(shown, paper or {}, "Table 6", "nq")
         for key, (config, results, files, tables) in nodes.items():
             directory = tmp_path / key
-            directory.mkdir()
+            directory.mkdir(exist_ok=True)
             written = {"metrics.json": results} | files
             for name, content in written.items():
                 lines = content if name.endswith(".jsonl") else [content]
@@ -133,6 +133,15 @@ def test_corpus_generated_texts_and_samples(collect):
     }
     assert [curve.series for curve in found.all_curves()] == [{"queries": [(1, 4.0)]}]
     assert found.samples == [Sample(**sample)]
+    assert found.notes == [], "without printed values nothing is compared"
+
+
+def test_passages_without_titles_are_told_where_papers_have_them(collect):
+    for title, told in (("drop", True), ("pair", False)):
+        record = {"name": f"{title}", "passages": 3000, "queries": 20, "title": title}
+        prepared = {"corpus": {"path": "DIR"}}, {}, {"corpus.json": record}, []
+        found = collect({"prepare": prepared}, paper={"nq/test": {"evaluate": {"RR@10": 0.4}}})
+        assert [note.startswith("These passages have no titles") for note in found.notes] == [True] * told
 
 
 def test_tables_of_arms_are_one_and_others_stay(collect):
