@@ -36,6 +36,7 @@ from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
+from bmae_lightning.stage.unmaskable import count_unmaskable
 
 
 @dataclass(kw_only=True)
@@ -122,6 +123,9 @@ class Pretrain(TrainingStage):
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
         collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
+        unmaskable: dict[str, int] = {}
+        if process_rank() == 0:
+            unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
@@ -138,7 +142,7 @@ class Pretrain(TrainingStage):
                 with replacing(context.directory / "decoders.safetensors") as made:
                     save_file(model.decoders.state_dict(), made)
                 self._write_samples(context, prepared, model, collate, loggers)
-                self.write_results(context)
+                self.write_results(context, **({"unmaskable": unmaskable} if unmaskable else {}))
 
     def _needs(self) -> list[Need]:
         return needs(self.view, self.decoders, self.objective)
