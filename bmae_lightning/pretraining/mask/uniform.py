@@ -5,6 +5,7 @@ RetroMAE's enhanced decoding samples the same policy once per position.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
@@ -20,7 +21,8 @@ class UniformMask(MaskPolicy):
 
     rate: share in (0, 1).  fill: 'exact' skips a word that does not fit, 'prefix' ends there (see `select_words`).
     specials: 'count' lets T include [CLS] and [SEP] and [UNK] be a word (BERT), 'skip' neither (MASTER; its inner
-    [SEP] stays part of T).
+    [SEP] stays part of T).  Where `others` are asked for, [SEP] is a word, T leaves out [CLS] and the row's own token,
+    and a word that this token is part of counts without it.
     Relations: `KeywordMask` with equal weights draws as this mask with the fill 'overshoot'; `ImportanceMask`
     approaches it as sigma grows; `FixedMask` is rate 0 and 1.
     """
@@ -35,7 +37,9 @@ class UniformMask(MaskPolicy):
         choice(SPECIALS, specials=self.specials)
 
     def select(self, request: MaskRequest) -> Tensor:
-        skip = self.specials == "skip"
-        base_B = request.length_B - 2 if skip else request.length_B
-        skip_V = request.vocabulary.special_V if skip else None
+        skip, known = self.specials == "skip", request.vocabulary
+        base_B = request.length_B - 2 if skip or request.others else request.length_B
+        skip_V = known.special_V if skip else known.skip_V
+        if request.others:
+            skip_V = skip_V & (torch.arange(known.size, device=skip_V.device) != known.sep_id)
         return draw_words(request, budget(base_B, self.rate), self.fill, skip_V)
