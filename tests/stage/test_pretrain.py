@@ -101,6 +101,22 @@ def test_impossible_options_name_their_key(override, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("norm", "normalise", "remedies"),
+    [
+        ("sum", "length", ("decoders.bag_of_words.normalise=none", "pretrain.loss_norm=micro_mean")),
+        ("micro_mean", "none", ("decoders.bag_of_words.normalise=length", "pretrain.loss_norm=sum")),
+        ("seq_mean", "none", ("decoders.bag_of_words.normalise=length", "pretrain.loss_norm=sum")),
+    ],
+)
+def test_sums_and_means_are_not_mixed(norm, normalise, remedies):
+    mixed = ("decoders=[bag_of_words]", f"pretrain.loss_norm={norm}", f"decoders.bag_of_words.normalise={normalise}")
+    with pytest.raises(BadInput, match=f"pretrain: loss_norm={norm} and decoders.bag_of_words.normalise={normalise}: "):
+        stage(*mixed)
+    for remedy in remedies:
+        stage(*mixed, remedy)
+
+
 def test_what_shows_before_anything_runs():
     with pytest.raises(BadInput, match=r"pretrain\.length=200: the encoder has only 128 positions"):
         stage("pretrain.length=200").preflight(["train"])
