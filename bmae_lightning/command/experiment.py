@@ -11,9 +11,10 @@ from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, re
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
+from bmae_lightning.report.printed import BACKBONE, check_options
 from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
-from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
@@ -24,7 +25,7 @@ INSTANCES = ("view", "decoders", "losses")
 """Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
-CORPUS_OPTIONS = ("check", "expected", "evaluated")
+CORPUS_OPTIONS = ("check", "expected", "evaluated", "collection")
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
@@ -43,6 +44,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
                 _drop_unselected(cfg, hydra_cfg, group, place)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
+    _check_requirement(config)
+    check_options(config)
     if judges_files(config):
         judge_files(config)
         return
@@ -111,6 +114,19 @@ def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
                 f" (tables of papers and their rows need -cd experiments){nearest(key, groups)}"
             )
             raise BadInput(f"{item}: there is no group {key!r}{hint}")
+
+
+def _check_requirement(config: dict[str, Any]) -> None:
+    """Refuse what cannot be run yet."""
+    try:
+        choice((None, BACKBONE), requires=config["requires"])
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if config["requires"] == BACKBONE:
+        raise BadInput(
+            f"requires={BACKBONE}: {config['name']} starts from an encoder that is not a BERT, which cannot be loaded "
+            "yet; leave this row out, or take a BERT (encoder=bert_base requires=null), which is another row"
+        )
 
 
 def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: str) -> None:

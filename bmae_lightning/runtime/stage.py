@@ -51,12 +51,14 @@ class Stage(ABC):
     `__post_init__` checks them (ValueError without the key of the stage, which `build` puts in front).
 
     name: its key in the configuration, for messages; no field, the pipeline sets it.
-    published_heads: heads of the columns of the table that it leaves for which papers print values (`paper_results`);
-        empty where the stage measures rankings.
     """
 
     name: str = "stage"
-    published_heads: tuple[str, ...] = ()
+
+    @classmethod
+    def published_heads(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Heads in the table that it leaves for which papers print values, empty where it measures rankings."""
+        return ()
 
     def preflight(self, splits: list[str]) -> None:  # noqa: B027  most have nothing to look at
         """Look ahead before anything runs, without work.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
 from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, row_name
 from bmae_lightning.report.diagnosis import diagnosis
+from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.table import Table, read_tables
@@ -70,18 +71,21 @@ class Collected:
     Args:
         split: the judged one that is compared.
         measures: names of those that are shown.
-        paper: published values by stage, and by measure or head of a column.
+        paper: printed values by collection/split and stage, and by measure or head of a column.
         paper_source: where they are printed.
+        collection: what papers call the corpus.
     """
 
     split: str
     measures: list[str]
-    paper: dict[str, dict[str, float]]
+    paper: Results
     paper_source: str
+    collection: str | None = None
     samples: list[Sample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    _shown: set[tuple[str, str]] = field(default_factory=set)
     _nodes: list[Node] = field(default_factory=list)
     _curves: list[Curve] = field(default_factory=list)
     _losses: dict[str, Series] = field(default_factory=dict)
@@ -113,7 +117,7 @@ class Collected:
             if not isinstance(found, dict):
                 continue
             shown = {name: value for name, value in found["mean"].items() if name in self.measures}
-            printed = self._published(node)
+            printed = self._published(node, f"{self.collection}/{self.split}") or None
             source = self.paper_source if printed else ""
             arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key))
         return sorted(arms, key=lambda arm: ("@" in arm.node, arm.name != row_name(BASELINE, "")))
@@ -128,11 +132,23 @@ class Collected:
                     table = of_arm(table, node.name)
                 found.setdefault(node.stage, []).append(table)
         together = {stage: merged(tables) for stage, tables in found.items()}
-        for node in self._nodes:
-            if (printed := self._published(node)) and node.stage in together:
-                tables = together[node.stage]
+        for node in (node for node in self._nodes if node.stage in together):
+            for place in self.paper:
+                tables, printed = together[node.stage], self._published(node, place)
                 together[node.stage] = [with_published(t, node.name, printed, self.paper_source) for t in tables]
+                if together[node.stage] == tables:
+                    self._shown.discard((place, node.stage))
         return together
+
+    def as_printed(self, shown_as: Mapping[str, str]) -> dict[str, list[Table]]:
+        """The printed values that stand below none of ours, once rows and tables have been asked for."""
+        left: Results = {}
+        for place, by_stage in self.paper.items():
+            left[place] = {stage: of for stage, of in by_stage.items() if of and (place, stage) not in self._shown}
+        arm = next((node.arm for node in self._nodes if self._is_printed(node) and node.arm), "")
+        names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
+        tables = as_printed(left, self.paper_source, names, f"{self.collection or 'another collection'}/{self.split}")
+        return {"paper": tables} if tables else {}
 
     def all_curves(self) -> list[Curve]:
         """Losses of pre-training and of what it needs, then of each stage that trains, then values of validations."""
@@ -157,11 +173,16 @@ class Collected:
                 looks[node.name] = [(line["step"], line[name]) for line in lines if name in line]
         self.settings[node.key] = _setting(node)
 
-    def _published(self, node: Node) -> dict[str, float] | None:
-        """What the paper prints for a node: for the arm with pre-training, or the only arm, and for what all share."""
+    def _is_printed(self, node: Node) -> bool:
+        """Whether a paper prints this node: the arm with pre-training, or the only arm, and what all share."""
         arms = {other.arm for other in self._nodes if not other.foreign} - {""}
-        beside = not node.arm or node.arm in (arms - {BASELINE} or arms)
-        return (self.paper.get(node.stage) or None) if beside else None
+        return not node.arm or node.arm in (arms - {BASELINE} or arms)
+
+    def _published(self, node: Node, place: str) -> dict[str, float]:
+        """What the paper prints for a node in this place, which is shown by that."""
+        printed = self.paper.get(place, {}).get(node.stage, {}) if self._is_printed(node) else {}
+        self._shown |= {(place, node.stage)} if printed else set()
+        return printed
 
 
 def _setting(node: Node) -> str:

@@ -4,6 +4,7 @@ A run is one task at one learning rate; finished runs are skipped, an interrupte
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,6 @@ class Glue(TrainingStage):
     The fields are the options of `conf/stages/glue.yaml`; a run has one rate of `lr`.
     """
 
-    published_heads = (*TASKS, MEAN)
-
     encoder: EncoderSource
     path: str | None
     tasks: list[str]
@@ -61,6 +60,10 @@ class Glue(TrainingStage):
         for split, limit in self.limits.items():
             if limit is not None and limit < 2:
                 raise ValueError(f"{split}_examples must be at least 2, or null for all, got {limit}")
+
+    @classmethod
+    def published_heads(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*TASKS, MEAN)
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)

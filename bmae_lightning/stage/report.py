@@ -1,6 +1,6 @@
 """Collect what finished stages measured into one page, one JSON file, tables as files and one table in the terminal."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from hydra.utils import get_class
 from bmae_lightning.evaluation.measure.ranking import Measure, canonical, check_measures
 from bmae_lightning.report.content import Report, write_report
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, paired_tests
 from bmae_lightning.report.tracking.loggers import Tracking, log_tables
@@ -21,9 +22,6 @@ from bmae_lightning.runtime.table import is_number
 from bmae_lightning.stage.collected import Collected, read_node
 from bmae_lightning.stage.example_queries import find_cases
 from bmae_lightning.stage.prepared import Prepared
-
-FIRST_RUNG = "evaluate"
-"""The stage whose row published values belong to where none is named."""
 
 
 @dataclass(kw_only=True)
@@ -37,9 +35,10 @@ class MakeReport(Stage):
         logger: tracking.
         shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
             takes it from their YAML.
-        paper_results: published values of the arm with pre-training: by measure those of the row of `evaluate`, or by
-            stage and measure, those of a stage that leaves tables by head of a column; a stage that does not run has no
-            row.
+        collection: name of the corpus in papers, None where it has none.
+        paper_results: printed values of the arm with pre-training, collection/split -> stage -> measure, of a stage
+            that leaves tables -> head of a column. They stand below ours of the same collection and split, the others
+            in a table of their own.
         paper_source: where they are printed.
         significance: measures in which all pairs of arms are tested.
         cases: test queries that are shown with the best passage of every arm.
@@ -50,25 +49,28 @@ class MakeReport(Stage):
     split: str
     logger: Tracking
     shown_as: dict[str, str] = field(default_factory=dict)
-    paper_results: dict[str, Any] | None = None
+    collection: str | None = None
+    paper_results: Any = None
     paper_source: str | None = None
     significance: list[str | Measure] | None = None
     cases: int = 0
 
     def __post_init__(self) -> None:
         at_least(0, cases=self.cases)
-        self.paper = check_paper({} if self.paper_results is None else self.paper_results, self.shown_as)
+        self.paper = check_results({} if self.paper_results is None else self.paper_results, self.shown_as)
 
     def preflight(self, splits: list[str]) -> None:
         check_measures([*self.measures, *(self.significance or [])])
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         for node in {node.stage: node for node in inputs.values() if node}.values():
-            heads, published = get_class(node.config["_target_"]).published_heads, self.paper.get(node.stage, {})
-            for head in published if heads else ():
-                if head not in heads:
-                    raise BadInput(f"paper_results.{node.stage}: no column is called {head!r}{nearest(head, heads)}")
-            check_measures([] if heads else list(published))
+            heads = get_class(node.config["_target_"]).published_heads(node.config)
+            for place, published in ((place, values.get(node.stage, {})) for place, values in self.paper.items()):
+                for head in published if heads else ():
+                    if head not in heads:
+                        key = f"paper_results.{place}.{node.stage}"
+                        raise BadInput(f"{key}: no column is called {head!r}{nearest(head, heads)}")
+                check_measures([] if heads else list(published))
 
     def run(self, context: Context) -> None:
         report = self.collect({key: path for key, path in context.inputs.items() if path is not None})
@@ -89,7 +91,7 @@ class MakeReport(Stage):
 
     def collect(self, stages: Mapping[str, Path]) -> Report:
         """The report of finished stages: `stage` or `stage@arm` -> its directory."""
-        found = Collected(self.split, canonical(self.measures), self.paper, self.paper_source or "")
+        found = Collected(self.split, canonical(self.measures), self.paper, self.paper_source or "", self.collection)
         for key, directory in stages.items():
             found.add(read_node(key, directory, self.shown_as))
         arms = found.all_arms()
@@ -103,33 +105,5 @@ class MakeReport(Stage):
         return Report(
             self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, diagnoses=found.diagnoses,
             split=self.split, tested=tested, differences=paired_tests(places, self.split, tested), cases=cases,
-            tables=found.all_tables(), names=found.names,
+            tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
         )  # fmt: skip
-
-
-def check_paper(results: Any, stages: Collection[str]) -> dict[str, dict[str, float]]:
-    """Published values by stage and measure, without those that are null; values by measure alone are of `evaluate`.
-
-    stages: those that have rows.
-
-    Raises:
-        ValueError: no such stage, a value that is not in 0..1, or values of both forms.
-    """
-    if not isinstance(results, dict):
-        raise ValueError(f"paper_results must be values by measure, as {{RR@10: 0.3553}}, got {results!r}")
-    by_stage = any(isinstance(values, dict) for values in results.values())
-    if not by_stage:
-        return {FIRST_RUNG: _check_values(results, "paper_results")}
-    for stage, values in results.items():
-        if stage not in stages:
-            raise ValueError(f"paper_results.{stage}: no such stage is measured{nearest(stage, stages)}")
-        if not isinstance(values, dict):
-            raise ValueError(f"paper_results.{stage} must be values by measure, as {{RR@10: 0.3553}}, got {values!r}")
-    return {stage: _check_values(values, f"paper_results.{stage}") for stage, values in results.items()}
-
-
-def _check_values(values: dict[str, Any], key: str) -> dict[str, float]:
-    for name, value in values.items():
-        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
-            raise ValueError(f"{key}.{name} must lie in 0..1 like our own values, got {value!r}; 35.5 % is 0.355")
-    return {name: float(value) for name, value in values.items() if value is not None}

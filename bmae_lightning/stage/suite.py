@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import Measure, check_measures
 from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets, Group
 from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.content import Report, row_name
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.printed import AVERAGE
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables
 from bmae_lightning.report.tracking.loggers import Tracking, log_tables
@@ -85,6 +87,10 @@ class Suite(Stage):
         self.wanted = [self.collections] if isinstance(self.collections, str) else self.collections
         self.named = [*self.models, *(model for model in self.also if model not in self.models)]
         self.data_sets = DataSets(self.path, self.split, self.titles, self.sets, self.parts)
+
+    @classmethod
+    def published_heads(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*{name for members in config["sets"].values() for name in members.values()}, AVERAGE)
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
