@@ -5,10 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from support.paths import CONF
+from support.compose import composed
 from support.stages import context, prepare
 from transformers import AutoTokenizer, BertForMaskedLM
 
@@ -23,9 +21,8 @@ SMALL = ["encoder=tiny", "logger=none", "pretrain.steps=3", "pretrain.batch_size
 
 
 def stage(*overrides: str) -> Pretrain:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["+experiment=retromae", *SMALL, *overrides])
-    made = build(read_entry(OmegaConf.to_container(config, resolve=True)["pretrain"]).options, "pretrain")
+    options = composed("+experiment=retromae", *SMALL, *overrides)["pretrain"]
+    made = build(read_entry(options).options, "pretrain")
     made.name = "pretrain"
     return made
 
