@@ -25,7 +25,7 @@ INSTANCES = ("view", "decoders", "losses")
 """Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
-CORPUS_OPTIONS = ("check", "expected", "evaluated", "collection")
+CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection")
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 

@@ -208,7 +208,7 @@ def check_shares(values: Mapping[str, Any], key: str) -> dict[str, float]:
 def as_printed(results: Results, source: str, names: Mapping[str, str], measured: str) -> list[Table]:
     """What is printed for other collections, splits and stages than a run has measured, as a table or none.
 
-    names: stage -> what its row is called.  measured: the collection and split of the run.
+    names: stage -> what its row is called.  measured: the collection and splits of the run.
     """
     columns = list(dict.fromkeys(
         PrintedColumn(place, "", measure)

@@ -26,11 +26,13 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     if not arms and not tables:
         return
     curves, diagnoses = _of_pretraining(jobs, parts)
-    judged = {arm.name: Path(measured) for (_, measured), arm in arms.items()}
-    last, tested = parts[-1], list(dict.fromkeys(name for part in parts for name in part.tested))
+    tested: dict[str, list[str]] = {}
+    for split, names in (item for part in parts for item in part.tested.items()):
+        tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
+    judged = {split: {a.name: Path(place[1]) for place, a in arms.items() if a.split == split} for split in tested}
     report = Report(
-        title, last.subtitle, list(arms.values()), curves, settings=_settings(jobs), diagnoses=diagnoses,
-        split=last.split, tested=tested, differences=paired_tests(judged, last.split, tested),
+        title, parts[-1].subtitle, list(arms.values()), curves, settings=_settings(jobs), diagnoses=diagnoses,
+        tested=tested, differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
         along=curves_along(jobs, parts), tables=tables,
     )  # fmt: skip
     write_report(directory / "report.json", report)
@@ -39,12 +41,12 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     print_report(report, directory / "report.html")
 
 
-def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str], Arm]:
-    """(name in its job, directory that measured it) -> the row under its name in the comparison."""
-    arms: dict[tuple[str, str], Arm] = {}
+def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str, str], Arm]:
+    """(name in its job, directory that measured it, split) -> the row under its name in the comparison."""
+    arms: dict[tuple[str, str, str], Arm] = {}
     for job, part in zip(jobs, parts, strict=True):
         for arm in part.arms:
-            place = arm.name, job["nodes"][arm.node]
+            place = arm.name, job["nodes"][arm.node], arm.split
             if place not in arms or (arm.paper and not arms[place].paper):
                 name = f"{arm.name} {difference(jobs, job, arm.node)}".strip()
                 arms[place] = replace(arm, name=name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,15 +70,13 @@ class Collected:
     """Collects what nodes left.
 
     Args:
-        split: the judged one that is compared.
-        measures: names of those that are shown.
+        measures: split -> names of those that are shown.
         paper: printed values by collection/split and stage, and by measure or head of a column.
         paper_source: where they are printed.
         collection: what papers call the corpus.
     """
 
-    split: str
-    measures: list[str]
+    measures: dict[str, list[str]]
     paper: Results
     paper_source: str
     collection: str | None = None
@@ -110,17 +109,19 @@ class Collected:
             )
 
     def all_arms(self) -> list[Arm]:
-        """A row for every node that measured the split; those that all arms share, then the baseline, come first."""
-        arms = []
-        for node in self._nodes:
-            found = node.results.get(self.split)
+        """A row for every split and node that measured it; those that all arms share, then the baseline, come first."""
+        arms, splits = [], list(self.measures)
+        for node, split in product(self._nodes, splits):
+            found = node.results.get(split)
             if not isinstance(found, dict):
                 continue
-            shown = {name: value for name, value in found["mean"].items() if name in self.measures}
-            printed = self._published(node, f"{self.collection}/{self.split}") or None
+            shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
+            printed = self._published(node, f"{self.collection}/{split}") or None
             source = self.paper_source if printed else ""
-            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key))
-        return sorted(arms, key=lambda arm: ("@" in arm.node, arm.name != row_name(BASELINE, "")))
+            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key, split))
+        return sorted(
+            arms, key=lambda arm: (splits.index(arm.split), "@" in arm.node, arm.name != row_name(BASELINE, ""))
+        )
 
     def all_tables(self) -> dict[str, list[Table]]:
         """stage -> the tables that it left, those of its arms as one, with published values."""
@@ -147,7 +148,8 @@ class Collected:
             left[place] = {stage: of for stage, of in by_stage.items() if of and (place, stage) not in self._shown}
         arm = next((node.arm for node in self._nodes if self._is_printed(node) and node.arm), "")
         names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
-        tables = as_printed(left, self.paper_source, names, f"{self.collection or 'another collection'}/{self.split}")
+        measured = ", ".join(f"{self.collection or 'another collection'}/{split}" for split in self.measures)
+        tables = as_printed(left, self.paper_source, names, measured)
         return {"paper": tables} if tables else {}
 
     def all_curves(self) -> list[Curve]:

@@ -14,7 +14,8 @@ def collect(tmp_path):
     """Collects nodes, made of their key and (options, results, files of JSON or JSON lines, tables)."""
 
     def make(nodes, shown_as=None, paper=None):
-        found = Collected("test", ["RR@10"], paper or {}, "Table 6", "nq")
+        shown = {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@5"]}
+        found = Collected(shown, paper or {}, "Table 6", "nq")
         for key, (config, results, files, tables) in nodes.items():
             directory = tmp_path / key
             directory.mkdir()
@@ -63,6 +64,25 @@ def test_rows_their_order_and_notes(collect):
         ("DIR", {"RR@10": 0.5}, "", None, "external@DIR"),
     ]
     assert found.settings["external@DIR"] == "name DIR, similarity cos"
+
+
+def test_every_split_has_rows_of_its_own_measures(collect):
+    def measured_twice(value):
+        graded = {"mean": {"R(rel=2)@5": value / 2, "nDCG@10": value, "RR@10": 0.9}, "queries": 43}
+        return measured(value, dl19=graded, train={"mean": {"RR@10": 1.0}, "queries": 9})
+
+    found = collect(
+        {"evaluate@retromae": measured_twice(0.4), "evaluate@none": measured_twice(0.2), "bm25": measured(0.1)},
+        paper={"nq/test": {"evaluate": {"RR@10": 0.437}}},
+    )
+    assert [(arm.split, arm.name, arm.measures, arm.queries, arm.paper) for arm in found.all_arms()] == [
+        ("test", "bm25", {"RR@10": 0.1}, 20, None),
+        ("test", "no pre-training", {"RR@10": 0.2}, 20, None),
+        ("test", "retromae", {"RR@10": 0.4}, 20, {"RR@10": 0.437}),
+        ("dl19", "no pre-training", {"nDCG@10": 0.2, "R(rel=2)@5": 0.1}, 43, None),
+        ("dl19", "retromae", {"nDCG@10": 0.4, "R(rel=2)@5": 0.2}, 43, None),
+    ]
+    assert list(found.all_arms()[-1].measures) == ["nDCG@10", "R(rel=2)@5"], "in the order of the option"
 
 
 def test_losses_validations_and_settings_of_stages_that_train(collect):
@@ -151,4 +171,4 @@ def test_values_of_another_place_stand_in_a_table_of_their_own(collect):
         ("a", 0.383, 0.8, "", ""), ("a retriever2", 0.404, "", 0.85, ""), ("bm25", "", "", 0.6, ""),
         ("a", "", "", "", 0.4),
     )  # fmt: skip
-    assert table.notes[0].endswith("this run (on nq/test) has not measured.")
+    assert table.notes[0].endswith("this run (on nq/test, nq/dl19) has not measured.")
