@@ -96,7 +96,9 @@ class Encoder(nn.Module):
     def head_of(self, kind: str) -> VocabularyHead:
         """'mlm': `head`.  'linear': inner products with the word embedding alone, DupMAE's LPU (Eq. 5)."""
         choice(HEADS, head=kind)
-        return self.head if kind == "mlm" else VocabularyHead(nn.Identity(), self.masked_lm.get_input_embeddings().weight)
+        return (
+            self.head if kind == "mlm" else VocabularyHead(nn.Identity(), self.masked_lm.get_input_embeddings().weight)
+        )
 
     def freeze_head(self) -> None:
         """Stop training the vocabulary head, where no loss names tokens, but not the embedding that it shares."""

@@ -28,8 +28,8 @@ PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
 class DualEncoder(nn.Module):
     """Turns token ids into vectors.
 
-    The head of the masked language model is trained where the representation has a lexical part that reads it; otherwise
-    it is kept but neither used nor trained.
+    The head of the masked language model is trained where the representation has a lexical part that reads it;
+    otherwise it is kept but neither used nor trained.
 
     Args:
         encoder: of queries, and of passages where shared.
