@@ -17,6 +17,8 @@ from bmae_lightning.runtime.table import Table
 FORMAT, REPORT = 3, "report.json"
 BASELINE = "none"
 """The arm without pre-training."""
+PRINTED = "paper"
+"""What stands among stages for the table of printed values that a run has not measured."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Report:
     `arms` are those of the first split, then those of the second and so on; `tested`: split -> the measures in which
     `differences` between its arms were tested.
     `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key
-    of a node -> what its rows in these tables are called.
+    of a node -> what its rows in these tables are called.  `printed`: a paper's tables, filled by a
+    sweep, which stand first.
     """
 
     title: str
@@ -121,6 +124,7 @@ class Report:
     along: list[Curve] = field(default_factory=list)
     tables: dict[str, list[Table]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    printed: list[Table] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures in order of appearance, those that only the paper has behind the others."""
@@ -188,3 +192,9 @@ def read_report(path: Path) -> Report:
 def row_name(arm: str, shown_as: str) -> str:
     """How the results of a stage for an arm are called: the arm, then what the stage is shown as; one may be empty."""
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, shown_as]))
+
+
+def pretraining_of(key: str) -> str | None:
+    """What a page calls the pre-training of a node, None for another stage: its arm, `general` where all share it."""
+    stage, _, arm = key.partition("@")
+    return {"pretrain": arm, "pretrain_general": "general"}.get(stage)

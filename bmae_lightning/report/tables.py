@@ -168,7 +168,8 @@ def with_published(table: Table, row: str, values: Mapping[str, float], source: 
 def all_tables(report: Report) -> dict[str, Table]:
     """Every table of a report by the name of its file, in the order of the page."""
     others = [f"measures {split}" for split in list(report.by_split())[1:]]
-    named = list(zip(["measures", *others], measures_tables(report), strict=True)) if report.arms else []
+    named = [(table.title, table) for table in report.printed]
+    named += zip(["measures", *others], measures_tables(report), strict=True) if report.arms else []
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
     named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]
@@ -180,9 +181,10 @@ def all_tables(report: Report) -> dict[str, Table]:
 
 
 def print_report(report: Report, page: Path) -> None:
-    """Print the tables of the measures, those that stages left, and where the page lies."""
+    """Print a paper's tables, those of the measures, those that stages left, and where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    print_tables([*(measures_tables(report) if report.arms or not tables else []), *tables])
+    measures = measures_tables(report) if report.arms or not (tables or report.printed) else []
+    print_tables([*report.printed, *measures, *tables])
     print_text(f"report: {page}\n")
 
 

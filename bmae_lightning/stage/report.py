@@ -119,7 +119,7 @@ class MakeReport(Stage):
             f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
         return Report(
-            self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, diagnoses=found.diagnoses,
+            self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
             tested=tested, differences=[row for of in places for row in paired_tests(places[of], of, tested[of])],
             cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
         )  # fmt: skip

@@ -60,6 +60,20 @@ def test_a_collection_has_the_measures_of_its_papers_by_split():
     assert resolved("corpus=msmarco", "measures=['R(rel=2)@1000']")["evaluate2"]["measures"] == ["R(rel=2)@1000"]
 
 
+@pytest.mark.parametrize("corpus", ["msmarco", "nq"])
+def test_passages_have_the_titles_of_the_paper(corpus):
+    def title(*overrides):
+        return resolved(f"corpus={corpus}", *overrides)["prepare"]["corpus"]["title"]
+
+    paper = "scale=paper", "+experiment=retromae"
+    assert title("+experiment=retromae") == {"msmarco": "drop", "nq": "prepend"}[corpus]
+    assert title(*paper) == "pair"
+    assert title(*paper, "paper.title=prepend") == "prepend"
+    assert title(*paper, "corpus.title=drop") == "drop", "the user's word is the last"
+    config = resolved("corpus=files", "+corpus@general.corpus=msmarco", *paper)
+    assert (config["general"]["corpus"]["title"], config["corpus"]["title"]) == ("pair", "prepend")
+
+
 def test_natural_questions_can_stand_anywhere():
     config = resolved("corpus=msmarco", "+corpus@general.corpus=nq", "general.corpus.path=y")
     assert config["general"]["corpus"]["_target_"].endswith("DprCorpus")

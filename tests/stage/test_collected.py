@@ -18,7 +18,7 @@ def collect(tmp_path):
         found = Collected(shown, paper or {}, "Table 6", "nq")
         for key, (config, results, files, tables) in nodes.items():
             directory = tmp_path / key
-            directory.mkdir()
+            directory.mkdir(exist_ok=True)
             written = {"metrics.json": results} | files
             for name, content in written.items():
                 lines = content if name.endswith(".jsonl") else [content]
@@ -90,7 +90,12 @@ def test_losses_validations_and_settings_of_stages_that_train(collect):
     config = {"batch_size": 8, "lr": 1e-4, "steps": None, "train_queries": {"share": 0.05}, "seed": 3}
     found = collect(
         {
-            "pretrain@a": ({"steps": 2}, {}, {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]}, []),
+            "pretrain@a": (
+                {"steps": 2},
+                {"unmaskable": {"view.passage.mask": 1234}},
+                {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]},
+                [],
+            ),
             "retriever1@late": (config, {}, {"metrics.jsonl": lines}, []),
         }
     )
@@ -100,7 +105,7 @@ def test_losses_validations_and_settings_of_stages_that_train(collect):
         "Validation (retriever1)": {"late": [(2, 0.5)]},
     }
     assert found.settings == {
-        "pretrain@a": "steps 2",
+        "pretrain@a": "steps 2, view.passage.mask can select nothing of 1,234 passages",
         "retriever1@late": "batch_size 8, lr 0.0001, 5 % of the training queries, from step 1,000 of the pre-training",
     }
     assert found.diagnoses == []
@@ -128,6 +133,15 @@ def test_corpus_generated_texts_and_samples(collect):
     }
     assert [curve.series for curve in found.all_curves()] == [{"queries": [(1, 4.0)]}]
     assert found.samples == [Sample(**sample)]
+    assert found.notes == [], "without printed values nothing is compared"
+
+
+def test_passages_without_titles_are_told_where_papers_have_them(collect):
+    for title, told in (("drop", True), ("pair", False)):
+        record = {"name": f"{title}", "passages": 3000, "queries": 20, "title": title}
+        prepared = {"corpus": {"path": "DIR"}}, {}, {"corpus.json": record}, []
+        found = collect({"prepare": prepared}, paper={"nq/test": {"evaluate": {"RR@10": 0.4}}})
+        assert [note.startswith("These passages have no titles") for note in found.notes] == [True] * told
 
 
 def test_tables_of_arms_are_one_and_others_stay(collect):
