@@ -22,12 +22,8 @@ class UniformMask(MaskPolicy):
 
     rate: share in (0, 1).  fill: 'exact' skips a word that does not fit, 'prefix' ends there (see `select_words`).
     specials: 'count' lets T include [CLS] and [SEP] and [UNK] be a word (BERT), 'skip' neither (MASTER; its inner
-<<<<<<< HEAD
-    [SEP] stays part of T).  Where `others` are asked for, [SEP] is a word, T leaves out [CLS] and the row's own token,
-    and a word that this token is part of counts without it.
-=======
-    [SEP] stays part of T).  unit: 'piece' takes pieces one by one.
->>>>>>> papers
+    [SEP] stays part of T).  unit: 'piece' takes pieces one by one.  Where `others` are asked for, [SEP] is a word, T
+    leaves out [CLS] and the row's own token, and a word that this token is part of counts without it.
     Relations: `KeywordMask` with equal weights draws as this mask with the fill 'overshoot'; `ImportanceMask`
     approaches it as sigma grows; `FixedMask` is rate 0 and 1.
     """
@@ -44,22 +40,17 @@ class UniformMask(MaskPolicy):
         choice(UNITS, unit=self.unit)
 
     def select(self, request: MaskRequest) -> Tensor:
-<<<<<<< HEAD
-        skip, known = self.specials == "skip", request.vocabulary
-        base_B = request.length_B - 2 if skip or request.others else request.length_B
-        skip_V = known.special_V if skip else known.skip_V
-        if request.others:
-            skip_V = skip_V & (torch.arange(known.size, device=skip_V.device) != known.sep_id)
-        return draw_words(request, budget(base_B, self.rate), self.fill, skip_V)
-=======
         return draw_words(request, self._budget(request), self.fill, self._skipped(request), self.unit)
 
     def selectable(self, request: MaskRequest) -> Tensor:
         return drawable(request, self._budget(request), self.fill, self._skipped(request), self.unit)
 
     def _budget(self, request: MaskRequest) -> Tensor:
-        return budget(request.length_B - 2 * (self.specials == "skip"), self.rate)
+        return budget(request.length_B - 2 * (self.specials == "skip" or request.others), self.rate)
 
-    def _skipped(self, request: MaskRequest) -> Tensor | None:
-        return request.vocabulary.special_V if self.specials == "skip" else None
->>>>>>> papers
+    def _skipped(self, request: MaskRequest) -> Tensor:
+        known = request.vocabulary
+        skip_V = known.special_V if self.specials == "skip" else known.skip_V
+        if request.others:
+            skip_V = skip_V & (torch.arange(known.size, device=skip_V.device) != known.sep_id)
+        return skip_V

@@ -141,22 +141,13 @@ def draw_words(
 ) -> Tensor:
     """Whole words in random order, all orders equally likely, up to budget_B pieces: bool [B, R, L].
 
-<<<<<<< HEAD
-    skip_V: ids that belong to no word, by default [CLS] and [SEP].  Where the request asks for `others`, row r's own
-    piece takes no room, and is selected in any case.
+    skip_V, unit: see `group_words`.  Where the request asks for `others`, row r's own piece takes no room, and is
+    selected in any case.
     """
     tokens, vocabulary = request.tokens, request.vocabulary
     return take_at_random(
-        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V, vocabulary.continuation_V,
+        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V, joining(vocabulary, unit),
         request.key_B, request.rows, budget_B, check_fill(fill), request.others,
-=======
-    skip_V, unit: see `group_words`.
-    """
-    tokens, vocabulary = request.tokens, request.vocabulary
-    return take_at_random(
-        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V,
-        joining(vocabulary, unit), request.key_B, request.rows, budget_B, check_fill(fill),
->>>>>>> papers
     )  # fmt: skip
 
 
