@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ class Comparison(Callback):
             with open_dict(config.hydra.overrides):
                 config.hydra.overrides.task.append(f"group='{self.group}'")
 
+    def on_run_end(self, config: Any, **_: Any) -> None:
+        """Print what a single job would take (`check=true`)."""
+        from bmae_lightning.report.forecast import print_forecasts
+
+        print_forecasts()
+
     def on_job_start(self, config: Any, **_: Any) -> None:
         """Keep what is printed for a job of a printed table, whatever becomes of the job."""
         from omegaconf import OmegaConf
@@ -37,7 +44,7 @@ class Comparison(Callback):
         from bmae_lightning.runtime.files import write_json
         from bmae_lightning.runtime.process import process_rank
 
-        if config.paper_table is not None and process_rank() == 0:
+        if config.paper_table is not None and not config.check and process_rank() == 0:
             row = OmegaConf.to_container(OmegaConf.masked_copy(config, KEPT))
             choices = config.hydra.runtime.choices
             row |= {"collection": config.corpus.get("collection"), "corpus": choices.corpus, "scale": choices.scale}
@@ -45,11 +52,16 @@ class Comparison(Callback):
             write_json(Path(config.hydra.runtime.output_dir) / ROW, row)
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
-        """Write report.html, report.json and tables/ into the sweep's directory and print the tables."""
+        """Write report.html, report.json and tables/ into the sweep's directory and print the tables; with `check=true`
+        print what the jobs would take."""
         from bmae_lightning.report.sweep import compare
         from bmae_lightning.runtime.process import process_rank
 
         directory = Path(config.hydra.sweep.dir)
+        if config.check:
+            self.on_run_end(config)
+            shutil.rmtree(directory, ignore_errors=True)
+            return
         jobs = left_by_jobs(directory, RESULT)
         if process_rank() == 0 and (len(jobs) > 1 or config.paper_table is not None):
             compare(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 
 
@@ -89,6 +90,13 @@ class Stage(ABC):
         Raises:
             BadInput: a file of the user's does not fit it.
         """
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """What the stage will take, for an estimate before anything runs; most take nothing that counts.
+
+        sizes: of the collection that it works on.  inputs: as in `check_inputs`.
+        """
+        return Cost()
 
     @abstractmethod
     def run(self, context: Context) -> None:

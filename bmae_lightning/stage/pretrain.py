@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import Callback
 from safetensors.torch import load_file, save_file
 
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -26,6 +27,7 @@ from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -34,6 +36,7 @@ from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
+from bmae_lightning.stage.unmaskable import count_unmaskable
 
 
 @dataclass(kw_only=True)
@@ -98,6 +101,21 @@ class Pretrain(TrainingStage):
         if self.start and not inputs.get("encoder"):
             self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer))
 
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
+        steps, network = self.estimated_steps(sizes.passages), shape_of(self.encoder)
+        views = used_views(self.view, self.decoders, self.objective).values()
+        heads = len(views) * bool(self.objective.weight) + sum(part.uses_head for part in self.decoders.values())
+        layers = sum(getattr(part, "layers", 0) for part in self.decoders.values())
+        weights = TRAINED * (len(views) * network.body + layers * network.layer + heads * network.head)
+        if self.generator is not None:
+            parts = (part.corruption for part in (*views, *self.decoders.values()) if hasattr(part, "corruption"))
+            small, learning = shape_of(self.generator), TRAINED if self.generator.trained else READ
+            weights += learning * (small.body + small.head) * sum(corruption.generates for corruption in parts)
+        kept = 1 + (steps // self.keep_every if self.keep_every else 0)
+        passages, disk = steps * self.batch_size, kept * network.bytes + 4 * layers * network.layer
+        return Cost(steps, passages, flops=passages * sizes.tokens(self.length) * weights, disk=disk)
+
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         vocabulary, items = Vocabulary(prepared.tokenizer()), len(prepared.passages())
@@ -105,6 +123,9 @@ class Pretrain(TrainingStage):
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
         collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
+        unmaskable: dict[str, int] = {}
+        if process_rank() == 0:
+            unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
@@ -121,7 +142,7 @@ class Pretrain(TrainingStage):
                 with replacing(context.directory / "decoders.safetensors") as made:
                     save_file(model.decoders.state_dict(), made)
                 self._write_samples(context, prepared, model, collate, loggers)
-                self.write_results(context)
+                self.write_results(context, **({"unmaskable": unmaskable} if unmaskable else {}))
 
     def _needs(self) -> list[Need]:
         return needs(self.view, self.decoders, self.objective)
