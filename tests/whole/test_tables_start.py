@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
@@ -219,3 +221,34 @@ def check_that_what_differs_in_print_is_computed_differently(found: dict[tuple[s
             for cell in mine.keys() & its.keys():
                 if mine[cell] != its[cell]:
                     assert computation(one, cell[1]) != computation(other, cell[1]), (one.name, other.name, cell)
+
+
+def test_a_sweep_is_one_group_whatever_it_runs_over(start, collection):
+    here = ["corpus=beir", f"corpus.path={collection}"]
+    jobs = start.planned("-m", "+experiment=retromae,dupmae", "decoders.enhanced.mask.rate=0.3,0.5", *here)
+    assert len(jobs) == 4
+    (group,) = {job.group for job in jobs}
+    assert group.startswith("experiment=retromae,dupmae decoders.enhanced.mask.rate=0.3,0.5")
+    named = start.planned("-m", "+experiment=retromae,dupmae", "group=mine", "decoders.enhanced.mask.rate=0.3", *here)
+    assert {job.group for job in named} == {"mine"}
+    (single,) = start.planned("+experiment=retromae", "decoders.enhanced.mask.rate=0.3", *here)
+    assert single.group == "retromae"
+    assert {key: node.hash for key, node in single.nodes.items()} == {
+        key: node.hash for key, node in jobs[0].nodes.items()
+    }
+
+
+def test_a_table_without_its_directory_is_refused(tmp_path):
+    output = steps.tools.command("+table=retromae_6", cwd=tmp_path, code=2)
+    assert output.splitlines()[-1].startswith("error: +table=retromae_6: there is no group 'table'")
+    assert "-cd experiments" in output
+    output = steps.tools.command("-cd", str(ROOT / "experiments"), "+table=retromae_7", cwd=tmp_path, code=2)
+    assert output.splitlines()[-1] == "error: table=retromae_7: there is no such option; did you mean 'retromae_6'?"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_table():
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
+    command = ["make", "--dry-run", "--assume-old=.venv/installed", "table", "NAME=retromae_6", "ARGS=scale=laptop"]
+    made = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=False)
+    assert made.stdout.splitlines()[-1].endswith("-m bmae_lightning -cd experiments +table=retromae_6 scale=laptop")
