@@ -143,14 +143,13 @@ def test_a_ladder_can_be_left_early():
             {
                 "backbone": "google/electra-base-discriminator",
                 "train_group_size": 64,
-                "forward_factor": 4,
-                "r_drop": True,
+                "forward_factor": 1,
+                "r_drop": False,
                 "length": 192,
                 "lr": 3e-5,
             },
         ),
         ("simlm", "distilled", {"train_group_size": 24, "epochs": 6, "similarity": "cos"}),
-        ("simlm_nq", "distilled", {"epochs": 15, "steps": None, "temperature_warmup": 1000, "passage_length": 192}),
         ("retromae_dpr", "retriever1", {"batch_size": 128, "epochs": 4, "warmup": 0, "passage_length": 140}),
         ("retromae_ance", "retriever2", {"batch_size": 128, "epochs": 4, "warmup": 0, "train_group_size": 16}),
         (
@@ -182,10 +181,31 @@ def test_numbers_of_the_papers(recipe, stage, wanted):
     assert {key: config[stage][key] for key in wanted} == wanted
 
 
+NQ = ("recipe=simlm", "corpus=nq", "corpus.path=DIR", "scale=paper")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stage", "wanted"),
+    [
+        (("recipe=simlm", "scale=laptop", "reading=code"), "reranker", {"forward_factor": 2, "r_drop": True}),
+        (("recipe=simlm", "scale=paper", "reading=code"), "reranker", {"forward_factor": 4, "r_drop": True}),
+        (NQ, "retriever1", {"steps": 20000, "epochs": None, "lr": 5e-6, "passage_length": 192, "positives": "labelled"}),
+        (NQ, "reranker", {"epochs": 3, "train_group_size": 64, "length": 192, "forward_factor": 1}),
+        (NQ, "distilled", {"steps": 20000, "epochs": None, "lr": 5e-6, "train_group_size": 24}),
+        ((*NQ, "reading=code"), "retriever2", {"steps": 20000, "lr": 1e-5, "temperature_warmup": 1000}),
+        ((*NQ, "reading=code"), "reranker", {"steps": 20000, "epochs": None, "train_group_size": 32, "length": 224}),
+        ((*NQ, "reading=code"), "distilled", {"steps": None, "epochs": 15, "lr": 3e-5, "positives": "answers"}),
+    ],
+)
+def test_numbers_by_reading_and_collection(overrides, stage, wanted):
+    config = composed(*overrides)
+    assert {key: config[stage][key] for key in wanted} == wanted
+
+
 def test_who_starts_from_whom_and_what_is_distilled_how():
     for recipe, second, third, kind, alpha, form in [
         ("ladder", None, None, "kl", 0.2, "plain"),
-        ("simlm", None, None, "kl", 0.2, "simlm_code"),
+        ("simlm", None, None, "kl", 0.2, "eq3_literal"),
         ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0, "plain"),
         ("retromae_distilled", None, "retriever2", "kl", 1e-4, "plain"),
         ("master", None, None, "soft_cross_entropy", 0.2, "plain"),
