@@ -1,22 +1,26 @@
 """From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from bmae_lightning.command.check import check
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, check_order, documents_file
+from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
+from bmae_lightning.report.printed import BACKBONE, check_options
 from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
-from bmae_lightning.runtime.checks import nearest
+from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.configuration import build, config_directory
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.file_digest import file_digest
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.former import renamed_option
@@ -26,7 +30,7 @@ INSTANCES = ("view", "decoders", "losses")
 """Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
-CORPUS_OPTIONS = ("check", "expected", "evaluated", "documents", "neighbours")
+CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection", "documents", "neighbours")
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
@@ -45,6 +49,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
                 _drop_unselected(cfg, hydra_cfg, group, place)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
+    _check_requirement(config)
+    check_options(config)
     if judges_files(config):
         judge_files(config)
         return
@@ -61,12 +67,22 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if lookup:
         look_up(lookup, config, extra, hydra_cfg)
         return
-    nodes = plan(config, config["name"], extra | _models(config))
-    output_dir = Path(config["output_dir"])
-    Pipeline(nodes, config["group"] or config["name"], output_dir, _origins(cfg, config), corpus.splits()).run()
+    if config["check"]:
+        with without_downloads():
+            check(_planned(cfg, config, corpus, extra), config["name"], asked["expected"], config["check_tflops"])
+        return
+    pipeline = _planned(cfg, config, corpus, extra)
+    pipeline.run()
     if process_rank() == 0:
-        _record(config, nodes, hydra_cfg)
-        _show(nodes, output_dir)
+        _record(config, pipeline.nodes, hydra_cfg)
+        _show(pipeline.nodes, pipeline.output_dir)
+
+
+def _planned(cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[str, Any]) -> Pipeline:
+    """The stages that the command asks for, ready to be checked and run."""
+    nodes, group = plan(config, config["name"], extra | _models(config)), config["group"] or config["name"]
+    splits, elsewhere = corpus.splits(), config["check"]
+    return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, elsewhere)
 
 
 def _check_order(nodes: dict[str, Node]) -> None:
@@ -139,6 +155,19 @@ def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
             raise BadInput(f"{item}: there is no group {key!r}{hint}")
 
 
+def _check_requirement(config: dict[str, Any]) -> None:
+    """Refuse what cannot be run yet."""
+    try:
+        choice((None, BACKBONE), requires=config["requires"])
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if config["requires"] == BACKBONE:
+        raise BadInput(
+            f"requires={BACKBONE}: {config['name']} starts from an encoder that is not a BERT, which cannot be loaded "
+            "yet; leave this row out, or take a BERT (encoder=bert_base requires=null), which is another row"
+        )
+
+
 def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: str) -> None:
     """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
 
@@ -182,9 +211,11 @@ def _models(config: dict[str, Any]) -> dict[str, Any]:
         from bmae_lightning.retrieval.foreign_model import find_retriever
 
         for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
-            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
+            with suppress(Absent):
+                found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
     if config["suite"]["collections"] and "suite" in goals:
-        found["suite"] = build(read_entry(config["suite"]).options, "suite").identity()
+        with suppress(Absent):
+            found["suite"] = build(read_entry(config["suite"]).options, "suite").identity()
     return found
 
 

@@ -107,7 +107,12 @@ class FileCorpus(Collection):
             return None
         path = self._first(self._titles)
         if path is None:
-            raise self._lacking(f"{self.path} lacks the titles that corpus.title={self.title} needs")
+            described = f", see {self._described}" if self._described else ""
+            raise BadInput(
+                f"{self.path} lacks {_or(self._titles)}, the titles (id<tab>title) that corpus.title={self.title} needs"
+                f"{described}: put it there, or use corpus.title=drop, whose results do not compare with papers that "
+                "have titles"
+            )
         return path
 
     def _found(self) -> dict[str, _Split]:

@@ -70,6 +70,9 @@ class IrDatasetsCorpus(Collection):
         """None of its own: the library keeps and verifies them."""
         return []
 
+    def downloads(self) -> list[str]:
+        return list(dict.fromkeys([self._name, *self._ids().values()]))
+
     def identity(self) -> str:
         """The ids of the datasets and the library's version, whose checksums the downloads must have."""
         return f"ir_datasets {library().__version__}: {self._name} {self._ids()}"

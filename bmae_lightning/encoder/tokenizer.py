@@ -48,6 +48,8 @@ class PretrainedTokenizer:
     name: str
     package: str | None = None
 
+    hub = ("name",)
+
     def preflight(self) -> None:
         """Raise BadInput if the tokenizer cannot be found."""
         find_checkpoint(self.name, self.package)

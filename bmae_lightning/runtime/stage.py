@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 
 
@@ -51,12 +52,14 @@ class Stage(ABC):
     `__post_init__` checks them (ValueError without the key of the stage, which `build` puts in front).
 
     name: its key in the configuration, for messages; no field, the pipeline sets it.
-    published_heads: heads of the columns of the table that it leaves for which papers print values (`paper_results`);
-        empty where the stage measures rankings.
     """
 
     name: str = "stage"
-    published_heads: tuple[str, ...] = ()
+
+    @classmethod
+    def published_heads(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Heads in the table that it leaves for which papers print values, empty where it measures rankings."""
+        return ()
 
     def preflight(self, splits: list[str]) -> None:  # noqa: B027  most have nothing to look at
         """Look ahead before anything runs, without work.
@@ -87,6 +90,13 @@ class Stage(ABC):
         Raises:
             BadInput: a file of the user's does not fit it.
         """
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """What the stage will take, for an estimate before anything runs; most take nothing that counts.
+
+        sizes: of the collection that it works on.  inputs: as in `check_inputs`.
+        """
+        return Cost()
 
     @abstractmethod
     def run(self, context: Context) -> None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.document_order import COLLECTION_ORDER
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, row_name
+from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, row_name
 from bmae_lightning.report.diagnosis import diagnosis
+from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.table import Table, read_tables
@@ -69,20 +71,22 @@ class Collected:
     """Collects what nodes left.
 
     Args:
-        split: the judged one that is compared.
-        measures: names of those that are shown.
-        paper: published values by stage, and by measure or head of a column.
+        measures: split -> names of those that are shown.
+        paper: printed values by collection/split and stage, and by measure or head of a column.
         paper_source: where they are printed.
+        collection: what papers call the corpus.
     """
 
-    split: str
-    measures: list[str]
-    paper: dict[str, dict[str, float]]
+    measures: dict[str, list[str]]
+    paper: Results
     paper_source: str
+    collection: str | None = None
     samples: list[Sample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    _shown: set[tuple[str, str]] = field(default_factory=set)
     _nodes: list[Node] = field(default_factory=list)
     _curves: list[Curve] = field(default_factory=list)
     _losses: dict[str, Series] = field(default_factory=dict)
@@ -93,6 +97,8 @@ class Collected:
         self._nodes.append(node)
         if node.stage == "prepare":
             self.settings["corpus"] = _corpus(node)
+            if self.paper and Prepared(node.directory).record["title"] == "drop":
+                self.notes.append("These passages have no titles (corpus.title=drop), those of the papers have them.")
         if node.stage == "generate":
             self.settings |= _generated(node)
             if teachers := _teacher_losses(node.directory):
@@ -107,17 +113,19 @@ class Collected:
             )
 
     def all_arms(self) -> list[Arm]:
-        """A row for every node that measured the split; those that all arms share, then the baseline, come first."""
-        arms = []
-        for node in self._nodes:
-            found = node.results.get(self.split)
+        """A row for every split and node that measured it; those that all arms share, then the baseline, come first."""
+        arms, splits = [], list(self.measures)
+        for node, split in product(self._nodes, splits):
+            found = node.results.get(split)
             if not isinstance(found, dict):
                 continue
-            shown = {name: value for name, value in found["mean"].items() if name in self.measures}
-            printed = self._published(node)
+            shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
+            printed = self._published(node, f"{self.collection}/{split}") or None
             source = self.paper_source if printed else ""
-            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key))
-        return sorted(arms, key=lambda arm: ("@" in arm.node, arm.name != row_name(BASELINE, "")))
+            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key, split))
+        return sorted(
+            arms, key=lambda arm: (splits.index(arm.split), "@" in arm.node, arm.name != row_name(BASELINE, ""))
+        )
 
     def all_tables(self) -> dict[str, list[Table]]:
         """stage -> the tables that it left, those of its arms as one, with published values."""
@@ -129,11 +137,24 @@ class Collected:
                     table = of_arm(table, node.name)
                 found.setdefault(node.stage, []).append(table)
         together = {stage: merged(tables) for stage, tables in found.items()}
-        for node in self._nodes:
-            if (printed := self._published(node)) and node.stage in together:
-                tables = together[node.stage]
+        for node in (node for node in self._nodes if node.stage in together):
+            for place in self.paper:
+                tables, printed = together[node.stage], self._published(node, place)
                 together[node.stage] = [with_published(t, node.name, printed, self.paper_source) for t in tables]
+                if together[node.stage] == tables:
+                    self._shown.discard((place, node.stage))
         return together
+
+    def as_printed(self, shown_as: Mapping[str, str]) -> dict[str, list[Table]]:
+        """The printed values that stand below none of ours, once rows and tables have been asked for."""
+        left: Results = {}
+        for place, by_stage in self.paper.items():
+            left[place] = {stage: of for stage, of in by_stage.items() if of and (place, stage) not in self._shown}
+        arm = next((node.arm for node in self._nodes if self._is_printed(node) and node.arm), "")
+        names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
+        measured = ", ".join(f"{self.collection or 'another collection'}/{split}" for split in self.measures)
+        tables = as_printed(left, self.paper_source, names, measured)
+        return {PRINTED: tables} if tables else {}
 
     def all_curves(self) -> list[Curve]:
         """Losses of pre-training and of what it needs, then of each stage that trains, then values of validations."""
@@ -158,11 +179,16 @@ class Collected:
                 looks[node.name] = [(line["step"], line[name]) for line in lines if name in line]
         self.settings[node.key] = _setting(node)
 
-    def _published(self, node: Node) -> dict[str, float] | None:
-        """What the paper prints for a node: for the arm with pre-training, or the only arm, and for what all share."""
+    def _is_printed(self, node: Node) -> bool:
+        """Whether a paper prints this node: the arm with pre-training, or the only arm, and what all share."""
         arms = {other.arm for other in self._nodes if not other.foreign} - {""}
-        beside = not node.arm or node.arm in (arms - {BASELINE} or arms)
-        return (self.paper.get(node.stage) or None) if beside else None
+        return not node.arm or node.arm in (arms - {BASELINE} or arms)
+
+    def _published(self, node: Node, place: str) -> dict[str, float]:
+        """What the paper prints for a node in this place, which is shown by that."""
+        printed = self.paper.get(place, {}).get(node.stage, {}) if self._is_printed(node) else {}
+        self._shown |= {(place, node.stage)} if printed else set()
+        return printed
 
 
 def _setting(node: Node) -> str:

@@ -1,5 +1,9 @@
 """The weights that a stage starts from: the encoder of the configuration, or what an earlier stage made of it."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -7,12 +11,19 @@ from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.cost import Shape
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.snapshots import check_kept, snapshot
 from bmae_lightning.runtime.stage import Context
 
 EncoderSource = PretrainedEncoder | ScratchEncoder
+
+
+def network_of(options: Mapping[str, Any]) -> Shape:
+    """The shape of what a fine-tuning stage with these options trains, for estimates."""
+    return shape_of(options.get("backbone") or build(options["encoder"], "encoder"))
 
 
 def start_encoder(

@@ -1,7 +1,7 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.doctor import BYTES_PER_OFFSET, BYTES_PER_PIECE
 from bmae_lightning.corpus.document_order import COLLECTION_ORDER, ORDERS, STREAMS, DocumentOrder
 from bmae_lightning.corpus.records import Counts, Text
 from bmae_lightning.corpus.tokens.size_estimate import SizeEstimate, estimate, gigabytes
@@ -19,6 +20,7 @@ from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokeniz
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_array, write_json
 from bmae_lightning.runtime.process import print_once
@@ -49,6 +51,9 @@ class Prepare(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         self.tokenizer.preflight()
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        return Cost(disk=sizes.passages * (BYTES_PER_PIECE * sizes.pieces + BYTES_PER_OFFSET))
 
     def run(self, context: Context) -> None:
         directory = context.directory

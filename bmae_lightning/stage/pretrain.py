@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import Callback
 from safetensors.torch import load_file, save_file
 
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
@@ -25,6 +26,7 @@ from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -52,6 +54,7 @@ class Pretrain(TrainingStage):
     loss_norm: str = "global_mean"
     decoders_from: str | None = None
     decay_steps: int | None = None
+    separator: bool = True
     crop: str = "right"
     generator: Generator | None = None
     samples: int = 4
@@ -90,13 +93,28 @@ class Pretrain(TrainingStage):
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
 
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
+        steps, network = self.estimated_steps(sizes.passages), shape_of(self.encoder)
+        views = used_views(self.view, self.decoders, self.objective).values()
+        heads = len(views) * bool(self.objective.weight) + sum(part.uses_head for part in self.decoders.values())
+        layers = sum(getattr(part, "layers", 0) for part in self.decoders.values())
+        weights = TRAINED * (len(views) * network.body + layers * network.layer + heads * network.head)
+        if self.generator is not None:
+            parts = (part.corruption for part in (*views, *self.decoders.values()) if hasattr(part, "corruption"))
+            small, learning = shape_of(self.generator), TRAINED if self.generator.trained else READ
+            weights += learning * (small.body + small.head) * sum(corruption.generates for corruption in parts)
+        kept = 1 + (steps // self.keep_every if self.keep_every else 0)
+        passages, disk = steps * self.batch_size, kept * network.bytes + 4 * layers * network.layer
+        return Cost(steps, passages, flops=passages * sizes.tokens(self.length) * weights, disk=disk)
+
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
         vocabulary, items = Vocabulary(prepared.tokenizer()), len(prepared.passages())
         steps = self.steps_over(items)
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
-        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed)
+        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:

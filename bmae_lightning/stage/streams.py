@@ -166,6 +166,8 @@ class PassageBatches:
         crop: what is kept of a longer one: `right` cuts its end off, `window` keeps a contiguous window whose place is
             uniformly random, by (seed, epoch, passage, stream) alone (MASTER's released code).
         seed: of the windows.
+        separator: whether the [SEP] between title and text stays in a passage (RetroMAE's released code has none while
+            it pre-trains, and one while it fine-tunes).
 
     Raises:
         ValueError: another crop.
@@ -176,6 +178,7 @@ class PassageBatches:
     length: int
     crop: str = "right"
     seed: int = 0
+    separator: bool = True
 
     def __post_init__(self) -> None:
         choice(CROPS, crop=self.crop)
@@ -190,8 +193,17 @@ class PassageBatches:
         row_B = passage_B if stream.rows is None else stream.rows[passage_B]
         start_B = stream.store.offsets[row_B]
         size_B = np.where(row_B < 0, 0, stream.store.offsets[row_B + 1] - start_B)
-        kept_B = size_B.clip(max=self.length - 2)
+        joined = not self.separator and name in OWN
+        kept_B = size_B.clip(max=self.length - 2 + joined)
         if self.crop == "window":
             start_B = start_B + noise.below(f"crop/{name}", 1, torch.from_numpy(size_B - kept_B + 1))[:, 0].numpy()
         values = {key: stream.numbers[key] for key in stream.values}
-        return self.vocabulary.cut(stream.store.tokens, start_B, kept_B, values)
+        tokens = self.vocabulary.cut(stream.store.tokens, start_B, kept_B, values)
+        return self._joined(tokens) if joined else tokens
+
+    def _joined(self, tokens: Tokens) -> Tokens:
+        """Texts that are one piece too long, without their first inner [SEP], or else without that piece."""
+        first_B = (tokens.ids_BL == self.vocabulary.sep_id).int().argmax(1)
+        last_B = tokens.real_BL.sum(1) - 1
+        too_long_B = torch.where(last_B < self.length, last_B + 1, self.length - 1)
+        return tokens.without(first_B.where(first_B < last_B, too_long_B), self.vocabulary.pad_id)

@@ -66,7 +66,7 @@ def test_titles_are_joined_side_by_side(node, folder):
     with pytest.raises(BadInput, match=r"para\.title\.txt:2: the title of '0' belongs to no passage.*same order"):
         read.check()
     (folder / "para.title.txt").unlink()
-    with pytest.raises(BadInput, match=r"lacks the titles that corpus.title=prepend needs: give .*para\.title\.txt"):
+    with pytest.raises(BadInput, match=r"lacks para\.title\.txt.*title=prepend needs.*marco\.tar\.gz.*title=drop"):
         read.files()
 
 

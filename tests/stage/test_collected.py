@@ -14,10 +14,11 @@ def collect(tmp_path):
     """Collects nodes, made of their key and (options, results, files of JSON or JSON lines, tables)."""
 
     def make(nodes, shown_as=None, paper=None):
-        found = Collected("test", ["RR@10"], paper or {}, "Table 6")
+        shown = {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@5"]}
+        found = Collected(shown, paper or {}, "Table 6", "nq")
         for key, (config, results, files, tables) in nodes.items():
             directory = tmp_path / key
-            directory.mkdir()
+            directory.mkdir(exist_ok=True)
             written = {"metrics.json": results} | files
             for name, content in written.items():
                 lines = content if name.endswith(".jsonl") else [content]
@@ -47,7 +48,7 @@ def test_rows_their_order_and_notes(collect):
             "external@DIR": measured(0.5, model={"name": "DIR", "similarity": "cos", "layout": None}),
             "pretrain@retromae": ({}, {"test": 3}, {}, []),
         },
-        paper={"rerank": {"RR@10": 0.437}, "external": {"RR@10": 0.9}},
+        paper={"nq/test": {"rerank": {"RR@10": 0.437}, "external": {"RR@10": 0.9}}},
     )
     assert [(arm.name, arm.measures, arm.note, arm.paper, arm.node) for arm in found.all_arms()] == [
         ("bm25", {"RR@10": 0.1}, "bm25s", None, "bm25"),
@@ -63,6 +64,25 @@ def test_rows_their_order_and_notes(collect):
         ("DIR", {"RR@10": 0.5}, "", None, "external@DIR"),
     ]
     assert found.settings["external@DIR"] == "name DIR, similarity cos"
+
+
+def test_every_split_has_rows_of_its_own_measures(collect):
+    def measured_twice(value):
+        graded = {"mean": {"R(rel=2)@5": value / 2, "nDCG@10": value, "RR@10": 0.9}, "queries": 43}
+        return measured(value, dl19=graded, train={"mean": {"RR@10": 1.0}, "queries": 9})
+
+    found = collect(
+        {"evaluate@retromae": measured_twice(0.4), "evaluate@none": measured_twice(0.2), "bm25": measured(0.1)},
+        paper={"nq/test": {"evaluate": {"RR@10": 0.437}}},
+    )
+    assert [(arm.split, arm.name, arm.measures, arm.queries, arm.paper) for arm in found.all_arms()] == [
+        ("test", "bm25", {"RR@10": 0.1}, 20, None),
+        ("test", "no pre-training", {"RR@10": 0.2}, 20, None),
+        ("test", "retromae", {"RR@10": 0.4}, 20, {"RR@10": 0.437}),
+        ("dl19", "no pre-training", {"nDCG@10": 0.2, "R(rel=2)@5": 0.1}, 43, None),
+        ("dl19", "retromae", {"nDCG@10": 0.4, "R(rel=2)@5": 0.2}, 43, None),
+    ]
+    assert list(found.all_arms()[-1].measures) == ["nDCG@10", "R(rel=2)@5"], "in the order of the option"
 
 
 def test_losses_validations_and_settings_of_stages_that_train(collect):
@@ -108,6 +128,15 @@ def test_corpus_generated_texts_and_samples(collect):
     }
     assert [curve.series for curve in found.all_curves()] == [{"queries": [(1, 4.0)]}]
     assert found.samples == [Sample(**sample)]
+    assert found.notes == [], "without printed values nothing is compared"
+
+
+def test_passages_without_titles_are_told_where_papers_have_them(collect):
+    for title, told in (("drop", True), ("pair", False)):
+        record = {"name": f"{title}", "passages": 3000, "queries": 20, "title": title}
+        prepared = {"corpus": {"path": "DIR"}}, {}, {"corpus.json": record}, []
+        found = collect({"prepare": prepared}, paper={"nq/test": {"evaluate": {"RR@10": 0.4}}})
+        assert [note.startswith("These passages have no titles") for note in found.notes] == [True] * told
 
 
 def test_tables_of_arms_are_one_and_others_stay(collect):
@@ -117,7 +146,7 @@ def test_tables_of_arms_are_one_and_others_stay(collect):
     found = collect(
         {"mine@a": left("", 0.5), "mine@none": left("", 0.7), "other": left("all", 1.0)},
         {"mine": ""},
-        {"mine": {"x": 0.6}},
+        {"any/x": {"mine": {"x": 0.6}}},
     )
     tables = found.all_tables()
     assert {stage: [table.rows for table in of] for stage, of in tables.items()} == {
@@ -125,3 +154,30 @@ def test_tables_of_arms_are_one_and_others_stay(collect):
     }  # fmt: skip
     assert tables["mine"][0].marked(PAPER) == [2]
     assert found.names == {"mine@none": "no pre-training", "mine@a": "a"}
+
+
+def test_values_of_another_place_stand_in_a_table_of_their_own(collect):
+    shown_as = {"bm25": "bm25", "evaluate": "", "evaluate2": "retriever2", "glue": ""}
+    glue = {}, {}, {}, [Table("GLUE", ["", Column("Matthews", ".3f", True, "CoLA")], [["", 0.5]])]
+    paper = {
+        "msmarco/dev": {"evaluate": {"RR@10": 0.383}, "evaluate2": {"RR@10": 0.404}},
+        "nq/dev": {"evaluate": {"answer_R@20": 0.8}},
+        "nq/test": {
+            "evaluate": {"answer_R@20": 0.84},
+            "evaluate2": {"answer_R@20": 0.85},
+            "bm25": {"answer_R@20": 0.6},
+        },
+        "glue/dev": {"glue": {"CoLA": 0.6}},
+        "beir/test": {"glue": {"NQ": 0.4}},
+    }
+    found = collect({"evaluate@a": measured(0.2), "evaluate@none": measured(0.1), "glue@a": glue}, shown_as, paper)
+    assert {arm.name: arm.paper for arm in found.all_arms()} == {"a": {"answer_R@20": 0.84}, "no pre-training": None}
+    assert found.all_tables()["glue"][0].rows == (("a", 0.5), ("paper", 0.6))
+    (table,) = found.as_printed(shown_as)["paper"]
+    assert table.title == "As printed: Table 6"
+    assert [column.key for column in table.columns][1:] == ["MS MARCO dev/RR@10", "NQ dev/R@20", "NQ test/R@20", "NQ"]
+    assert table.rows == (
+        ("a", 0.383, 0.8, "", ""), ("a retriever2", 0.404, "", 0.85, ""), ("bm25", "", "", 0.6, ""),
+        ("a", "", "", "", 0.4),
+    )  # fmt: skip
+    assert table.notes[0].endswith("this run (on nq/test, nq/dl19) has not measured.")

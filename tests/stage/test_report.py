@@ -12,12 +12,12 @@ from support.paths import CONF
 
 from bmae_lightning.command.plan import plan
 from bmae_lightning.report.content import read_report
-from bmae_lightning.report.tables import measures_table
+from bmae_lightning.report.tables import measures_table, measures_tables
 from bmae_lightning.report.tracking.loggers import NoTracking
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.runtime.table import Column, Table, text, write_tables
-from bmae_lightning.stage.report import MakeReport, check_paper
+from bmae_lightning.stage.report import MakeReport
 
 PAPER = {"RR@10": 0.3553, "R@1000": 0.9763}
 SHOWN_AS = {
@@ -28,8 +28,14 @@ SHOWN_AS = {
 
 def maker(**options) -> MakeReport:
     """The stage with one measure."""
-    fixed = {"title": "x", "measures": ["RR@10"], "split": "test", "logger": NoTracking(), "shown_as": SHOWN_AS}
+    fixed = {"title": "x", "measures": ["RR@10"], "splits": ["test"], "logger": NoTracking(), "shown_as": SHOWN_AS}
+    fixed["collection"] = "msmarco"
     return MakeReport(**fixed | options)
+
+
+def at(by_stage, place="msmarco/test"):
+    """Printed values in one place."""
+    return {place: by_stage}
 
 
 def make_report(stages, **options):
@@ -70,7 +76,7 @@ def stages(tmp_path):
 
 
 def test_published_values_stand_beside_the_arm_with_pre_training(stages):
-    report = make_report(stages, paper_results={"evaluate": PAPER}, paper_source="Table 6")
+    report = make_report(stages, paper_results=at({"evaluate": PAPER}), paper_source="Table 6")
     assert {arm.name: arm.paper for arm in report.arms} == {"bm25": None, "no pre-training": None, "retromae": PAPER}
     assert report.arms[2].paper_source == "Table 6"
     assert report.measures() == ["RR@10", "R@1000"]
@@ -78,7 +84,7 @@ def test_published_values_stand_beside_the_arm_with_pre_training(stages):
 
 def test_without_pre_training_they_stand_beside_the_only_arm(stages):
     only = {key: stages[key] for key in ("bm25", "evaluate@none")}
-    report = make_report(only, paper_results={"evaluate": PAPER})
+    report = make_report(only, paper_results=at({"evaluate": PAPER}))
     assert [arm.paper for arm in report.arms] == [None, PAPER]
 
 
@@ -94,7 +100,7 @@ def test_every_rung_has_published_values_of_its_own(stages, tmp_path):
     directory.mkdir()
     context = Context("report", "", directory, stages, "group", tmp_path)
     printed = {"bm25": {"RR@10": 0.185}, "evaluate2": PAPER, "rerank": {"RR@10": 0.437}, "evaluate_distilled": {}}
-    stage = maker(paper_results=printed, paper_source="Table 6, MS MARCO dev")
+    stage = maker(paper_results=at(printed), paper_source="Table 6, MS MARCO dev")
     stage.preflight([])
     stage.run(context)
     report = read_report(directory / "report.json")
@@ -142,7 +148,7 @@ def test_the_stage_writes_them(stages, tmp_path):
     directory = tmp_path / "report"
     directory.mkdir()
     context = Context("report", "", directory, stages, "group", tmp_path)
-    maker(paper_results=PAPER, paper_source="Table 6, MS MARCO dev").run(context)
+    maker(paper_results=at({"evaluate": PAPER}), paper_source="Table 6, MS MARCO dev").run(context)
     assert read_report(directory / "report.json").arms[2].paper == PAPER
     page = (directory / "report.html").read_text()
     assert "paper 0.355" in page
@@ -182,20 +188,56 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
         maker(cases=-1)
 
 
-def test_values_that_are_no_share_are_refused():
-    assert check_paper({"RR@10": 0.4, "R@50": None, "R@10": 1}, SHOWN_AS) == {"evaluate": {"RR@10": 0.4, "R@10": 1.0}}
-    assert check_paper({"rerank": {"RR@10": 0.4, "R@50": None}}, SHOWN_AS) == {"rerank": {"RR@10": 0.4}}
-    with pytest.raises(ValueError, match=r"paper_results.rerank.RR@10"):
-        check_paper({"rerank": {"RR@10": 40}}, SHOWN_AS)
-    with pytest.raises(ValueError, match=r"paper_results.rerenk: .* did you mean 'rerank'"):
-        check_paper({"evaluate": {"RR@10": 0.3}, "rerenk": {"RR@10": 0.4}}, SHOWN_AS)
-    with pytest.raises(ValueError, match=r"paper_results.rerank must be values by measure"):
-        check_paper({"evaluate": {"RR@10": 0.3}, "rerank": 0.4}, SHOWN_AS)
-    for wrong in (35.5, -0.1, "0.3", True, float("nan")):
-        with pytest.raises(ValueError, match=r"paper_results.RR@10"):
-            check_paper({"RR@10": wrong}, SHOWN_AS)
-    with pytest.raises(ValueError, match="by measure"):
-        check_paper(0.3553, SHOWN_AS)
+def test_every_split_has_a_table_tests_and_values_of_its_own(stages, tmp_path):
+    for key, value in {"evaluate@none": 0.25, "evaluate@retromae": 0.5}.items():
+        results = json.loads((stages[key] / "metrics.json").read_text())
+        results["dl19"] = {"mean": {"nDCG@10": value, "R(rel=2)@100": value / 2}, "queries": 8}
+        (stages[key] / "metrics.json").write_text(json.dumps(results))
+        values = {f"q{i}": value * i / 8 for i in range(8)}
+        for split, names in {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}.items():
+            kept = json.dumps(dict.fromkeys(names, values))
+            (stages[key] / f"per_query.{split}.json").write_text(kept)
+    directory = tmp_path / "report"
+    directory.mkdir()
+    measures = {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}
+    printed = {"msmarco/test": {"evaluate": {"RR@10": 0.3553}}, "msmarco/dl19": {"evaluate": {"nDCG@10": 0.66}}}
+    stage = maker(measures=measures, splits=["test", "dl19"], paper_results=printed)
+    stage.preflight(["test", "dl19"])
+    stage.run(Context("report", "", directory, stages, "group", tmp_path))
+    report = read_report(directory / "report.json")
+    assert report.tested == {"test": ["RR@10"], "dl19": ["nDCG@10"]}
+    assert [(row.split, row.measure, row.difference) for row in report.differences] == [
+        ("test", "RR@10", pytest.approx(0.109375)), ("dl19", "nDCG@10", pytest.approx(0.109375))
+    ]  # fmt: skip
+    assert [(arm.split, arm.paper) for arm in report.arms if arm.paper] == [
+        ("test", {"RR@10": 0.3553}), ("dl19", {"nDCG@10": 0.66})
+    ]  # fmt: skip
+    first, second = measures_tables(report)
+    assert (first.title, second.title) == ("x, test", "x, dl19")
+    assert [column.name for column in second.columns] == ["arm", "nDCG@10", "R(rel=2)@100", "queries"]
+    assert [second.cells(row) for row in range(3)] == [
+        ["no pre-training", "0.250", "0.125", "8"], ["retromae", "0.500", "0.250", "8"], ["paper", "0.660", "-", ""]
+    ]  # fmt: skip
+    tables = directory / "tables"
+    assert "retromae,0.5,0.25,8" in (tables / "measures_dl19.csv").read_text()
+    assert (tables / "Differences_in_nDCG@10_dl19.csv").is_file()
+    assert "R(rel=2)@100" not in (tables / "measures.csv").read_text()
+    page = (directory / "report.html").read_text().replace("<wbr>", "")
+    assert "x, dl19</h3>" in page
+    assert "R(rel=2)@100" in page
+    results = json.loads((directory / "metrics.json").read_text())
+    assert results["retromae/RR@10"] == 0.3
+    assert results["retromae/dl19/R(rel=2)@100"] == 0.25
+
+
+def test_a_measure_is_tested_where_a_split_has_it(stages):
+    measures = {"test": ["RR@10", "R@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}
+    asked = {"measures": measures, "splits": ["test", "dl19"]}
+    report = make_report(stages, **asked, significance=["R(rel=2)@100", "R@10"])
+    assert report.tested == {"test": ["R@10"]}, "no stage measured dl19"
+    assert make_report(stages, **asked, significance=[]).tested == {"test": []}
+    with pytest.raises(BadInput, match="unknown measure 'R2@10'"):
+        maker(**asked, significance=["R2@10"]).preflight([])
 
 
 def test_published_values_change_no_fingerprint_but_the_reports():
@@ -208,7 +250,7 @@ def test_published_values_change_no_fingerprint_but_the_reports():
         return {key: node.hash for key, node in nodes.items()}
 
     plain = hashes()
-    published = hashes("paper_results={RR@10: 0.3553}", "paper_source=Table 6")
+    published = hashes("paper_results={msmarco/dev: {evaluate: {RR@10: 0.3553}}}", "paper_source=Table 6")
     seldom = hashes("pretrain.diagnostics.every=0")
     assert {key for key in plain if plain[key] != published[key]} == {"report"}
     assert seldom == plain, "diagnostics do not change what is computed"
@@ -225,7 +267,9 @@ def test_tables_of_any_stage_are_shown_with_the_names_of_arms(stages, tmp_path):
             directory, [Table("Mine" if "@" in key else "Other", ["", Column("x", ".1f", True)], [[name, len(key)]])]
         )
         stages[key] = directory
-    report = make_report(stages, shown_as=SHOWN_AS | {"mine": ""}, paper_results={"mine": {"x": 0.5}}, paper_source="T")
+    report = make_report(
+        stages, shown_as=SHOWN_AS | {"mine": ""}, paper_results=at({"mine": {"x": 0.5}}), paper_source="T"
+    )
     (mine,), (other,) = report.tables["mine"], report.tables["other"]
     assert mine.rows == (("no pre-training", 9), ("retromae", 13), ("paper", 0.5))
     assert mine.notes == ("Paper: T.",)
@@ -237,8 +281,12 @@ def test_columns_with_published_values_are_checked_before_any_work():
     glue = SimpleNamespace(stage="glue", config={"_target_": "bmae_lightning.stage.glue.Glue"})
     evaluate = SimpleNamespace(stage="evaluate", config={"_target_": "bmae_lightning.stage.evaluate.Evaluate"})
     inputs = {"glue@none": glue, "glue@a": glue, "evaluate@a": evaluate}
-    maker(paper_results={"glue": {"CoLA": 0.6, "mean": 0.5}, "evaluate": PAPER}).check_inputs(inputs)
-    with pytest.raises(BadInput, match=r"paper_results.glue: no column is called 'CoLa'; did you mean 'CoLA'\?"):
-        maker(paper_results={"glue": {"CoLa": 0.6}}).check_inputs(inputs)
+    maker(paper_results=at({"evaluate": PAPER}) | {"glue/dev": {"glue": {"CoLA": 0.6, "mean": 0.5}}}).check_inputs(
+        inputs
+    )
+    with pytest.raises(
+        BadInput, match=r"paper_results.glue/dev.glue: no column is called 'CoLa'; did you mean 'CoLA'\?"
+    ):
+        maker(paper_results={"glue/dev": {"glue": {"CoLa": 0.6}}}).check_inputs(inputs)
     with pytest.raises(BadInput, match="unknown measure 'MMR@10'"):
-        maker(paper_results={"MMR@10": 0.6}).check_inputs(inputs)
+        maker(paper_results=at({"evaluate": {"MMR@10": 0.6}})).check_inputs(inputs)

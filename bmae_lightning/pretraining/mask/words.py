@@ -65,7 +65,10 @@ def first_positions(word_BL: Tensor, size_BW: Tensor) -> Tensor:
 
 
 def budget(base_B: Tensor, rate: float) -> Tensor:
-    """Pieces to select [B]: round(base * rate), halves to even as Python does, at least 1 and at most 512."""
+    """Pieces to select [B]: round(base * rate), halves to even as Python does, at least 1 and at most 512.
+
+    The product is that of floating-point numbers, as in the released codes (docs/methods.md §10).
+    """
     return (base_B.to(widest_float(base_B.device)) * rate).round_().clamp_(1, 512).long()
 
 
@@ -119,15 +122,17 @@ def _take_what_fits(size_BRW: Tensor, room_BR1: Tensor) -> Tensor:
         room_BR1 = room_BR1 - (size_BRW * run_BRW).sum(-1, keepdim=True, dtype=torch.int32)
 
 
-def draw_words(request: MaskRequest, budget_B: Tensor, fill: str = "exact", skip_V: Tensor | None = None) -> Tensor:
+def draw_words(
+    request: MaskRequest, budget_B: Tensor, fill: str = "exact", skip_V: Tensor | None = None, unit: str = "word"
+) -> Tensor:
     """Whole words in random order, all orders equally likely, up to budget_B pieces: bool [B, R, L].
 
-    skip_V: ids that belong to no word, by default [CLS] and [SEP].
+    skip_V: ids that belong to no word, by default [CLS] and [SEP].  unit: 'piece' makes every piece a word.
     """
     tokens, vocabulary = request.tokens, request.vocabulary
     return take_at_random(
-        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V, vocabulary.continuation_V,
-        request.key_B, request.rows, budget_B, check_fill(fill),
+        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V,
+        vocabulary.continuation_V & (unit == "word"), request.key_B, request.rows, budget_B, check_fill(fill),
     )  # fmt: skip
 
 

@@ -200,9 +200,10 @@ class LongestWords(MaskPolicy):
 
 POLICIES = {
     "uniform": UniformMask(0.5),
+    "pieces": UniformMask(0.5, unit="piece"),
     "prefix": UniformMask(0.3, "prefix", "skip"),
     "keyword": KeywordMask(0.5),
-    "importance": ImportanceMask(0.5, value="keyword_weight"),
+    "importance": ImportanceMask(0.5, unit="word", value="keyword_weight"),
     "superset": SupersetMask(0.5, 0.3),
     "own": LongestWords(),
 }
