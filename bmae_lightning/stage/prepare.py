@@ -35,8 +35,11 @@ class Prepare(Stage):
 
     Args:
         corpus: where texts come from.
-        tokenizer: where word pieces come from.
+        tokenizer: where word pieces come from, unless the input `tokenizer` is another prepared corpus, whose are used.
         documents, neighbours: how it is known which passage follows which, as in `DocumentOrder`.
+
+    Raises:
+        ValueError: no corpus, or both a file of documents and the order of the collection.
     """
 
     corpus: Collection | BuiltinCorpus
@@ -45,6 +48,8 @@ class Prepare(Stage):
     neighbours: str = ORDERS[0]
 
     def __post_init__(self) -> None:
+        if self.corpus is None:
+            raise ValueError("there is no collection: add corpus@general.corpus=files general.corpus.path=DIR")
         choice(ORDERS, neighbours=self.neighbours)
         if self.documents and self.neighbours == COLLECTION_ORDER:
             raise ValueError(f"documents={self.documents} and neighbours={COLLECTION_ORDER} exclude each other")
@@ -67,7 +72,9 @@ class Prepare(Stage):
             print_once(f"{context.stage}: {order.told}")
         for stream in STREAMS:
             write_array(directory / f"{stream}.npy", getattr(order, stream))
-        self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
+        shared = context.inputs.get("tokenizer")
+        pieces = PretrainedTokenizer(str(shared / "tokenizer")) if shared else self.tokenizer
+        pieces.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
         sizes = estimate(source.passages(), counts, tokenizer)
         print_once(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
@@ -96,7 +103,8 @@ class Prepare(Stage):
 def _described(counts: Counts, splits: list[str]) -> str:
     judged = [f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split]]
     answered = [split for split in splits if not counts.judgments[split]]
-    said = f"{counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+    said = f"{counts.passages:,} passages, {counts.queries:,} queries"
+    said += f", judgments: {', '.join(judged)}" if judged else ""
     return said + (f"; answers alone: {', '.join(answered)}" if answered else "")
 
 

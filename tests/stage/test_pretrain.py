@@ -1,6 +1,7 @@
 """The pretrain stage by itself: what it refuses, what it writes, what it continues from."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -66,6 +67,18 @@ def test_the_last_logged_step_is_the_result(made):
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert json.loads((made / "metrics.json").read_text()) == lines[-1]
     assert all(np.isfinite(line["loss"]) for line in lines)
+
+
+def test_a_passage_of_one_long_word_is_counted(collection, tmp_path, capsys):
+    corpus = tmp_path / "corpus"
+    shutil.copytree(collection, corpus)
+    with (corpus / "corpus.jsonl").open("a") as file:
+        file.write(json.dumps({"_id": "long", "title": "", "text": "qxzjvkwq" * 3}) + "\n")
+    prepared = prepare(tmp_path / "prepare", corpus, 200)
+    stage("decoders=[shallow]", "pretrain.steps=1").run(context(tmp_path / "made", corpus=prepared))
+    wanted = {"view.passage.mask": 1, "decoders.shallow.mask": 1}
+    assert json.loads((tmp_path / "made" / "metrics.json").read_text())["unmaskable"] == wanted
+    assert "made: 1 of 61 passages have no word that fits view.passage.mask" in capsys.readouterr().out
 
 
 def test_decoders_go_on_from_a_file(made, prepared, tmp_path):

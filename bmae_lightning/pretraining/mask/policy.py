@@ -99,6 +99,13 @@ class MaskPolicy(ABC):
     def select(self, request: MaskRequest) -> Tensor:
         """True at selected positions: bool [B, R, L]."""
 
+    def selectable(self, request: MaskRequest) -> Tensor:
+        """Positions that some draw selects: bool [B, L]; `reference_BL` holds those of the encoder's mask.
+
+        All that are not special, unless a policy says otherwise.
+        """
+        return request.content_BL
+
 
 def check_rate(rate: float) -> None:
     """Raise ValueError unless rate is a share of tokens to mask, above 0 and below 1."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bmae_lightning.corpus.statistics.words import UNITS
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
-from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words
+from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words, drawable
 from bmae_lightning.runtime.checks import choice
 
 SPECIALS = ("count", "skip")
@@ -38,7 +38,13 @@ class UniformMask(MaskPolicy):
         choice(UNITS, unit=self.unit)
 
     def select(self, request: MaskRequest) -> Tensor:
-        skip = self.specials == "skip"
-        base_B = request.length_B - 2 if skip else request.length_B
-        skip_V = request.vocabulary.special_V if skip else None
-        return draw_words(request, budget(base_B, self.rate), self.fill, skip_V, self.unit)
+        return draw_words(request, self._budget(request), self.fill, self._skipped(request), self.unit)
+
+    def selectable(self, request: MaskRequest) -> Tensor:
+        return drawable(request, self._budget(request), self.fill, self._skipped(request), self.unit)
+
+    def _budget(self, request: MaskRequest) -> Tensor:
+        return budget(request.length_B - 2 * (self.specials == "skip"), self.rate)
+
+    def _skipped(self, request: MaskRequest) -> Tensor | None:
+        return request.vocabulary.special_V if self.specials == "skip" else None

@@ -32,13 +32,24 @@ class Words:
     size_BW: Tensor
 
 
-def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = None) -> Words:
+def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = None, unit: str = "word") -> Words:
     """Words from left to right: skipped ids are ignored, a `##` piece joins the word before it, if there is one.
 
-    skip_V: ids that belong to no word, by default [CLS] and [SEP].
+    skip_V: ids that belong to no word, by default [CLS] and [SEP].  unit: 'piece' makes every piece a word.
     """
     skip_V = vocabulary.skip_V if skip_V is None else skip_V
-    return Words(*find_words(tokens.ids_BL, tokens.real_BL, skip_V, vocabulary.continuation_V))
+    return Words(*find_words(tokens.ids_BL, tokens.real_BL, skip_V, joining(vocabulary, unit)))
+
+
+def joining(vocabulary: Vocabulary, unit: str) -> Tensor:
+    """Which ids join the word before them: bool [V]."""
+    return vocabulary.continuation_V & (unit == "word")
+
+
+def fitting(words: Words, budget_B: Tensor) -> Tensor:
+    """Where the words stand that are no longer than the budget: bool [B, L]."""
+    fits_BW = words.size_BW <= budget_B[:, None]
+    return fits_BW.gather(1, words.word_BL.clamp(min=0)) & (words.word_BL >= 0)
 
 
 @compiled_twin
@@ -127,13 +138,21 @@ def draw_words(
 ) -> Tensor:
     """Whole words in random order, all orders equally likely, up to budget_B pieces: bool [B, R, L].
 
-    skip_V: ids that belong to no word, by default [CLS] and [SEP].  unit: 'piece' makes every piece a word.
+    skip_V, unit: see `group_words`.
     """
     tokens, vocabulary = request.tokens, request.vocabulary
     return take_at_random(
         tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V,
-        vocabulary.continuation_V & (unit == "word"), request.key_B, request.rows, budget_B, check_fill(fill),
+        joining(vocabulary, unit), request.key_B, request.rows, budget_B, check_fill(fill),
     )  # fmt: skip
+
+
+def drawable(
+    request: MaskRequest, budget_B: Tensor, fill: str = "exact", skip_V: Tensor | None = None, unit: str = "word"
+) -> Tensor:
+    """Where `draw_words` with the same arguments selects in some draw: bool [B, L]."""
+    words = group_words(request.tokens, request.vocabulary, skip_V, unit)
+    return fitting(words, request.length_B if fill == "overshoot" else budget_B)
 
 
 @compiled_twin
