@@ -108,10 +108,14 @@ def flat(tree: dict, prefix: str = "") -> dict:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("command", dict.fromkeys(re.findall(r"^`(\+experiment=[^`]+)`$", PAGE, re.MULTILINE)))
 def test_every_difference_of_the_readings_is_a_row(command, scale):
-    """Options of a stage that follows another one are named by that one's, an interpolation by what it reads."""
+    """Options of a stage that follows another one are named by that one's, an interpolation by what it reads.
+
+    Rows of a command count for the same command with more options behind it.
+    """
     whole, raw = config(command, scale, "paper"), config(command, scale, "paper", resolve=False)
     paper, code = flat(whole), flat(config(command, scale, "code"))
-    named = [row.option for row in ROWS if row.command == command and row.scale in (scale, "laptop")]
+    rows = [row for row in ROWS if f"{command} ".startswith(f"{row.command} ")]
+    named = [row.option for row in rows if row.scale in (scale, "laptop")]
 
     def told(key: str) -> bool:
         stage, _, rest = key.partition(".")
