@@ -59,7 +59,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    extra = {"prepare": corpus.identity()} | _files(config)
+    extra = {"prepare": corpus.identity()} | _general(config) | _files(config)
     if lookup:
         look_up(lookup, config, extra, hydra_cfg)
         return
@@ -77,6 +77,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
 def _planned(cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[str, Any]) -> Pipeline:
     """The stages that the command asks for, ready to be checked and run."""
     nodes, group = plan(config, config["name"], extra | _models(config)), config["group"] or config["name"]
+    if config["general"]["corpus"] and "prepare_general" not in nodes:
+        print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
     splits, elsewhere = corpus.splits(), config["check"]
     return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, elsewhere)
 
@@ -108,6 +110,18 @@ def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(node, dict) and isinstance(node.get("corpus"), dict):
             node["corpus"] = {name: value for name, value in node["corpus"].items() if name not in CORPUS_OPTIONS}
     return asked
+
+
+def _general(config: dict[str, Any]) -> dict[str, str]:
+    """The content of the general collection, of which only the passages are read, for the stage that prepares it."""
+    if (corpus := config["prepare_general"]["corpus"]) is None:
+        return {}
+    if "splits" in corpus:
+        corpus["splits"] = []
+    try:
+        return {"prepare_general": build(corpus, "general.corpus").identity()}
+    except BadInput as error:
+        raise BadInput(f"general.corpus: {error}") from error
 
 
 def _vector_bytes(config: dict[str, Any]) -> int:

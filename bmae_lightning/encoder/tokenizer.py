@@ -66,9 +66,11 @@ class TrainedTokenizer:
 
     Args:
         size: number of word pieces, special tokens included.
+        stage: the stage whose collection it is trained on; all other collections of a run are read with it.
     """
 
     size: int = 8000
+    stage: str = "prepare"
 
     def __post_init__(self) -> None:
         if self.size < 100:

@@ -192,3 +192,9 @@ def read_report(path: Path) -> Report:
 def row_name(arm: str, shown_as: str) -> str:
     """How the results of a stage for an arm are called: the arm, then what the stage is shown as; one may be empty."""
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, shown_as]))
+
+
+def pretraining_of(key: str) -> str | None:
+    """What a page calls the pre-training of a node, None for another stage: its arm, `general` where all share it."""
+    stage, _, arm = key.partition("@")
+    return {"pretrain": arm, "pretrain_general": "general"}.get(stage)

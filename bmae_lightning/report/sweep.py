@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.along import curves_along, difference
-from bmae_lightning.report.content import PRINTED, Arm, Curve, Diagnosis, Report, read_report, write_report
+from bmae_lightning.report.content import (
+    PRINTED,
+    Arm,
+    Curve,
+    Diagnosis,
+    Report,
+    pretraining_of,
+    read_report,
+    write_report,
+)
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, merged, paired_tests, print_report, renamed
@@ -65,8 +74,7 @@ def _of_pretraining(jobs: list[dict[str, Any]], parts: list[Report]) -> tuple[li
     curves, diagnoses = {}, {}
     for job, part in zip(jobs, parts, strict=True):
         for key, directory in job["nodes"].items():
-            stage, _, arm = key.partition("@")
-            if stage != "pretrain":
+            if not (arm := pretraining_of(key)):
                 continue
             more = difference(jobs, job, key)
             for curve in (curve for curve in part.curves if curve.title == f"Pre-training ({arm})"):

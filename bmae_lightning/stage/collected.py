@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, row_name
+from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
@@ -20,6 +20,9 @@ SHOWN = (
     "backbone", "forward_factor", "r_drop",
 )  # fmt: skip
 """Options of a stage that trains which stand among the settings, where it has them."""
+
+COLLECTIONS = {"prepare": "corpus", "prepare_general": "general corpus"}
+"""Stages that prepare a collection -> what it is called among the settings."""
 
 Series = dict[str, list[tuple[float, float]]]
 
@@ -94,10 +97,10 @@ class Collected:
     def add(self, node: Node) -> None:
         """Take what a node left, whatever its stage is."""
         self._nodes.append(node)
-        if node.stage == "prepare":
-            self.settings["corpus"] = _corpus(node)
-            if self.paper and Prepared(node.directory).record["title"] == "drop":
-                self.notes.append("These passages have no titles (corpus.title=drop), those of the papers have them.")
+        if node.stage in COLLECTIONS:
+            self.settings[COLLECTIONS[node.stage]] = _corpus(node)
+        if node.stage == "prepare" and self.paper and Prepared(node.directory).record["title"] == "drop":
+            self.notes.append("These passages have no titles (corpus.title=drop), those of the papers have them.")
         if node.stage == "generate":
             self.settings |= _generated(node)
             if teachers := _teacher_losses(node.directory):
@@ -164,11 +167,11 @@ class Collected:
         )]  # fmt: skip
 
     def _add_training(self, node: Node, lines: list[dict[str, float]]) -> None:
-        if node.stage == "pretrain":
+        if arm := pretraining_of(node.key):
             names = [name for name in lines[0] if name.startswith("loss/")]
             series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
-            self._curves.append(Curve(f"Pre-training ({node.arm})", series))
-            if found := diagnosis(node.arm, lines):
+            self._curves.append(Curve(f"Pre-training ({arm})", series))
+            if found := diagnosis(arm, lines):
                 self.diagnoses.append(found)
         else:
             losses = self._losses.setdefault(node.stage, {})
@@ -198,6 +201,8 @@ def _setting(node: Node) -> str:
         shown += f", diagnostics every {every}"
     if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
         shown += f", {100 * share:g} % of the training queries"
+    for mask, count in node.results.get("unmaskable", {}).items():
+        shown += f", {mask} can select nothing of {count:,} passages"
     if step := node.context.get("pretrain_step"):
         shown += f", from step {step:,} of the pre-training"
     return shown

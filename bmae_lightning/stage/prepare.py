@@ -34,11 +34,18 @@ class Prepare(Stage):
 
     Args:
         corpus: where texts come from.
-        tokenizer: where word pieces come from.
+        tokenizer: where word pieces come from, unless the input `tokenizer` is another prepared corpus, whose are used.
+
+    Raises:
+        ValueError: no corpus.
     """
 
     corpus: Collection | BuiltinCorpus
     tokenizer: PretrainedTokenizer | TrainedTokenizer
+
+    def __post_init__(self) -> None:
+        if self.corpus is None:
+            raise ValueError("there is no collection: add corpus@general.corpus=files general.corpus.path=DIR")
 
     def preflight(self, splits: list[str]) -> None:
         self.tokenizer.preflight()
@@ -53,7 +60,9 @@ class Prepare(Stage):
         source = self._source(context)
         counts, splits = source.check(), source.splits()
         print_once(f"{context.stage}: {_described(counts, splits)}")
-        self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
+        shared = context.inputs.get("tokenizer")
+        pieces = PretrainedTokenizer(str(shared / "tokenizer")) if shared else self.tokenizer
+        pieces.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
         sizes = estimate(source.passages(), counts, tokenizer)
         print_once(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
@@ -81,7 +90,8 @@ class Prepare(Stage):
 def _described(counts: Counts, splits: list[str]) -> str:
     judged = [f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split]]
     answered = [split for split in splits if not counts.judgments[split]]
-    said = f"{counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+    said = f"{counts.passages:,} passages, {counts.queries:,} queries"
+    said += f", judgments: {', '.join(judged)}" if judged else ""
     return said + (f"; answers alone: {', '.join(answered)}" if answered else "")
 
 

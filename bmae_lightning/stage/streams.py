@@ -64,7 +64,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
     """Whether the inputs of the stage (role -> what makes it, or None) hold what the parts read.
 
     Raises:
-        BadInput: an unknown stream, or an input that is missing; names the part, the stage and the remedy.
+        BadInput: an unknown stream, or an input that is missing or of other passages; names the remedy.
     """
     for need in wanted:
         if need.stream not in OWN + GENERATED:
@@ -78,6 +78,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
             )
         if need.values:
             _require("statistics", f"{need.part}.mask reads {', '.join(need.values)}", "computes", inputs)
+    _check_one_collection(inputs)
 
 
 def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) -> None:
@@ -86,6 +87,19 @@ def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) ->
             f"{reads}, which the stage `{role}` {makes}, but pretrain.inputs.{role} is empty: add "
             f"`requires: {{{role}: {role}}}` to its YAML, or ++pretrain.inputs.{role}={role} to the command"
         )
+
+
+def _check_one_collection(inputs: Mapping[str, object]) -> None:
+    """Refuse statistics or generated texts (planned nodes) of another collection than that of the passages."""
+    corpus = getattr(inputs.get("corpus"), "key", None)
+    for role in ("statistics", "generate"):
+        of = getattr(inputs.get(role), "inputs", {}).get("corpus", corpus)
+        if of != corpus:
+            raise BadInput(
+                f"the passages of {corpus} are to be pre-trained on, but a mask or decoder needs the stage `{role}`, "
+                f"which is of {of}: choose others for the general collection, as "
+                "'decoders@general.decoders=[enhanced]' mask@general.decoders.enhanced.mask=uniform"
+            )
 
 
 @dataclass(frozen=True)
@@ -185,7 +199,10 @@ class PassageBatches:
         choice(CROPS, crop=self.crop)
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
-        row_B, epoch_B = torch.tensor(items, dtype=torch.int64).T
+        return self.of(*torch.tensor(items, dtype=torch.int64).T)
+
+    def of(self, row_B: torch.Tensor, epoch_B: torch.Tensor) -> TextBatch:
+        """The batch of passages given by their rows, each in an epoch."""
         noise = Noise(self.seed, epoch_B, row_B)
         tokens = {name: self._tokens(name, stream, row_B.numpy(), noise) for name, stream in self.streams.items()}
         return TextBatch(tokens, row_B, epoch_B)
