@@ -189,7 +189,11 @@ NQ = ("recipe=simlm", "corpus=nq", "corpus.path=DIR", "scale=paper")
     [
         (("recipe=simlm", "scale=laptop", "reading=code"), "reranker", {"forward_factor": 2, "r_drop": True}),
         (("recipe=simlm", "scale=paper", "reading=code"), "reranker", {"forward_factor": 4, "r_drop": True}),
-        (NQ, "retriever1", {"steps": 20000, "epochs": None, "lr": 5e-6, "passage_length": 192, "positives": "labelled"}),
+        (
+            NQ,
+            "retriever1",
+            {"steps": 20000, "epochs": None, "lr": 5e-6, "passage_length": 192, "positives": "labelled"},
+        ),
         (NQ, "reranker", {"epochs": 3, "train_group_size": 64, "length": 192, "forward_factor": 1}),
         (NQ, "distilled", {"steps": 20000, "epochs": None, "lr": 5e-6, "train_group_size": 24}),
         ((*NQ, "reading=code"), "retriever2", {"steps": 20000, "lr": 1e-5, "temperature_warmup": 1000}),
