@@ -4,6 +4,7 @@ Only light modules are imported, since this runs before `--help`.
 """
 
 import re
+import tempfile
 from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -17,7 +18,7 @@ VALUED = (
     "--info", "--experimental-rerun",
 )  # fmt: skip
 """Hydra's flags that are followed by a value."""
-LOOKING = re.compile(r"stage=\[?search\]?$|run=|qrels=")
+LOOKING = re.compile(r"stage=\[?search\]?$|run=|qrels=|check=true$", re.IGNORECASE)
 """Arguments of commands that only look, and so leave no directory of the run behind."""
 AS_HYDRA_HAS_IT = re.compile(r"""\[.*\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 """A value that is a list or quoted already."""
@@ -62,6 +63,8 @@ def completed(arguments: list[str]) -> list[str]:
     if added and not any(argument.startswith("+stages") for argument in overrides):
         overrides.append(f"+stages=[{','.join(added)}]")
     looking = NO_DIRECTORY if any(map(LOOKING.match, overrides)) else []
+    if any(override.lower() == "check=true" for override in overrides):  # a sweep must have a directory
+        looking = [*looking, f"hydra.sweep.dir={tempfile.mkdtemp()}"]
     return flags + looking + list(map(_quoted, overrides))
 
 

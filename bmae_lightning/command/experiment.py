@@ -1,14 +1,17 @@
 """From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from bmae_lightning.command.check import check
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
+from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
 from bmae_lightning.report.printed import BACKBONE, check_options
@@ -16,7 +19,7 @@ from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.configuration import build, config_directory
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.former import renamed_option
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -25,7 +28,7 @@ INSTANCES = ("view", "decoders", "losses")
 """Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
-CORPUS_OPTIONS = ("check", "expected", "evaluated", "collection")
+CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection")
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
@@ -56,16 +59,28 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    extra = {"prepare": corpus.identity()} | _files(config)
+    extra = {"prepare": corpus.identity()} | _general(config) | _files(config)
     if lookup:
         look_up(lookup, config, extra, hydra_cfg)
         return
-    nodes = plan(config, config["name"], extra | _models(config))
-    output_dir = Path(config["output_dir"])
-    Pipeline(nodes, config["group"] or config["name"], output_dir, _origins(cfg, config), corpus.splits()).run()
+    if config["check"]:
+        with without_downloads():
+            check(_planned(cfg, config, corpus, extra), config["name"], asked["expected"], config["check_tflops"])
+        return
+    pipeline = _planned(cfg, config, corpus, extra)
+    pipeline.run()
     if process_rank() == 0:
-        _record(config, nodes, hydra_cfg)
-        _show(nodes, output_dir)
+        _record(config, pipeline.nodes, hydra_cfg)
+        _show(pipeline.nodes, pipeline.output_dir)
+
+
+def _planned(cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[str, Any]) -> Pipeline:
+    """The stages that the command asks for, ready to be checked and run."""
+    nodes, group = plan(config, config["name"], extra | _models(config)), config["group"] or config["name"]
+    if config["general"]["corpus"] and "prepare_general" not in nodes:
+        print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
+    splits, elsewhere = corpus.splits(), config["check"]
+    return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, elsewhere)
 
 
 def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
@@ -95,6 +110,18 @@ def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(node, dict) and isinstance(node.get("corpus"), dict):
             node["corpus"] = {name: value for name, value in node["corpus"].items() if name not in CORPUS_OPTIONS}
     return asked
+
+
+def _general(config: dict[str, Any]) -> dict[str, str]:
+    """The content of the general collection, of which only the passages are read, for the stage that prepares it."""
+    if (corpus := config["prepare_general"]["corpus"]) is None:
+        return {}
+    if "splits" in corpus:
+        corpus["splits"] = []
+    try:
+        return {"prepare_general": build(corpus, "general.corpus").identity()}
+    except BadInput as error:
+        raise BadInput(f"general.corpus: {error}") from error
 
 
 def _vector_bytes(config: dict[str, Any]) -> int:
@@ -172,9 +199,11 @@ def _models(config: dict[str, Any]) -> dict[str, Any]:
         from bmae_lightning.retrieval.foreign_model import find_retriever
 
         for number, (label, options) in enumerate(label_models(config["compare"], "compare").items()):
-            found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
+            with suppress(Absent):
+                found[f"external@{label}"] = find_retriever(label, options, f"compare[{number}]").identity
     if config["suite"]["collections"] and "suite" in goals:
-        found["suite"] = build(read_entry(config["suite"]).options, "suite").identity()
+        with suppress(Absent):
+            found["suite"] = build(read_entry(config["suite"]).options, "suite").identity()
     return found
 
 

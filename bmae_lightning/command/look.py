@@ -35,18 +35,18 @@ def judges_files(config: dict[str, Any]) -> bool:
         raise BadInput(f"{given[0]}= needs a run and its judgments: {example}")
     if named_stages(config) != [JUDGING]:
         raise BadInput(f"run= and qrels= are measured by themselves, not with stages: {example}")
-    if not config["measures"]:
-        raise BadInput("measures is empty: name at least one, as measures=[RR@10]")
     return True
 
 
 def judge_files(config: dict[str, Any]) -> None:
     """Measure the run files that the command names."""
     from bmae_lightning.command.measure_runs import judge
+    from bmae_lightning.evaluation.measure.ranking import measures_of
 
     runs = config["run"] if isinstance(config["run"], list) else [config["run"]]
     per_query = None if config["per_query"] is None else str(config["per_query"])
-    judge(list(map(str, runs)), str(config["qrels"]), build(config["measures"], "measures"), per_query)
+    measures = measures_of(build(config["measures"], "measures"), "")
+    judge(list(map(str, runs)), str(config["qrels"]), measures, per_query)
 
 
 def lookup_of(config: dict[str, Any]) -> "Lookup | None":

@@ -6,13 +6,13 @@ The marker `done` is written last into a stage's directory, so that a killed run
 import functools
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.command.plan import Node
 from bmae_lightning.runtime.configuration import build
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.run_stage import MANIFEST, count_former, distributed, run_here_or_in_child, write_manifest
@@ -32,6 +32,8 @@ class Pipeline:
         output_dir: directory of all outputs.
         origins: stage -> {its option: dotted key where the user sets it}, for messages.
         splits: judged splits of the corpus.
+        elsewhere: whether it will run on another machine, so that the devices of this one do not matter.
+        unchecked: stages that could not look ahead for want of a checkpoint, where nothing is downloaded.
     """
 
     nodes: dict[str, Node]
@@ -39,6 +41,8 @@ class Pipeline:
     output_dir: Path
     origins: dict[str, dict[str, str]]
     splits: list[str]
+    elsewhere: bool = False
+    unchecked: list[str] = field(default_factory=list, init=False)
 
     def check(self) -> dict[str, Stage]:
         """Build every stage that will run and let it look ahead, so that a mistake stops the run before any work.
@@ -55,9 +59,12 @@ class Pipeline:
             for key, value in node.config.items():
                 if isinstance(value, dict | list):
                     build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
-            stage = build(node.config, node.stage)
+            stage = build(_on_cpus(node.config) if self.elsewhere else node.config, node.stage)
             stage.name = node.stage
-            stage.preflight(self.splits)
+            try:
+                stage.preflight(self.splits)
+            except Absent:
+                self.unchecked.append(node.stage)
             stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
             stages[node.key] = stage
         return stages
@@ -112,6 +119,12 @@ class Pipeline:
             "stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs,
             "group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step,
         }  # fmt: skip
+
+
+def _on_cpus(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of a stage with CPUs in place of as many other devices."""
+    trainers = {key: value | {"accelerator": "cpu"} for key, value in config.items() if key in ("trainer", "processes")}
+    return config | trainers
 
 
 @functools.cache  # once for all jobs of a sweep

@@ -28,9 +28,10 @@ class Entry:
 
     Attributes:
         options: what the stage is built from.
-        inputs: role -> the stage that makes it, which runs before; None: this stage does without.
+        inputs: role -> the stage that makes it, which runs before (in the YAML perhaps a list, of which the first that
+            there is counts); None: this stage does without.
         rung: place on the ladder of fine-tuning; a report shows the stages up to `rungs`. None: not by itself.
-        if_any: a report shows the stage only if this is neither null nor empty.
+        if_any: where this is null or empty, a report does not show the stage, and to others it is no input.
         shown_as: what a row of the stage is called in the report, after the name of the arm; None: it has no row.
         arms: models from elsewhere; the stage runs once for each, as an arm of its name.
         collects: stages whose nodes it reads where they are planned, or `all`.
@@ -59,7 +60,16 @@ PLANNING_KEYS = frozenset(field.name for field in dataclasses.fields(Entry)) - {
 
 def read_entries(config: dict[str, Any]) -> dict[str, Entry]:
     """The stages of a resolved configuration: its top-level entries with `inputs`."""
-    return {name: read_entry(node) for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
+    found = {name: read_entry(node) for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
+
+    def there(source: str | list[str] | None) -> str | None:
+        sources = source if isinstance(source, list) else [source]
+        return next((name for name in sources if name not in found or found[name].if_any), None)
+
+    def with_inputs(entry: Entry) -> Entry:
+        return dataclasses.replace(entry, inputs={role: there(source) for role, source in entry.inputs.items()})
+
+    return {name: with_inputs(entry) for name, entry in found.items()}
 
 
 def read_entry(node: dict[str, Any]) -> Entry:
@@ -207,6 +217,11 @@ class Planner:
         entry, arm = self.entries[name], arm if PRETRAINING in self.needed_by(name) else ""
         if (key := node_key(name, arm)) in self.nodes:
             return key
+        if "corpus" in entry.inputs and entry.inputs["corpus"] is None:
+            raise BadInput(
+                f"{name} needs a general collection: add corpus@general.corpus=files general.corpus.path=DIR (or "
+                "another format); a row that starts from the authors' checkpoint needs none"
+            )
         inputs = {role: source and self.visit(source, arm, (*trail, name)) for role, source in entry.inputs.items()}
         if entry.arms is not None:
             self._add_models(name, inputs)

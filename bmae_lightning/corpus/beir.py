@@ -3,6 +3,7 @@
 Everything is streamed.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ HEADER = "query-id<tab>corpus-id<tab>score"
 class BeirCorpus(Collection):
     """Reads a directory in BEIR layout.
 
-    path: the directory. splits: the names of the qrels files to use, None for all that exist. title, tolerate: as in
+    path: the directory. splits: the names of the qrels files to use, None for all that exist, none of them for the
+    passages alone. title, tolerate: as in
     `Rules`.
 
     Raises ValueError for another `title` or `tolerate`.
@@ -49,11 +51,11 @@ class BeirCorpus(Collection):
         return json_passages(self._file("corpus.jsonl"), self.rules)
 
     def queries_of(self, split: str) -> Stream[Query]:
-        return self.queries()
-
-    def queries(self) -> Stream[Query]:
-        """All queries in file order, of all splits."""
         return json_queries(self._file("queries.jsonl"))
+
+    def queries(self) -> Iterable[Query]:
+        """All queries in file order, of all splits; none without splits."""
+        return self.queries_of("") if self.splits() else ()
 
     def judgments(self, split: str) -> Stream[Judgment]:
         """The judgments of one split in file order."""
@@ -65,6 +67,8 @@ class BeirCorpus(Collection):
         Raises BadInput if there is none, or if a requested one does not exist (naming those that do).
         """
         directory = self._directory() / "qrels"
+        if self._requested == []:
+            return []
         names = {
             file.name.removesuffix(".gz").removesuffix(".tsv") for file in directory.glob("*.tsv*") if file.is_file()
         }
@@ -72,19 +76,18 @@ class BeirCorpus(Collection):
         if not names:
             raise BadInput(
                 f"{directory} holds no <split>.tsv: a query set without judgments cannot train or test a retriever; "
-                f"add e.g. qrels/test.tsv with the columns {HEADER}."
+                f"add e.g. qrels/test.tsv with the columns {HEADER}, or read passages alone (corpus.splits=[])."
             )
         for name in self._requested or []:
             if name not in names:
                 hint = nearest(name, names, otherwise="; choose among them or add the file.")
                 raise BadInput(f"split {name!r} is not in {directory}, which holds {', '.join(names)}{hint}")
-        if self._requested is not None and not self._requested:
-            raise BadInput(f"an empty list of splits was asked for; name some of {', '.join(names)}, or null for all.")
         return names if self._requested is None else list(self._requested)
 
     def files(self) -> list[Path]:
-        """The files this collection is read from: corpus, queries, and the qrels of `splits`."""
-        return [self._file("corpus.jsonl"), self._file("queries.jsonl"), *(self._qrels(s) for s in self.splits())]
+        """The files this collection is read from: corpus, and with `splits` queries and their qrels."""
+        names = ["corpus.jsonl", "queries.jsonl"] if self.splits() else ["corpus.jsonl"]
+        return [*map(self._file, names), *map(self._qrels, self.splits())]
 
     def _directory(self) -> Path:
         if not self.path.is_dir():

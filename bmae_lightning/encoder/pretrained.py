@@ -29,6 +29,8 @@ class PretrainedEncoder:
     sha256: str | None = None
     dropout: float | None = None
 
+    hub = ("name",)
+
     def dimensions(self) -> tuple[int, int]:
         """Number of layers and of positions, without loading any weights.
 

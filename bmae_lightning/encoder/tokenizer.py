@@ -48,6 +48,8 @@ class PretrainedTokenizer:
     name: str
     package: str | None = None
 
+    hub = ("name",)
+
     def preflight(self) -> None:
         """Raise BadInput if the tokenizer cannot be found."""
         find_checkpoint(self.name, self.package)
@@ -64,9 +66,11 @@ class TrainedTokenizer:
 
     Args:
         size: number of word pieces, special tokens included.
+        stage: the stage whose collection it is trained on; all other collections of a run are read with it.
     """
 
     size: int = 8000
+    stage: str = "prepare"
 
     def __post_init__(self) -> None:
         if self.size < 100:

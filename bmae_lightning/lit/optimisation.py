@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from bmae_lightning.runtime.shares import exact
+
 
 class AdamW:
     """AdamW with decoupled weight decay on matrices only; biases and LayerNorm parameters do not decay, as in BERT.
@@ -39,7 +41,7 @@ class LinearSchedule:
 
     def make(self, optimiser: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
         """The schedule in optimiser steps; `warmup` below 1 is a share of `steps`, otherwise a number of steps."""
-        warm = round(warmup * steps) if warmup < 1 else int(warmup)
+        warm = round(exact(warmup) * steps) if warmup < 1 else int(warmup)
 
         def factor(step: int) -> float:
             if step < warm:
@@ -82,7 +84,7 @@ def number_of_steps(steps: int | None, epochs: float | None, items: int, batch_s
     """
     if (steps is None) == (epochs is None):
         raise ValueError(f"give either steps or epochs, got steps={steps} and epochs={epochs}")
-    total = steps if steps is not None else -int(-epochs * items // batch_size)
+    total = steps if steps is not None else -(-exact(epochs) * items // batch_size)
     if total < 1:
         raise ValueError(f"steps={steps} epochs={epochs} make no step; one is the least")
     return total

@@ -18,6 +18,7 @@ from bmae_lightning.retrieval.grad_cache import GradCache
 from bmae_lightning.retrieval.loss.loss import RetrieverLoss, ScoredBatch, check_temperature, temperature_at
 from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.reranking.teacher_scores import TeacherScores
+from bmae_lightning.runtime.shares import exact
 
 
 @dataclass
@@ -80,7 +81,7 @@ class RetrieverModule(TrainedModule):
         check_temperature(temperature, temperature_warmup)
         self.losses, self.train_group_size, self.temperature = losses, train_group_size, temperature
         share = temperature_warmup < 1
-        self.temperature_warmup = int(temperature_warmup * optimisation.steps if share else temperature_warmup)
+        self.temperature_warmup = int(exact(temperature_warmup) * optimisation.steps if share else temperature_warmup)
         self.grad_cache = grad_cache or GradCache()
         self.weights = {name: loss.weight for name, loss in losses.items()}
 

@@ -12,7 +12,7 @@ AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "st
 
 
 def curves_along(jobs: list[dict[str, Any]], reports: list[Report]) -> list[Curve]:
-    """One figure per measure and option that the jobs take at least two values of; a line per arm.
+    """One figure per measure (of the first split) and option that the jobs take at least two values of; a line per arm.
 
     Jobs that differ by `seed` only are one point, their mean. Along the steps of pre-training lines begin at step 0
     with the arm without pre-training, where the jobs have it.
@@ -37,7 +37,8 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
         if x is None:
             continue
         peers = [peer for peer, place in zip(alike, places, strict=True) if place == x]
-        nodes, arms = {arm.name: arm.node for arm in report.arms}, {arm.name: arm for arm in report.arms}
+        arms = {arm.name: arm for arm in next(iter(report.by_split().values())).arms}
+        nodes = {name: arm.node for name, arm in arms.items()}
         for name in arms:
             line = f"{name} {difference(peers, job, nodes[name])}".strip()
             points = [(x, name)]

@@ -4,7 +4,8 @@ Whatever shows it (page, figures, tables, terminal) takes one `Report`, which is
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from bmae_lightning.evaluation.measure.significance import Difference
@@ -13,15 +14,16 @@ from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.plain import plain, restored
 from bmae_lightning.runtime.table import Table
 
-FORMAT, REPORT = 2, "report.json"
+FORMAT, REPORT = 3, "report.json"
 BASELINE = "none"
 """The arm without pre-training."""
-FIRST_MEASURES = ("RR@10", "nDCG@10", "R@50", "R@100", "R@1000")
+PRINTED = "paper"
+"""What stands among stages for the table of printed values that a run has not measured."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the comparison: a way to rank, judged on `queries` test queries.
+    """One row of the comparison: a way to rank, judged on the `queries` queries of a split.
 
     `measures` and `paper` (the published values, if any) are keyed by names of ir_measures, in the same unit, higher is
     better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is
@@ -35,6 +37,7 @@ class Arm:
     paper: dict[str, float] | None = None
     paper_source: str = ""
     node: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,11 @@ class Diagnosis:
 class Report:
     """All that is reported of a set of runs; the order of every list is the order on the page.
 
-    `split` is the judged one, `tested` names the measures in which `differences` between the arms were tested.
+    `arms` are those of the first split, then those of the second and so on; `tested`: split -> the measures in which
+    `differences` between its arms were tested.
     `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key
-    of a node -> what its rows in these tables are called.
+    of a node -> what its rows in these tables are called.  `printed`: a paper's tables, filled by a
+    sweep, which stand first.
     """
 
     title: str
@@ -113,18 +118,37 @@ class Report:
     settings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
-    split: str = ""
-    tested: list[str] = field(default_factory=list)
+    tested: dict[str, list[str]] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     along: list[Curve] = field(default_factory=list)
     tables: dict[str, list[Table]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    printed: list[Table] = field(default_factory=list)
 
     def measures(self) -> list[str]:
-        """Names of all measures, the usual ones first, the others in order of appearance."""
-        seen = dict.fromkeys(name for arm in self.arms for name in (*arm.measures, *(arm.paper or {})))
-        return [name for name in FIRST_MEASURES if name in seen] + [n for n in seen if n not in FIRST_MEASURES]
+        """Names of all measures in order of appearance, those that only the paper has behind the others."""
+        return list(
+            dict.fromkeys([*chain(*(arm.measures for arm in self.arms), *(arm.paper or () for arm in self.arms))])
+        )
+
+    def by_split(self) -> "dict[str, Report]":
+        """The arms and differences of every split as a report of their own, which has the split in its title.
+
+        Where all are of one split (or none is) that is called "".
+        """
+        splits = list(dict.fromkeys(arm.split for arm in self.arms))
+        if len(splits) < 2:
+            return {"": self}
+        return {
+            split: replace(
+                self,
+                title=f"{self.title}, {split}",
+                arms=[arm for arm in self.arms if arm.split == split],
+                differences=[row for row in self.differences if row.split == split],
+            )
+            for split in splits
+        }
 
     def to_json(self) -> str:
         """The report as strict JSON (a non-finite number becomes null)."""
@@ -168,3 +192,9 @@ def read_report(path: Path) -> Report:
 def row_name(arm: str, shown_as: str) -> str:
     """How the results of a stage for an arm are called: the arm, then what the stage is shown as; one may be empty."""
     return " ".join(filter(None, ["no pre-training" if arm == BASELINE else arm, shown_as]))
+
+
+def pretraining_of(key: str) -> str | None:
+    """What a page calls the pre-training of a node, None for another stage: its arm, `general` where all share it."""
+    stage, _, arm = key.partition("@")
+    return {"pretrain": arm, "pretrain_general": "general"}.get(stage)

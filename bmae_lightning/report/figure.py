@@ -32,7 +32,9 @@ def colours(report: Report) -> dict[str, str]:
 
 @style()
 def bar_figure(report: Report) -> str:
-    """One panel per measure, one bar per arm (id `bars-a{arm}-m{measure}`), values written; '' without values."""
+    """One panel per measure of the first split, one bar per arm (id `bars-a{arm}-m{measure}`), values written; ''
+    without values."""
+    report = next(iter(report.by_split().values()))
     measures = [m for m in report.measures() if any(is_number(arm.measures.get(m)) for arm in report.arms)]
     known = [arm.measures[m] for arm in report.arms for m in measures if is_number(arm.measures.get(m))]
     if not known:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
 from bmae_lightning.report.sample import sample_lines
-from bmae_lightning.report.tables import LEVEL, measures_table, significance_tables
+from bmae_lightning.report.tables import LEVEL, measures_tables, significance_tables
 from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.table import printable
 
@@ -31,7 +31,7 @@ def html(report: Report) -> str:
     return _template().render(
         report=report,
         tints={printable(name): tint for name, tint in tints.items()},
-        measures=measures_table(report),
+        measures=measures_tables(report),
         tables=[table for tables in report.tables.values() for table in tables],
         bars=_safe(bar_figure(report)),
         along=_drawn(report.along, {}, "along"),

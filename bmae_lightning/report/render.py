@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bmae_lightning.runtime.files import write_text
-from bmae_lightning.runtime.table import PAPER, SUMMARY, Table, first_line, is_number, printable
+from bmae_lightning.runtime.table import PAPER, PUBLISHED, SUMMARY, Table, first_line, is_number, printable
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--"}
 LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
@@ -27,7 +27,7 @@ def markdown(table: Table) -> str:
     def clean(text: str) -> str:
         return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
 
-    emphasis, published = table.emphasis(), table.marked(PAPER)
+    emphasis, published = table.emphasis(), table.marked(*PUBLISHED)
     heads = [
         clean(" ".join(filter(None, map(printable, (c.group + "\n" + c.name).split("\n"))))) for c in table.columns
     ]

@@ -1,37 +1,55 @@
 """One report over the jobs of a sweep: shared arms stand once, the others under the overrides that tell them apart."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.along import curves_along, difference
-from bmae_lightning.report.content import Arm, Curve, Diagnosis, Report, read_report, write_report
+from bmae_lightning.report.content import (
+    PRINTED,
+    Arm,
+    Curve,
+    Diagnosis,
+    Report,
+    pretraining_of,
+    read_report,
+    write_report,
+)
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, merged, paired_tests, print_report, renamed
 from bmae_lightning.runtime.table import SUMMARY, Column, Table
 
 
-def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "comparison") -> None:
+def compare(
+    jobs: list[dict[str, Any]], directory: Path, title: str = "comparison", printed: Sequence[Table] = ()
+) -> None:
     """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
 
     Args:
         jobs: `overrides`, `nodes` (key -> directory) and `places` (see `curves_along`) of every finished job.
         directory: where report.html, report.json and tables/ go.
         title: of the report.
+        printed: tables of a paper, filled by these jobs, which stand first.
     """
     jobs = [job for job in jobs if "report" in job["nodes"]]
     parts = [read_report(Path(job["nodes"]["report"]) / "report.json") for job in jobs]
     arms, tables = _arms(jobs, parts), _tables(jobs, parts)
-    if not arms and not tables:
+    if printed:
+        tables = {stage: of for stage, of in tables.items() if stage != PRINTED}
+    if not arms and not tables and not printed:
         return
     curves, diagnoses = _of_pretraining(jobs, parts)
-    judged = {arm.name: Path(measured) for (_, measured), arm in arms.items()}
-    last, tested = parts[-1], list(dict.fromkeys(name for part in parts for name in part.tested))
+    tested: dict[str, list[str]] = {}
+    for split, names in (item for part in parts for item in part.tested.items()):
+        tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
+    judged = {split: {a.name: Path(place[1]) for place, a in arms.items() if a.split == split} for split in tested}
     report = Report(
-        title, last.subtitle, list(arms.values()), curves, settings=_settings(jobs), diagnoses=diagnoses,
-        split=last.split, tested=tested, differences=paired_tests(judged, last.split, tested),
-        along=curves_along(jobs, parts), tables=tables,
+        title, "; ".join(dict.fromkeys(part.subtitle for part in parts)), list(arms.values()), curves,
+        settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
+        differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
+        along=curves_along(jobs, parts), tables=tables, printed=list(printed),
     )  # fmt: skip
     write_report(directory / "report.json", report)
     write_html(directory / "report.html", report)
@@ -39,12 +57,12 @@ def compare(jobs: list[dict[str, Any]], directory: Path, title: str = "compariso
     print_report(report, directory / "report.html")
 
 
-def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str], Arm]:
-    """(name in its job, directory that measured it) -> the row under its name in the comparison."""
-    arms: dict[tuple[str, str], Arm] = {}
+def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str, str], Arm]:
+    """(name in its job, directory that measured it, split) -> the row under its name in the comparison."""
+    arms: dict[tuple[str, str, str], Arm] = {}
     for job, part in zip(jobs, parts, strict=True):
         for arm in part.arms:
-            place = arm.name, job["nodes"][arm.node]
+            place = arm.name, job["nodes"][arm.node], arm.split
             if place not in arms or (arm.paper and not arms[place].paper):
                 name = f"{arm.name} {difference(jobs, job, arm.node)}".strip()
                 arms[place] = replace(arm, name=name)
@@ -56,8 +74,7 @@ def _of_pretraining(jobs: list[dict[str, Any]], parts: list[Report]) -> tuple[li
     curves, diagnoses = {}, {}
     for job, part in zip(jobs, parts, strict=True):
         for key, directory in job["nodes"].items():
-            stage, _, arm = key.partition("@")
-            if stage != "pretrain":
+            if not (arm := pretraining_of(key)):
                 continue
             more = difference(jobs, job, key)
             for curve in (curve for curve in part.curves if curve.title == f"Pre-training ({arm})"):
@@ -95,5 +112,5 @@ def _tables(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[str, list[T
 
 def _settings(jobs: list[dict[str, Any]]) -> dict[str, str]:
     """What tells a job from the others -> where its report lies."""
-    common = set.intersection(*(set(other["overrides"]) for other in jobs))
+    common = set.intersection(*(set(other["overrides"]) for other in jobs)) if jobs else set()
     return {" ".join(o for o in job["overrides"] if o not in common): job["nodes"]["report"] for job in jobs}

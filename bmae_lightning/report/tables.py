@@ -35,8 +35,13 @@ def decimals(arms: Sequence[Arm]) -> int:
     return 4 if arms and min(arm.queries for arm in arms) >= 1000 else 3
 
 
+def measures_tables(report: Report) -> list[Table]:
+    """One for every split, the first one's first."""
+    return [measures_table(part) for part in report.by_split().values()]
+
+
 def measures_table(report: Report) -> Table:
-    """A row for each arm and, below an arm that has published values, a row of those; the best of columns marked."""
+    """A row for each arm (of one split) and, below one that has published values, these; the best of columns marked."""
     measures, form = report.measures(), f".{decimals(report.arms)}f"
     columns = ["arm", *(Column(name, form, True) for name in measures), Column("queries", ",")]
     rows, marks = [], []
@@ -51,7 +56,11 @@ def measures_table(report: Report) -> Table:
 
 
 def significance_tables(report: Report) -> list[Table]:
-    """One table per tested measure: every pair of arms, clear differences marked."""
+    """One table per split and tested measure: every pair of arms, clear differences marked."""
+    return [table for split, part in report.by_split().items() for table in _significance_tables(part, split)]
+
+
+def _significance_tables(report: Report, split: str) -> list[Table]:
     rows: dict[str, list[Difference]] = {}
     for row in report.differences:
         rows.setdefault(row.measure, []).append(row)
@@ -60,7 +69,7 @@ def significance_tables(report: Report) -> list[Table]:
     columns.append(Column("queries", ","))
     return [
         Table(
-            f"Differences in {measure}",
+            ", ".join(filter(None, [f"Differences in {measure}", split])),
             [measure, *columns],
             [
                 [
@@ -77,8 +86,9 @@ def significance_tables(report: Report) -> list[Table]:
 
 
 def paired_tests(directories: Mapping[str, Path], split: str, measures: Sequence[str]) -> list[Difference]:
-    """Tests between all arms, for every measure by itself; arguments as for `values_per_query`."""
-    return [row for name in measures for row in differences(name, values_per_query(directories, split, name))]
+    """Tests between all arms of a split, for every measure by itself; arguments as for `values_per_query`."""
+    found = [row for name in measures for row in differences(name, values_per_query(directories, split, name))]
+    return [replace(row, split=split) for row in found]
 
 
 def values_per_query(directories: Mapping[str, Path], split: str, measure: str) -> dict[str, dict[str, float]]:
@@ -157,7 +167,9 @@ def with_published(table: Table, row: str, values: Mapping[str, float], source: 
 
 def all_tables(report: Report) -> dict[str, Table]:
     """Every table of a report by the name of its file, in the order of the page."""
-    named = [("measures", measures_table(report))] if report.arms else []
+    others = [f"measures {split}" for split in list(report.by_split())[1:]]
+    named = [(table.title, table) for table in report.printed]
+    named += zip(["measures", *others], measures_tables(report), strict=True) if report.arms else []
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
     named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]
@@ -169,9 +181,10 @@ def all_tables(report: Report) -> dict[str, Table]:
 
 
 def print_report(report: Report, page: Path) -> None:
-    """Print the table of the measures, those that stages left, and where the page lies."""
+    """Print a paper's tables, those of the measures, those that stages left, and where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    print_tables([*([measures_table(report)] if report.arms or not tables else []), *tables])
+    measures = measures_tables(report) if report.arms or not (tables or report.printed) else []
+    print_tables([*report.printed, *measures, *tables])
     print_text(f"report: {page}\n")
 
 

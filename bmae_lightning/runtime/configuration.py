@@ -120,7 +120,8 @@ def explain(error: Exception, overrides: list[str], directories: typing.Sequence
     """
     text = str(error).strip()
     if override := getattr(error, "override", None):
-        return f"{override}: not in Hydra's override grammar ({text.splitlines()[0]}); quote it, as in 'key=[a,b]'"
+        quoted = "\"key=['R(rel=2)@10']\"" if "(" in override else "'key=[a,b]'"
+        return f"{override}: not in Hydra's override grammar ({text.splitlines()[0]}); quote it, as in {quoted}"
     if match := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, option = match.groups()
         places = (config_directory(), *directories)

@@ -8,6 +8,10 @@ class BadInput(Exception):
     """
 
 
+class Absent(BadInput):
+    """A checkpoint that is not on this machine, where downloads are turned off."""
+
+
 class Interrupted(Exception):
     """The run was asked to stop (SIGTERM), has saved its state and continues when started again; exit code 75."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 
 
@@ -90,6 +91,13 @@ class Stage(ABC):
             BadInput: a file of the user's does not fit it.
         """
 
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """What the stage will take, for an estimate before anything runs; most take nothing that counts.
+
+        sizes: of the collection that it works on.  inputs: as in `check_inputs`.
+        """
+        return Cost()
+
     @abstractmethod
     def run(self, context: Context) -> None:
         """Do the work; everything lies in `context.directory` afterwards."""
@@ -102,6 +110,11 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
         BadInput: one is absent.
     """
     for split in wanted:
+        if not splits:
+            raise BadInput(
+                f"{stage}: the corpus has passages alone (corpus.splits), and judged queries are needed here: choose "
+                "what needs none, as stage=[pretrain]"
+            )
         if split not in splits:
             raise BadInput(
                 f"{stage}: the corpus has no judgments for the split {split!r}; there is {', '.join(splits)}: add its "

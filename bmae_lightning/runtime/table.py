@@ -23,8 +23,10 @@ from bmae_lightning.runtime.plain import plain, restored
 
 FILE = "tables.json"
 MISSING = "-"
-PAPER, SUMMARY = "paper", "summary"
-"""Marks of a row (on its first cell): published values of the row above; the first of the rows below a rule."""
+PAPER, REFERENCE, SUMMARY = "paper", "reference", "summary"
+"""Marks of a row (on its first cell): published values of the row above; a row of published values alone; the first of
+the rows below a rule."""
+PUBLISHED, OF_ROWS = (PAPER, REFERENCE), (PAPER, REFERENCE, SUMMARY)
 BEST_OF_COLUMN, BEST_OF_ROW = "best of its column", "best of its row"
 SIGNS = ("*", "+", "#")
 """What follows a marked value in text, a sign for each meaning."""
@@ -66,7 +68,7 @@ class Table:
         columns: of the table; a text stands for a column of text.
         rows: one value per column: a number, a text, "" for an empty cell, None or nan for a missing value. The first
             value is the row's name, whose lines after the first are small print.
-        marks: (row, column, meaning): `PAPER`, `SUMMARY`, or what an emphasised cell means ("best of its column").
+        marks: (row, column, meaning): one of `OF_ROWS`, or what an emphasised cell means ("best of its column").
         notes: lines below the table.
     """
 
@@ -85,13 +87,13 @@ class Table:
             if len(row) != len(columns):
                 raise ValueError(f"table {self.title!r}: the row {row[:1]} has {len(row)} values, not {len(columns)}")
 
-    def marked(self, meaning: str) -> list[int]:
-        """Indices of the rows with this mark."""
-        return sorted({row for row, _, found in self.marks if found == meaning})
+    def marked(self, *meanings: str) -> list[int]:
+        """Indices of the rows with one of these marks."""
+        return sorted({row for row, _, found in self.marks if found in meanings})
 
     def emphasis(self) -> dict[tuple[int, int], str]:
         """(row, column) -> meaning, of the cells that are emphasised."""
-        return {(row, column): meaning for row, column, meaning in self.marks if meaning not in (PAPER, SUMMARY)}
+        return {(row, column): meaning for row, column, meaning in self.marks if meaning not in OF_ROWS}
 
     def cells(self, row: int) -> list[str]:
         """The values of a row as they are printed, names without small print."""
@@ -106,7 +108,7 @@ class Table:
 
         Columns whose `higher` is None and rows of published values take no part; where all are alike none is the best.
         """
-        own = [row for row in range(len(self.rows)) if row not in self.marked(PAPER)]
+        own = [row for row in range(len(self.rows)) if row not in self.marked(*PUBLISHED)]
         judged = [column for column, about in enumerate(self.columns) if about.higher is not None]
         lines = [[(r, c) for c in judged] for r in own] if of_rows else [[(r, c) for r in own] for c in judged]
         meaning = BEST_OF_ROW if of_rows else BEST_OF_COLUMN
@@ -124,8 +126,11 @@ class Table:
 
     def below(self) -> list[str]:
         """What stands below the table: the small print of its rows, then its notes."""
-        named = [(first_line(row[0]), str(row[0]).split("\n")[1:]) for row in self.rows]
-        return [f"{name}: {printable(line)}" for name, small in named for line in small] + list(self.notes)
+        named: dict[str, dict[str, None]] = {}
+        for name, *small in (str(row[0]).split("\n") for row in self.rows):
+            for line in map(printable, small):
+                named.setdefault(line, {})[printable(name)] = None
+        return [f"{', '.join(names)}: {line}" for line, names in named.items()] + list(self.notes)
 
 
 def write_tables(directory: Path, tables: Sequence[Table]) -> None:
@@ -167,7 +172,7 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
                 cell = f"\x1b[1;32m{cell}\x1b[0m"
             parts.append(cell + blanks if left[i] else blanks + cell)
         joined = (parts[0] + "  " + " ".join(parts[1:])).rstrip()
-        return f"\x1b[2m{joined}\x1b[0m" if colour and row in table.marked(PAPER) else joined
+        return f"\x1b[2m{joined}\x1b[0m" if colour and row in table.marked(*PUBLISHED) else joined
 
     lines = [printable(table.title), *map(line, heads), rule]
     for row, (name, cells) in enumerate(zip(names, body, strict=True)):

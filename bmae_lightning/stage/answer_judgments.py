@@ -1,6 +1,6 @@
 """What a ranking found, judged by what its passages say: for questions that come with accepted answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bmae_lightning.evaluation.measure.answers import judge
@@ -33,12 +33,15 @@ def measure_by_answers(context: Context, prepared: Prepared, split: str, measure
     return evaluate({query: judged.get(query, {}) for query in prepared.answers(split)}, run, measures)
 
 
-def require_measures(prepared: Prepared, splits: Sequence[str], measures: Sequence[str | Measure]) -> None:
-    """Raise BadInput for a measure that needs answers where a split has judgments alone, or the other way round."""
+def require_measures(prepared: Prepared, measures: Mapping[str, Sequence[str | Measure]]) -> None:
+    """Raise BadInput for a measure that needs answers where a split has judgments alone, or the other way round.
+
+    measures: of every split.
+    """
     corpus = prepared.record["name"]
-    for split in splits:
+    for split, asked in measures.items():
         answered, judged = bool(prepared.answers(split)), any(prepared.qrels(split).values())
-        for name, measure in zip(canonical(measures), measures, strict=True):
+        for name, measure in zip(canonical(asked), asked, strict=True):
             if by_answers(measure) and not answered:
                 raise BadInput(
                     f"measures: {name} needs questions with answers, but the split {split!r} of {corpus} has judgments "

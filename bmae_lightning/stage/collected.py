@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, Arm, Curve, Diagnosis, Sample, row_name
+from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
 from bmae_lightning.report.diagnosis import diagnosis
 from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
@@ -19,6 +20,9 @@ SHOWN = (
     "backbone", "forward_factor", "r_drop",
 )  # fmt: skip
 """Options of a stage that trains which stand among the settings, where it has them."""
+
+COLLECTIONS = {"prepare": "corpus", "prepare_general": "general corpus"}
+"""Stages that prepare a collection -> what it is called among the settings."""
 
 Series = dict[str, list[tuple[float, float]]]
 
@@ -69,20 +73,19 @@ class Collected:
     """Collects what nodes left.
 
     Args:
-        split: the judged one that is compared.
-        measures: names of those that are shown.
+        measures: split -> names of those that are shown.
         paper: printed values by collection/split and stage, and by measure or head of a column.
         paper_source: where they are printed.
         collection: what papers call the corpus.
     """
 
-    split: str
-    measures: list[str]
+    measures: dict[str, list[str]]
     paper: Results
     paper_source: str
     collection: str | None = None
     samples: list[Sample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     diagnoses: list[Diagnosis] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     _shown: set[tuple[str, str]] = field(default_factory=set)
@@ -94,8 +97,10 @@ class Collected:
     def add(self, node: Node) -> None:
         """Take what a node left, whatever its stage is."""
         self._nodes.append(node)
-        if node.stage == "prepare":
-            self.settings["corpus"] = _corpus(node)
+        if node.stage in COLLECTIONS:
+            self.settings[COLLECTIONS[node.stage]] = _corpus(node)
+        if node.stage == "prepare" and self.paper and Prepared(node.directory).record["title"] == "drop":
+            self.notes.append("These passages have no titles (corpus.title=drop), those of the papers have them.")
         if node.stage == "generate":
             self.settings |= _generated(node)
             if teachers := _teacher_losses(node.directory):
@@ -110,17 +115,19 @@ class Collected:
             )
 
     def all_arms(self) -> list[Arm]:
-        """A row for every node that measured the split; those that all arms share, then the baseline, come first."""
-        arms = []
-        for node in self._nodes:
-            found = node.results.get(self.split)
+        """A row for every split and node that measured it; those that all arms share, then the baseline, come first."""
+        arms, splits = [], list(self.measures)
+        for node, split in product(self._nodes, splits):
+            found = node.results.get(split)
             if not isinstance(found, dict):
                 continue
-            shown = {name: value for name, value in found["mean"].items() if name in self.measures}
-            printed = self._published(node, f"{self.collection}/{self.split}") or None
+            shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
+            printed = self._published(node, f"{self.collection}/{split}") or None
             source = self.paper_source if printed else ""
-            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key))
-        return sorted(arms, key=lambda arm: ("@" in arm.node, arm.name != row_name(BASELINE, "")))
+            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key, split))
+        return sorted(
+            arms, key=lambda arm: (splits.index(arm.split), "@" in arm.node, arm.name != row_name(BASELINE, ""))
+        )
 
     def all_tables(self) -> dict[str, list[Table]]:
         """stage -> the tables that it left, those of its arms as one, with published values."""
@@ -147,8 +154,9 @@ class Collected:
             left[place] = {stage: of for stage, of in by_stage.items() if of and (place, stage) not in self._shown}
         arm = next((node.arm for node in self._nodes if self._is_printed(node) and node.arm), "")
         names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
-        tables = as_printed(left, self.paper_source, names, f"{self.collection or 'another collection'}/{self.split}")
-        return {"paper": tables} if tables else {}
+        measured = ", ".join(f"{self.collection or 'another collection'}/{split}" for split in self.measures)
+        tables = as_printed(left, self.paper_source, names, measured)
+        return {PRINTED: tables} if tables else {}
 
     def all_curves(self) -> list[Curve]:
         """Losses of pre-training and of what it needs, then of each stage that trains, then values of validations."""
@@ -159,11 +167,11 @@ class Collected:
         )]  # fmt: skip
 
     def _add_training(self, node: Node, lines: list[dict[str, float]]) -> None:
-        if node.stage == "pretrain":
+        if arm := pretraining_of(node.key):
             names = [name for name in lines[0] if name.startswith("loss/")]
             series = {name.removeprefix("loss/"): [(line["step"], line[name]) for line in lines] for name in names}
-            self._curves.append(Curve(f"Pre-training ({node.arm})", series))
-            if found := diagnosis(node.arm, lines):
+            self._curves.append(Curve(f"Pre-training ({arm})", series))
+            if found := diagnosis(arm, lines):
                 self.diagnoses.append(found)
         else:
             losses = self._losses.setdefault(node.stage, {})
@@ -193,6 +201,8 @@ def _setting(node: Node) -> str:
         shown += f", diagnostics every {every}"
     if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
         shown += f", {100 * share:g} % of the training queries"
+    for mask, count in node.results.get("unmaskable", {}).items():
+        shown += f", {mask} can select nothing of {count:,} passages"
     if step := node.context.get("pretrain_step"):
         shown += f", from step {step:,} of the pre-training"
     return shown

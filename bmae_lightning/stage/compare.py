@@ -1,14 +1,17 @@
 """A retriever from elsewhere on the queries of this run: its row stands beside the arms, measured as they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.model_options import ModelOptions
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Ranker, RankingStage
-from bmae_lightning.stage.rankers import Encoding, make_ranker
+from bmae_lightning.stage.rankers import Encoding, encoding_cost, make_ranker
 from bmae_lightning.stage.texts import Texts
 
 
@@ -22,6 +25,7 @@ class Compare(RankingStage, Encoding):
 
     model: dict[str, Any]
 
+    hub = ("model",)
     keeps_index = False
 
     def __post_init__(self) -> None:
@@ -31,6 +35,9 @@ class Compare(RankingStage, Encoding):
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
         self._retriever()
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        return encoding_cost(shape_of(self.options.name), sizes, self.options.passage_length or 512)
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
         retriever = self._retriever()

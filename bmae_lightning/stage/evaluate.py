@@ -10,11 +10,13 @@ from typing import Any
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.search import check_index
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, require_splits
+from bmae_lightning.stage.initial_weights import network_of
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Ranker, RankingStage, Search
-from bmae_lightning.stage.rankers import DualEncoderRanker, Encoding
+from bmae_lightning.stage.rankers import DualEncoderRanker, Encoding, encoding_cost
 
 
 @dataclass(kw_only=True)
@@ -28,6 +30,10 @@ class Evaluate(RankingStage, Encoding):
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         trained = getattr(inputs.get("retriever"), "config", {})
         check_index(self.index, (trained.get("representation") or {}).get("lexical", 0))
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        trained = inputs["retriever"].config
+        return encoding_cost(network_of(trained), sizes, trained["passage_length"], trained["representation"])
 
     def searches(self, context: Context, prepared: Prepared) -> list[Search]:
         found, passages = super().searches(context, prepared), len(prepared.passages())

@@ -7,11 +7,12 @@ tokens (ELECTRA's word).
 import itertools
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.lit.generate import TeacherModule, generate, on_one_device
@@ -26,6 +27,7 @@ from bmae_lightning.pretraining.generate.trained import TrainedTeacher
 from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.cost import READ, Cost, Sizes
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.progress import track
@@ -75,6 +77,15 @@ class Generate(FittingStage):
                 teacher.find(f"generate.{role}")
             elif teacher.needs_pairs:
                 require_splits(f"generate.{role}", [teacher.split], splits)
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """Teachers that are trained here are small, and only what they write is counted."""
+        flops = 0.0
+        for teacher in self.teachers.values():
+            network, drawn = shape_of(teacher), teacher.sampling
+            tokens = sizes.tokens(teacher.length) + drawn.count * drawn.tokens
+            flops += READ * sizes.passages * tokens * (network.body + network.head)
+        return Cost(encoded=sizes.passages * len(self.teachers), flops=flops)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

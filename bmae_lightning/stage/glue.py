@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.glue.classifier import Classifier
 from bmae_lightning.evaluation.glue.data import TASKS, Example, Examples, Task, find_tasks, open_glue
 from bmae_lightning.evaluation.glue.measures import glue_scores, mean_score
 from bmae_lightning.lit.classifier import ClassifierModule, LabelledTexts, predict
 from bmae_lightning.lit.data import item_order
+from bmae_lightning.runtime.cost import TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -72,6 +74,13 @@ class Glue(TrainingStage):
         for task in self.found:
             for split in self.limits:
                 self.source.read(task, split)
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """Examples as published, all of full length."""
+        examples = [min(task.published[0], self.train_examples or task.published[0]) for task in self.found]
+        steps = len(self.lr) * sum(map(self.estimated_steps, examples))
+        texts = steps * self.batch_size
+        return Cost(0, 0, steps, texts, flops=TRAINED * texts * self.length * shape_of(self.encoder).body)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

@@ -1,5 +1,9 @@
 """The weights that a stage starts from: the encoder of the configuration, or what an earlier stage made of it."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bmae_lightning.encoder.checkpoint import find_checkpoint, shape_of
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder, load_masked_lm
 from bmae_lightning.encoder.scratch import ScratchEncoder
@@ -7,38 +11,60 @@ from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.cost import Shape
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.snapshots import check_kept, snapshot
 from bmae_lightning.runtime.stage import Context
 
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
 EncoderSource = PretrainedEncoder | ScratchEncoder
+
+
+def network_of(options: Mapping[str, Any]) -> Shape:
+    """The shape of what a fine-tuning stage with these options trains, for estimates."""
+    return shape_of(options.get("backbone") or build(options["encoder"], "encoder"))
+
+
+def start_masked_lm(
+    context: Context, source: EncoderSource, vocabulary_size: int, tokenizer: str, pooling: str | None = None,
+    checkpoint: str | None = None,
+) -> tuple["BertForMaskedLM", list[str]]:  # fmt: skip
+    """The weights of the pre-training before (`inputs.encoder`), otherwise of the checkpoint, otherwise of `source`.
+
+    Args:
+        tokenizer: digest of the prepared vocabulary.
+        pooling: what the stage will read of the states, None for anything.
+        checkpoint: directory or hub name; a record that lies in it must fit.
+
+    Returns the model, and the parameters that the checkpoint lacks and that are new.
+
+    Raises:
+        BadInput: an earlier stage left no record, or the record tells of another pooling or tokenizer.
+    """
+    earlier = context.inputs.get("encoder")
+    if earlier is None and checkpoint is None:
+        return source.masked_lm(vocabulary_size)
+    directory = snapshot(earlier, context.pretrain_step) if earlier else find_checkpoint(str(checkpoint))
+    found = RetrieverConfig.load(directory)
+    if found is None and earlier and context.pretrain_step is not None:
+        check_kept(context.pretrain_step, read_json(earlier / "manifest.json")["config"], earlier, done=True)
+    if found is None and earlier:
+        raise BadInput(f"{directory}: retriever_spec.json is missing; run the pretrain stage again")
+    if found is not None:
+        wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}
+        found.require(directory, {"pooling": "representation"}, **wanted)
+    return load_masked_lm(str(directory), vocabulary_size, source.dropout, str(directory))
 
 
 def start_encoder(
     context: Context, source: EncoderSource, vocabulary: Vocabulary, tokenizer: str, pooling: str | None = None
 ) -> Encoder:
-    """The pre-trained encoder of this arm (`inputs.encoder`), or the encoder as it was before.
-
-    tokenizer: digest of the prepared vocabulary.  pooling: what the stage will read of the states, None for anything.
-
-    Raises:
-        BadInput: a checkpoint without record, or one trained with another pooling or tokenizer.
-    """
-    if context.inputs.get("encoder") is None:
-        masked_lm, _ = source.masked_lm(vocabulary.size)
-        return Encoder(masked_lm, vocabulary)
-    directory = snapshot(context.input("encoder"), context.pretrain_step)
-    found = RetrieverConfig.load(directory)
-    if found is None and context.pretrain_step is not None:
-        options = read_json(context.input("encoder") / "manifest.json")["config"]
-        check_kept(context.pretrain_step, options, context.input("encoder"), done=True)
-    if found is None:
-        raise BadInput(f"{directory}: retriever_spec.json is missing; run the pretrain stage again")
-    wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}
-    found.require(directory, {"pooling": "representation"}, **wanted)
-    masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, source.dropout, str(directory))
-    return Encoder(masked_lm, vocabulary)
+    """The pre-trained encoder of this arm, or the encoder as it was before; see `start_masked_lm`."""
+    return Encoder(start_masked_lm(context, source, vocabulary.size, tokenizer, pooling)[0], vocabulary)
 
 
 def start_retriever(
@@ -56,7 +82,7 @@ def start_retriever(
     directory = context.input("retriever") / "retriever"
     model, found = load_dual_encoder(directory, source.dropout)
     names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator",
-             "representation")  # fmt: skip
+             "lexical_head", "representation")  # fmt: skip
     for name in names:
         if getattr(found, name) != getattr(config, name):
             raise BadInput(

@@ -1,7 +1,7 @@
 """From a corpus to token stores: check every line first, make the tokenizer, tokenise passages and queries once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.doctor import BYTES_PER_OFFSET, BYTES_PER_PIECE
 from bmae_lightning.corpus.document_order import DocumentOrder
 from bmae_lightning.corpus.records import Counts, Text
 from bmae_lightning.corpus.tokens.size_estimate import SizeEstimate, estimate, gigabytes
@@ -18,6 +19,7 @@ from bmae_lightning.corpus.tokens.store import TokenStore, tokenise_once
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_array, write_json
 from bmae_lightning.runtime.process import print_once
@@ -32,14 +34,24 @@ class Prepare(Stage):
 
     Args:
         corpus: where texts come from.
-        tokenizer: where word pieces come from.
+        tokenizer: where word pieces come from, unless the input `tokenizer` is another prepared corpus, whose are used.
+
+    Raises:
+        ValueError: no corpus.
     """
 
     corpus: Collection | BuiltinCorpus
     tokenizer: PretrainedTokenizer | TrainedTokenizer
 
+    def __post_init__(self) -> None:
+        if self.corpus is None:
+            raise ValueError("there is no collection: add corpus@general.corpus=files general.corpus.path=DIR")
+
     def preflight(self, splits: list[str]) -> None:
         self.tokenizer.preflight()
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        return Cost(disk=sizes.passages * (BYTES_PER_PIECE * sizes.pieces + BYTES_PER_OFFSET))
 
     def run(self, context: Context) -> None:
         directory = context.directory
@@ -48,7 +60,9 @@ class Prepare(Stage):
         source = self._source(context)
         counts, splits = source.check(), source.splits()
         print_once(f"{context.stage}: {_described(counts, splits)}")
-        self.tokenizer.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
+        shared = context.inputs.get("tokenizer")
+        pieces = PretrainedTokenizer(str(shared / "tokenizer")) if shared else self.tokenizer
+        pieces.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
         tokenizer = load_tokenizer(directory / "tokenizer")
         sizes = estimate(source.passages(), counts, tokenizer)
         print_once(f"{context.stage}: {sizes}; {gigabytes(_free(directory))} are free")
@@ -76,7 +90,8 @@ class Prepare(Stage):
 def _described(counts: Counts, splits: list[str]) -> str:
     judged = [f"{split} {counts.judgments[split]:,}" for split in splits if counts.judgments[split]]
     answered = [split for split in splits if not counts.judgments[split]]
-    said = f"{counts.passages:,} passages, {counts.queries:,} queries, judgments: {', '.join(judged)}"
+    said = f"{counts.passages:,} passages, {counts.queries:,} queries"
+    said += f", judgments: {', '.join(judged)}" if judged else ""
     return said + (f"; answers alone: {', '.join(answered)}" if answered else "")
 
 

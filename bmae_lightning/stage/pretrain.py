@@ -11,7 +11,9 @@ import torch
 from pytorch_lightning import Callback
 from safetensors.torch import load_file, save_file
 
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.pretrained import PretrainedEncoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.lit.resume import check_architecture
@@ -25,14 +27,16 @@ from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import choice
+from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.initial_weights import EncoderSource
+from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
+from bmae_lightning.stage.unmaskable import count_unmaskable
 
 
 @dataclass(kw_only=True)
@@ -49,9 +53,11 @@ class Pretrain(TrainingStage):
     decoders: dict[str, Decoder]
     objective: Objective
     length: int
+    start: str | None = None
     loss_norm: str = "global_mean"
     decoders_from: str | None = None
     decay_steps: int | None = None
+    separator: bool = True
     crop: str = "right"
     generator: Generator | None = None
     samples: int = 4
@@ -70,25 +76,46 @@ class Pretrain(TrainingStage):
             )
         check_diagnostics(self.diagnostics)
         check(self.view, self.decoders, self.generator)
+        check_sums(self.loss_norm, self.decoders)
         used_views(self.view, self.decoders, self.objective)
 
     def preflight(self, splits: list[str]) -> None:
         super().preflight(splits)
-        depth, positions = self.encoder.dimensions()
-        if self.length > positions:
-            raise BadInput(f"pretrain.length={self.length}: the encoder has only {positions} positions")
+        self._check_size(self.encoder)
         if self.generator is not None:
             self.generator.preflight(self.encoder.tokenizer)
+        if self.decoders_from and not Path(self.decoders_from).is_file():
+            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
+
+    def _check_size(self, encoder: EncoderSource) -> None:
+        depth, positions = encoder.dimensions()
+        if self.length > positions:
+            raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
         for name, decoder in self.decoders.items():
             try:
                 decoder.fit(depth)
             except ValueError as error:
                 raise BadInput(f"decoders.{name}: {error}") from error
-        if self.decoders_from and not Path(self.decoders_from).is_file():
-            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
+        if self.start and not inputs.get("encoder"):
+            self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer))
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
+        steps, network = self.estimated_steps(sizes.passages), shape_of(self.encoder)
+        views = used_views(self.view, self.decoders, self.objective).values()
+        heads = len(views) * bool(self.objective.weight) + sum(part.uses_head for part in self.decoders.values())
+        layers = sum(getattr(part, "layers", 0) for part in self.decoders.values())
+        weights = TRAINED * (len(views) * network.body + layers * network.layer + heads * network.head)
+        if self.generator is not None:
+            parts = (part.corruption for part in (*views, *self.decoders.values()) if hasattr(part, "corruption"))
+            small, learning = shape_of(self.generator), TRAINED if self.generator.trained else READ
+            weights += learning * (small.body + small.head) * sum(corruption.generates for corruption in parts)
+        kept = 1 + (steps // self.keep_every if self.keep_every else 0)
+        passages, disk = steps * self.batch_size, kept * network.bytes + 4 * layers * network.layer
+        return Cost(steps, passages, flops=passages * sizes.tokens(self.length) * weights, disk=disk)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
@@ -96,7 +123,10 @@ class Pretrain(TrainingStage):
         steps = self.steps_over(items)
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
-        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed)
+        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
+        unmaskable: dict[str, int] = {}
+        if process_rank() == 0:
+            unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
@@ -113,7 +143,7 @@ class Pretrain(TrainingStage):
                 with replacing(context.directory / "decoders.safetensors") as made:
                     save_file(model.decoders.state_dict(), made)
                 self._write_samples(context, prepared, model, collate, loggers)
-                self.write_results(context)
+                self.write_results(context, **({"unmaskable": unmaskable} if unmaskable else {}))
 
     def _needs(self) -> list[Need]:
         return needs(self.view, self.decoders, self.objective)
@@ -121,7 +151,10 @@ class Pretrain(TrainingStage):
     def _model(self, context: Context, prepared: Prepared, vocabulary: Vocabulary) -> BottleneckMAE:
         """The model at the first step: the seed makes what no checkpoint has."""
         torch.manual_seed(self.seed)
-        masked_lm, new = self.encoder.masked_lm(vocabulary.size)
+        digest = prepared.passages().tokenizer_digest
+        masked_lm, new = start_masked_lm(
+            context, self.encoder, vocabulary.size, digest, self.bottleneck.pooling, self.start
+        )
         if new:
             print_once(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
         if self.generator is not None:
@@ -160,6 +193,22 @@ class Pretrain(TrainingStage):
         columns = ["original", "masked", *(samples[0]["rebuilt"] if samples else ())]
         table = [[s["original"], s["masked"], *s["rebuilt"].values()] for s in samples]
         log_table(loggers, "masked and rebuilt", columns, table)
+
+
+def check_sums(loss_norm: str, decoders: Mapping[str, Decoder]) -> None:
+    """Raise ValueError for a bag of words that is summed over its words beside losses that are means, or the reverse.
+
+    On one passage that would be 3,621 beside 7.1 + 7.1 nats.
+    """
+    for name, decoder in decoders.items():
+        normalise = getattr(decoder, "normalise", None)
+        if normalise is not None and (normalise == "none") != (loss_norm == "sum"):
+            key = f"decoders.{name}.normalise"
+            wanted, other = ("length", "sum") if normalise == "none" else ("none", "micro_mean")
+            raise ValueError(
+                f"loss_norm={loss_norm} and {key}={normalise}: one is a sum over a passage, the other a mean; set "
+                f"{key}={wanted}, or pretrain.loss_norm={other}"
+            )
 
 
 def check_diagnostics(options: Any) -> None:

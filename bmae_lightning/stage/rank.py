@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.evaluation.measure.ranking import TRAIN, check_measures
+from bmae_lightning.evaluation.measure.ranking import TRAIN, Measures, check_measures, measures_of
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.tracking.loggers import Tracking
@@ -110,7 +110,7 @@ class RankingStage(Stage):
 
     Args:
         splits: judged splits.
-        measures: names that ir_measures knows.
+        measures: names that ir_measures knows, a list or by split.
         depth: ranks kept.
         logger: makes the loggers of a run.
         train_depth: ranks kept for training queries, 0 not to search for them.
@@ -121,7 +121,7 @@ class RankingStage(Stage):
     """
 
     splits: list[str]
-    measures: list[str]
+    measures: Measures
     depth: int
     logger: Tracking
     train_depth: int = 0
@@ -141,8 +141,8 @@ class RankingStage(Stage):
         """What ranks."""
 
     def preflight(self, splits: list[str]) -> None:
-        check_measures(self.measures)
         require_splits(f"{self.name}.splits", self.splits, splits)
+        check_measures(self.measures, self.splits)
         if isinstance(self, Shared):
             make_trainer(self.trainer, self.name)  # devices that do not exist are told here
 
@@ -161,14 +161,14 @@ class RankingStage(Stage):
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
-        require_measures(prepared, self.splits, self.measures)
+        require_measures(prepared, {split: measures_of(self.measures, split) for split in self.splits})
         ranker = self.make_ranker(context, prepared)
         ranker.rank(self.searches(context, prepared), partial(write_ranking, context.title, prepared))
         if process_rank() != 0:
             return
         results, logged = dict(ranker.figures), {}
         for split in self.splits:
-            measured = measure_run(context, prepared, split, self.measures)
+            measured = measure_run(context, prepared, split, measures_of(self.measures, split))
             results[split] = measured | (ranker.costs.get(split, {}) if self.keeps_index else {})
             logged |= {f"{split}/{name}": value for name, value in measured["mean"].items()}
         if not self.keeps_index:

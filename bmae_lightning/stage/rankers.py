@@ -3,9 +3,10 @@
 import copy
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
@@ -19,6 +20,7 @@ from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.retrieval.search import FoundShards, check_index, search
 from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
 from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.cost import READ, Cost, Shape, Sizes
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import device_of
@@ -41,6 +43,16 @@ class Encoding(Shared):
     def check_sizes(self) -> None:
         super().check_sizes()
         at_least(1, query_shard=self.query_shard)
+
+
+def encoding_cost(network: Shape, sizes: Sizes, length: int, vector: Mapping[str, Any] | None = None) -> Cost:
+    """Of encoding the passages of a collection, which are cut to `length`.
+
+    vector: options of the representation whose vectors stay on disk, None where none do.
+    """
+    kept = 0 if vector is None else 4 * vector.get("dense", network.width) + 6 * vector.get("lexical", 0)
+    flops = READ * sizes.passages * sizes.tokens(length) * network.body
+    return Cost(encoded=sizes.passages, flops=flops, disk=sizes.passages * kept)
 
 
 @dataclass

@@ -60,6 +60,10 @@ class Refresh:
     def on(self) -> bool:
         return self.every_steps is not None or self.every_epochs is not None
 
+    def rounds(self, steps: float, queries: float, batch_size: int) -> float:
+        """How often the corpus is ranked anew, for an estimate."""
+        return (steps - 1) // (self.every_steps or self.every_epochs * queries / batch_size) if self.on else 0
+
     def ends(self, steps: int, queries: int, batch_size: int) -> list[int]:
         """The last step of every segment."""
         if not self.on:

@@ -5,17 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
-
-from bmae_lightning.evaluation.measure.ranking import Measure, canonical, check_measures
+from bmae_lightning.evaluation.measure.ranking import (
+    Measure,
+    Measures,
+    canonical,
+    check_measures,
+    measures_of,
+)
 from bmae_lightning.report.content import Report, write_report
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, paired_tests
 from bmae_lightning.report.tracking.loggers import Tracking, log_tables
-from bmae_lightning.runtime.checks import at_least, nearest
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.runtime.table import is_number
@@ -30,8 +33,8 @@ class MakeReport(Stage):
 
     Args:
         title: name of the experiment.
-        measures: columns of the table, names of ir_measures or measures of one's own.
-        split: the judged split that is compared.
+        measures: columns of the tables, names of ir_measures or measures of one's own, a list or by split.
+        splits: the judged splits that are compared, a table each; figures and cases are of the first one.
         logger: tracking.
         shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
             takes it from their YAML.
@@ -40,13 +43,14 @@ class MakeReport(Stage):
             that leaves tables -> head of a column. They stand below ours of the same collection and split, the others
             in a table of their own.
         paper_source: where they are printed.
-        significance: measures in which all pairs of arms are tested.
-        cases: test queries that are shown with the best passage of every arm.
+        significance: measures in which all pairs of arms are tested, where a split has them; None: the first of each
+            split.
+        cases: queries that are shown with the best passage of every arm.
     """
 
     title: str
-    measures: list[str | Measure]
-    split: str
+    measures: Measures
+    splits: list[str]
     logger: Tracking
     shown_as: dict[str, str] = field(default_factory=dict)
     collection: str | None = None
@@ -60,17 +64,8 @@ class MakeReport(Stage):
         self.paper = check_results({} if self.paper_results is None else self.paper_results, self.shown_as)
 
     def preflight(self, splits: list[str]) -> None:
-        check_measures([*self.measures, *(self.significance or [])])
-
-    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
-        for node in {node.stage: node for node in inputs.values() if node}.values():
-            heads = get_class(node.config["_target_"]).published_heads(node.config)
-            for place, published in ((place, values.get(node.stage, {})) for place, values in self.paper.items()):
-                for head in published if heads else ():
-                    if head not in heads:
-                        key = f"paper_results.{place}.{node.stage}"
-                        raise BadInput(f"{key}: no column is called {head!r}{nearest(head, heads)}")
-                check_measures([] if heads else list(published))
+        check_measures(self.measures, self.splits)
+        canonical(self.significance or [])
 
     def run(self, context: Context) -> None:
         report = self.collect({key: path for key, path in context.inputs.items() if path is not None})
@@ -78,7 +73,10 @@ class MakeReport(Stage):
         write_html(context.directory / "report.html", report)
         tables = all_tables(report)
         write_table_files(context.directory / "tables", tables)
-        results = {f"{arm.name}/{name}": value for arm in report.arms for name, value in arm.measures.items()}
+        results = {}
+        for arm in report.arms:
+            of = arm.name if arm.split == self.splits[0] else f"{arm.name}/{arm.split}"
+            results |= {f"{of}/{name}": value for name, value in arm.measures.items()}
         for table in (table for of in report.tables.values() for table in of):
             keys = [column.key for column in table.columns]
             for name, *values in table.rows:
@@ -91,19 +89,29 @@ class MakeReport(Stage):
 
     def collect(self, stages: Mapping[str, Path]) -> Report:
         """The report of finished stages: `stage` or `stage@arm` -> its directory."""
-        found = Collected(self.split, canonical(self.measures), self.paper, self.paper_source or "", self.collection)
+        measures = {split: canonical(measures_of(self.measures, split)) for split in self.splits}
+        found = Collected(measures, self.paper, self.paper_source or "", self.collection)
         for key, directory in stages.items():
             found.add(read_node(key, directory, self.shown_as))
         arms = found.all_arms()
-        places, tested = {arm.name: stages[arm.node] for arm in arms}, canonical(self.significance or [])
+        places: dict[str, dict[str, Path]] = {}
+        for arm in arms:
+            places.setdefault(arm.split, {})[arm.name] = stages[arm.node]
+        tested = {of: self._tested(measures[of]) for of in places}
         cases = []
-        if self.cases and self.measures and arms:
-            cases = find_cases(Prepared(stages["prepare"]), places, self.split, found.measures[0], self.cases)
+        if self.cases and arms:
+            split = arms[0].split
+            cases = find_cases(Prepared(stages["prepare"]), places[split], split, measures[split][0], self.cases)
         subtitle = (
-            f"{found.settings.get('corpus', '')}; measured on the split {self.split!r} by ir_measures (trec_eval)"
+            f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
         return Report(
-            self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, diagnoses=found.diagnoses,
-            split=self.split, tested=tested, differences=paired_tests(places, self.split, tested), cases=cases,
-            tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
+            self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
+            tested=tested, differences=[row for of in places for row in paired_tests(places[of], of, tested[of])],
+            cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
         )  # fmt: skip
+
+    def _tested(self, measures: list[str]) -> list[str]:
+        """Those of a split's measures in which its arms are tested."""
+        wanted = measures[:1] if self.significance is None else canonical(self.significance)
+        return [name for name in measures if name in wanted]

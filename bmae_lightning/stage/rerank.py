@@ -1,27 +1,32 @@
 """Let a re-ranker order the best passages of a retriever anew and measure the result."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.lit.share import score_pairs
 from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Ranker, RankingStage, Search, Shared
-from bmae_lightning.stage.train_reranker import open_scorer
+from bmae_lightning.stage.train_reranker import open_scorer, scoring_cost
 
 
 @dataclass(kw_only=True)
 class Rerank(RankingStage, Shared):
     """Orders the first `depth` ranks of another stage's ranking by new scores; those below keep their order, below."""
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        return scoring_cost(inputs["reranker"].config, sizes, self.depth * sizes.judged(self.splits))
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
         scorer = open_scorer(context.input("reranker"), prepared, self.batch_tokens)

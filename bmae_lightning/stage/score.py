@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from bmae_lightning.retrieval.negatives.source import QueryShare, relevant_of
 from bmae_lightning.retrieval.reranking.score_pairs import PairShards
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
 from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -25,7 +27,7 @@ from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Shared
 from bmae_lightning.stage.rerank import pairs_of
-from bmae_lightning.stage.train_reranker import open_scorer
+from bmae_lightning.stage.train_reranker import open_scorer, scoring_cost
 
 
 @dataclass(kw_only=True)
@@ -58,6 +60,10 @@ class Score(Stage, Shared):
                 f"{self.name} scores the ranking of training queries, which {getattr(ranking, 'stage', 'its input')} "
                 "does not make: set its train_depth=200"
             )
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        queries = self.train_queries.share * sizes.judged([TRAIN])
+        return scoring_cost(inputs["reranker"].config, sizes, (self.depth + 1) * queries)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

@@ -64,7 +64,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
     """Whether the inputs of the stage (role -> what makes it, or None) hold what the parts read.
 
     Raises:
-        BadInput: an unknown stream, or an input that is missing; names the part, the stage and the remedy.
+        BadInput: an unknown stream, or an input that is missing or of other passages; names the remedy.
     """
     for need in wanted:
         if need.stream not in OWN + GENERATED:
@@ -78,6 +78,7 @@ def check_needs(wanted: Iterable[Need], inputs: Mapping[str, object]) -> None:
             )
         if need.values:
             _require("statistics", f"{need.part}.mask reads {', '.join(need.values)}", "computes", inputs)
+    _check_one_collection(inputs)
 
 
 def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) -> None:
@@ -86,6 +87,19 @@ def _require(role: str, reads: str, makes: str, inputs: Mapping[str, object]) ->
             f"{reads}, which the stage `{role}` {makes}, but pretrain.inputs.{role} is empty: add "
             f"`requires: {{{role}: {role}}}` to its YAML, or ++pretrain.inputs.{role}={role} to the command"
         )
+
+
+def _check_one_collection(inputs: Mapping[str, object]) -> None:
+    """Refuse statistics or generated texts (planned nodes) of another collection than that of the passages."""
+    corpus = getattr(inputs.get("corpus"), "key", None)
+    for role in ("statistics", "generate"):
+        of = getattr(inputs.get(role), "inputs", {}).get("corpus", corpus)
+        if of != corpus:
+            raise BadInput(
+                f"the passages of {corpus} are to be pre-trained on, but a mask or decoder needs the stage `{role}`, "
+                f"which is of {of}: choose others for the general collection, as "
+                "'decoders@general.decoders=[enhanced]' mask@general.decoders.enhanced.mask=uniform"
+            )
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,8 @@ class PassageBatches:
         crop: what is kept of a longer one: `right` cuts its end off, `window` keeps a contiguous window whose place is
             uniformly random, by (seed, epoch, passage, stream) alone (MASTER's released code).
         seed: of the windows.
+        separator: whether the [SEP] between title and text stays in a passage (RetroMAE's released code has none while
+            it pre-trains, and one while it fine-tunes).
 
     Raises:
         ValueError: another crop.
@@ -177,12 +193,16 @@ class PassageBatches:
     length: int
     crop: str = "right"
     seed: int = 0
+    separator: bool = True
 
     def __post_init__(self) -> None:
         choice(CROPS, crop=self.crop)
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
-        row_B, epoch_B = torch.tensor(items, dtype=torch.int64).T
+        return self.of(*torch.tensor(items, dtype=torch.int64).T)
+
+    def of(self, row_B: torch.Tensor, epoch_B: torch.Tensor) -> TextBatch:
+        """The batch of passages given by their rows, each in an epoch."""
         noise = Noise(self.seed, epoch_B, row_B)
         tokens = {name: self._tokens(name, stream, row_B.numpy(), noise) for name, stream in self.streams.items()}
         return TextBatch(tokens, row_B, epoch_B)
@@ -191,8 +211,17 @@ class PassageBatches:
         row_B = passage_B if stream.rows is None else stream.rows[passage_B]
         start_B = stream.store.offsets[row_B]
         size_B = np.where(row_B < 0, 0, stream.store.offsets[row_B + 1] - start_B)
-        kept_B = size_B.clip(max=self.length - 2)
+        joined = not self.separator and name in OWN
+        kept_B = size_B.clip(max=self.length - 2 + joined)
         if self.crop == "window":
             start_B = start_B + noise.below(f"crop/{name}", 1, torch.from_numpy(size_B - kept_B + 1))[:, 0].numpy()
         values = {key: stream.numbers[key] for key in stream.values}
-        return self.vocabulary.cut(stream.store.tokens, start_B, kept_B, values)
+        tokens = self.vocabulary.cut(stream.store.tokens, start_B, kept_B, values)
+        return self._joined(tokens) if joined else tokens
+
+    def _joined(self, tokens: Tokens) -> Tokens:
+        """Texts that are one piece too long, without their first inner [SEP], or else without that piece."""
+        first_B = (tokens.ids_BL == self.vocabulary.sep_id).int().argmax(1)
+        last_B = tokens.real_BL.sum(1) - 1
+        too_long_B = torch.where(last_B < self.length, last_B + 1, self.length - 1)
+        return tokens.without(first_B.where(first_B < last_B, too_long_B), self.vocabulary.pad_id)

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.corpus.sizes import known_sizes
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.evaluation.measure.ranking import Measure, check_measures
 from bmae_lightning.evaluation.suite.collections import Benchmark, DataSets, Group
 from bmae_lightning.lit.fit import make_trainer
@@ -25,10 +27,13 @@ from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import BM25, ModelOptions, label_models
 from bmae_lightning.runtime.checks import at_least, choice
+from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.runtime.table import SUMMARY, Column, Table, write_tables
+from bmae_lightning.stage.initial_weights import network_of
+from bmae_lightning.stage.rankers import encoding_cost
 from bmae_lightning.stage.zero_shot import Pairs
 
 IDENTICAL_IDS = ("remove", "keep")
@@ -58,6 +63,8 @@ class Suite(Stage):
         processes: the trainer whose devices share the encoding.
         logger: tracking.
     """
+
+    hub = ("models", "also")
 
     collections: list | str
     models: list
@@ -105,6 +112,13 @@ class Suite(Stage):
         collections = [part for data_set in self._benchmark().data_sets for part in data_set.parts.values()]
         models = [model for model in self._models().values() if isinstance(model, Retriever)]
         return [*(part.identity() for part in collections), *(model.identity for model in models)]
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        networks = [network_of(node.config) for node in inputs.values()]
+        networks += [shape_of(m.name) for m in label_models(self.named, self.name).values() if m.name != BM25]
+        parts = [part for data_set in self._benchmark().data_sets for part in data_set.parts.values()]
+        length, looked_at = self.passage_length or 512, list(map(known_sizes, parts))
+        return sum((encoding_cost(network, of, length) for network in networks for of in looked_at), Cost())
 
     def run(self, context: Context) -> None:
         benchmark, own, arms = self._benchmark(), self._models(), self._arms(context.inputs)

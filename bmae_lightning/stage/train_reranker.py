@@ -30,11 +30,12 @@ from bmae_lightning.retrieval.reranking.pair_texts import (
     tokenised_again,
 )
 from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
+from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.initial_weights import start_encoder
+from bmae_lightning.stage.initial_weights import network_of, start_encoder
 from bmae_lightning.stage.mined_negatives import TrainsOnGroups
 from bmae_lightning.stage.prepared import Prepared
 
@@ -48,6 +49,8 @@ class TrainReranker(TrainsOnGroups):
 
     The fields are the options of `conf/stages/reranker.yaml`.
     """
+
+    hub = ("backbone",)
 
     length: int
     backbone: str | None = None
@@ -92,6 +95,13 @@ class TrainReranker(TrainsOnGroups):
                 f"{self.name}.backbone={self.backbone} and {self.name}.inputs.encoder are both given: a re-ranker "
                 "starts from one of them; set the other to null"
             )
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        steps = self.estimated_steps(sizes.judged([TRAIN]) * self.train_queries.share)
+        network, pairs = network_of(vars(self)), steps * self.batch_size * self.train_group_size
+        learning = TRAINED * (1 + self.r_drop) / self.forward_factor + READ * (self.forward_factor > 1)
+        flops = learning * pairs * sizes.tokens(self.length) * network.body
+        return Cost(0, 0, steps, pairs, flops=flops, disk=network.bytes)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))
@@ -158,6 +168,11 @@ class TrainReranker(TrainsOnGroups):
 
     def _backbone(self, stage: str) -> Path:
         return find_checkpoint(str(self.backbone), key=f"{stage}.backbone")
+
+
+def scoring_cost(trained: Mapping[str, Any], sizes: Sizes, pairs: float) -> Cost:
+    """Of scoring so many pairs; trained: the options of the re-ranker's stage."""
+    return Cost(encoded=pairs, flops=READ * pairs * sizes.tokens(trained["length"]) * network_of(trained).body)
 
 
 def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairScorer:

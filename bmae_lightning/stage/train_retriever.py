@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bmae_lightning.corpus.tokens.store import TokenStore
+from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_run
@@ -24,6 +25,7 @@ from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, TeacherScores
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import at_least
+from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
@@ -113,6 +115,17 @@ class TrainRetriever(TrainsOnGroups):
                 f"{self.name}.inputs.scores is given, but no loss of {self.name}.losses distils and negatives.margin "
                 "is null: nothing would read it"
             )
+
+    def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
+        network, queries = shape_of(self.encoder), sizes.judged([TRAIN]) * self.train_queries.share
+        steps, length = self.estimated_steps(queries), sizes.tokens(self.passage_length)
+        passages, weights = steps * self.batch_size * self.train_group_size, network.body
+        weights += network.head * bool(self.representation.lexical)
+        learning = TRAINED + READ * (self.grad_cache.chunk is not None)
+        flops = learning * (steps * self.batch_size * self.query_length + passages * length) * weights
+        encoded = self.refresh.rounds(steps, queries, self.batch_size) * sizes.passages
+        disk = network.bytes * (1 if self.shared else 2)
+        return Cost(0, 0, steps, passages, encoded, flops + READ * encoded * length * weights, disk)
 
     def run(self, context: Context) -> None:
         prepared = Prepared(context.input("corpus"))

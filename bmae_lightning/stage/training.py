@@ -96,6 +96,10 @@ class TrainingStage(FittingStage):
         """Optimiser steps for a training set of so many items."""
         return number_of_steps(self.steps, self.epochs, items, self.batch_size)
 
+    def estimated_steps(self, items: float) -> float:
+        """The same for an estimate, where `items` may not be known."""
+        return self.steps if self.epochs is None else -(-self.epochs * items // self.batch_size)
+
     def optimisation(self, steps: int, lr: float | None = None) -> Optimisation:
         """What a `TrainedModule` is trained with whose schedule has so many steps; `lr` stands in for the stage's."""
         rate = self.lr if lr is None else lr

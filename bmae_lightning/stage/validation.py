@@ -24,6 +24,7 @@ from bmae_lightning.retrieval.vector_files import Encoded
 from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once
+from bmae_lightning.runtime.shares import exact
 from bmae_lightning.runtime.stage import require_splits
 from bmae_lightning.stage.prepared import Prepared
 
@@ -157,7 +158,7 @@ class Validation:
         rows = sample_passages(qrels, run, passages, self.passages, seed)
         sample = Sample(qrels, prepared.queries(), passages, rows, self, query_length, passage_length)
         (name,) = canonical([self.measure])
-        every = max(1, round(self.every * steps)) if self.every < 1 else int(self.every)
+        every = max(1, round(exact(self.every) * steps)) if self.every < 1 else int(self.every)
         return Looks(sample, name, every, steps, self.patience, self.keep == "best", directory)
 
 

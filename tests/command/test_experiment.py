@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from support.compose import composed as compose_resolved
 from support.paths import CONF
 
 from bmae_lightning.command import experiment
 from bmae_lightning.command.experiment import take_corpus_options
+from bmae_lightning.evaluation.measure.ranking import canonical
+from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
 
@@ -31,9 +34,52 @@ def hydra(*overrides):
 
 def test_what_is_asked_of_a_corpus_is_no_option_of_it():
     config = resolved("corpus.check=true", "+corpus.expected.passages=3")
-    assert take_corpus_options(config) == {"check": True, "expected": {"passages": 3}, "evaluated": ["test"]}
+    assert take_corpus_options(config) == {
+        "check": True, "expected": {"passages": 3}, "evaluated": ["test"], "measures": None, "collection": None
+    }  # fmt: skip
     for corpus in (config["corpus"], config["prepare"]["corpus"]):
         assert set(corpus) == {"_target_", "path", "splits", "title", "tolerate"}
+
+
+def test_a_collection_has_the_measures_of_its_papers_by_split():
+    usual, binary = ["RR@10", "nDCG@10", "R@50", "R@100", "R@1000"], ["RR@10", "RR@100", "nDCG@10", "R@10"]
+    graded = ["nDCG@10", "RR(rel=2)@10", "R(rel=2)@100", "R(rel=2)@1000"]
+    answers = [f"answer_R@{k}" for k in (10, 20, 30, 50, 100)]
+    assert resolved()["measures"] == usual
+    for corpus in ("msmarco", "msmarco_ir_datasets"):
+        config = compose_resolved(f"corpus={corpus}")
+        assert config["corpus"]["collection"] == "msmarco"
+        for stage in ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled", "external", "report"):
+            found = config[stage]["measures"]
+            assert found["dl19"] == found["dl20"] == graded == canonical(graded)
+            assert found["dev"] == [*binary, "R@50", "R@100", "R@1000"]
+            assert config[stage]["splits"] == ["dev", "dl19", "dl20"]
+    config = resolved("corpus=nq")
+    assert config["measures"] == {"train": usual, "dev": answers, "test": answers}
+    assert set(take_corpus_options(config)["evaluated"]) < set(config["measures"])
+    assert resolved("corpus=msmarco", "measures=['R(rel=2)@1000']")["evaluate2"]["measures"] == ["R(rel=2)@1000"]
+
+
+@pytest.mark.parametrize("corpus", ["msmarco", "nq"])
+def test_passages_have_the_titles_of_the_paper(corpus):
+    def title(*overrides):
+        return resolved(f"corpus={corpus}", *overrides)["prepare"]["corpus"]["title"]
+
+    paper = "scale=paper", "+experiment=retromae"
+    assert title("+experiment=retromae") == {"msmarco": "drop", "nq": "prepend"}[corpus]
+    assert title(*paper) == "pair"
+    assert title(*paper, "paper.title=prepend") == "prepend"
+    assert title(*paper, "corpus.title=drop") == "drop", "the user's word is the last"
+    config = resolved("corpus=files", "+corpus@general.corpus=msmarco", *paper)
+    assert (config["general"]["corpus"]["title"], config["corpus"]["title"]) == ("pair", "prepend")
+
+
+def test_natural_questions_can_stand_anywhere():
+    config = resolved("corpus=msmarco", "+corpus@general.corpus=nq", "general.corpus.path=y")
+    assert config["general"]["corpus"]["_target_"].endswith("DprCorpus")
+    assert config["measures"]["dl19"][0] == "nDCG@10", "the measures are those of the corpus"
+    take_corpus_options(config)
+    assert config["general"]["corpus"].keys() == build(config["general"]["corpus"]).options().keys() | {"_target_"}
 
 
 def test_settings_of_decoders_that_are_left_out_are_dropped():

@@ -141,7 +141,6 @@ def test_questions():
         ({"per_query": "c"}, "per_query= needs"),
         ({"run": [], "qrels": "b"}, "run= needs"),
         ({"run": "a", "qrels": "b", "stage": ["bm25", "evaluate"]}, "by themselves"),
-        ({"run": "a", "qrels": "b", "stage": "evaluate", "measures": []}, "measures is empty"),
     ],
 )
 def test_files_that_cannot_be_measured(changes, message):

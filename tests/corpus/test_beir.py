@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -113,12 +114,20 @@ def test_no_qrels_is_a_query_set_without_judgments(folder):
     [
         (["tset"], r"split 'tset' is not in .*qrels, which holds train, test; did you mean 'test'\?"),
         (["dev"], r"split 'dev' is not in .*qrels, which holds train, test"),
-        ([], r"an empty list of splits.*train, test"),
     ],
 )
 def test_absent_splits(folder, splits, message):
     with pytest.raises(BadInput, match=message):
         BeirCorpus(str(folder), splits=splits).check()
+
+
+def test_passages_alone_need_no_other_file(folder):
+    shutil.rmtree(folder / "qrels")
+    (folder / "queries.jsonl").unlink()
+    alone = BeirCorpus(str(folder), splits=[])
+    assert [path.name for path in alone.files()] == ["corpus.jsonl"]
+    assert (alone.splits(), list(alone.queries()), alone.check().queries) == ([], [], 0)
+    assert alone.check().passages == len(list(alone.passages())) > 0
 
 
 def test_judgments_of_an_absent_split(folder):

@@ -53,7 +53,10 @@ def test_options(folder):
     again = build(json.loads(json.dumps(corpus.node())), "corpus")
     assert again.options() == corpus.options()
     assert [path.name for path in corpus.files()] == ["psgs_w100.tsv", "biencoder-nq-train.json"]
-    for wrong in ({"title": "x"}, {"splits": []}, {"splits": ["tets"]}):
+    alone = DprCorpus(str(folder), splits=[])
+    assert [path.name for path in alone.files()] == ["psgs_w100.tsv"]
+    assert alone.check()[:3] == (10, 0, {})
+    for wrong in ({"title": "x"}, {"splits": ["tets"]}):
         with pytest.raises(ValueError):
             DprCorpus(str(folder), **wrong)
 

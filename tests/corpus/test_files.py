@@ -66,7 +66,7 @@ def test_titles_are_joined_side_by_side(node, folder):
     with pytest.raises(BadInput, match=r"para\.title\.txt:2: the title of '0' belongs to no passage.*same order"):
         read.check()
     (folder / "para.title.txt").unlink()
-    with pytest.raises(BadInput, match=r"lacks the titles that corpus.title=prepend needs: give .*para\.title\.txt"):
+    with pytest.raises(BadInput, match=r"lacks para\.title\.txt.*title=prepend needs.*marco\.tar\.gz.*title=drop"):
         read.files()
 
 
@@ -100,6 +100,8 @@ def test_one_error_lists_all_files(node, folder):
     for path in [*folder.glob("q*"), *folder.glob("ms*")]:
         path.unlink()
     assert "has the files of no split" in told(str(folder))
+    for splits in ([], {}, None):
+        assert corpus(node, folder, splits=splits).check()[:3] == (12, 0, {}), "passages alone"
     (folder / "collection.tsv").unlink()
     (folder / "queries.train.tsv").touch()
     (folder / "qrels.train.tsv").touch()
@@ -203,7 +205,6 @@ def test_faults_of_published_collections_are_kept_where_that_is_asked_for(node, 
     [
         ({"columns": ["id", "title"]}, "must have id and text"),
         ({"columns": ["text", "id"]}, "must begin with id"),
-        ({"splits": None}, "splits is empty"),
         ({"splits": {"test": {"queries": "q"}}}, "splits.test must be"),
         ({"title": "none"}, "title must be one of prepend, pair, drop, got 'none'"),
         ({"tolerate": ["all"]}, "tolerate must be one of empty, unknown, got 'all'"),

@@ -109,6 +109,7 @@ def test_splits_are_found_in_the_registry(toy):
     assert list(corpus.queries()) == [Query("q2", "asked q2"), Query("q1", "asked q1")]
     assert corpus.check().judgments == {"train": 1, "test": 1}
     assert IrDatasetsCorpus("whole").splits() == ["test"]
+    assert IrDatasetsCorpus("unjudged", splits=[], tolerate=["empty"]).check()[:3] == (2, 0, {}), "passages alone"
     with pytest.raises(BadInput, match=r"^toy docs:2: passage 'd2' has no text"):
         IrDatasetsCorpus("toy").check()
 

@@ -43,6 +43,7 @@ def test_steps_from_epochs():
     assert number_of_steps(7, None, 100, 10) == 7
     assert number_of_steps(None, 3, 100, 32) == 10
     assert number_of_steps(None, 0.5, 100, 32) == 2
+    assert number_of_steps(None, 0.07, 100, 1) == 7  # as floats 7.000000000000001
     for steps, epochs in [(None, None), (1, 1), (0, None)]:
         with pytest.raises(ValueError, match="steps"):
             number_of_steps(steps, epochs, 100, 10)

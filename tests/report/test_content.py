@@ -7,8 +7,10 @@ from bmae_lightning.report.content import Arm, Report, read_report, row_name, wr
 from bmae_lightning.runtime.errors import BadInput
 
 
-def test_measures_usual_first_then_in_order_of_appearance(report):
+def test_measures_in_order_of_appearance(report):
     assert report.measures() == ["RR@10", "nDCG@10", "R@100", "P@5"]
+    arms = [Arm("a", {"R@5": 0.1}, 1, paper={"RR@10": 0.4, "R@5": 0.2}), Arm("b", {"AP": 0.1}, 1)]
+    assert Report("", arms=arms).measures() == ["R@5", "AP", "RR@10"]
 
 
 def test_measure_known_only_from_the_paper_has_a_column():
@@ -45,7 +47,7 @@ def test_json_is_strict(report):
     json.loads(report.to_json(), parse_constant=refuse)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"format": 99}', '{"format": 2}', '{"format": 2, "titel": ""}'])
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"format": 99}', '{"format": 3}', '{"format": 3, "titel": ""}'])
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError):
         Report.from_json(text)

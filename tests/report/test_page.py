@@ -50,13 +50,15 @@ def test_every_section_is_there_even_when_empty(report, empty):
 
 
 def test_ids_are_unique_and_references_hold(report):
-    page = Page(html(report))
-    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    assert not [name for name in ids if re.search(r"\s", name)]
-    used = {a[key].lstrip("#") for _, a in page.tags for key in ("aria-labelledby", "href") if key in a} - {"data:,"}
-    used |= set(re.findall(r"url\(#([^)]*)\)", html(report)))
-    assert used <= set(ids)
+    split = replace(report, arms=[*report.arms, *(replace(arm, split="dl19") for arm in report.arms)])
+    for content in (report, split):
+        page = Page(html(content))
+        ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+        assert len(ids) == len(set(ids))
+        assert not [name for name in ids if re.search(r"\s", name)]
+        refer = {a[key].lstrip("#") for _, a in page.tags for key in ("aria-labelledby", "href") if key in a}
+        refer |= set(re.findall(r"url\(#([^)]*)\)", html(content)))
+        assert refer - {"data:,"} <= set(ids)
 
 
 def test_what_the_report_says_is_escaped(report):

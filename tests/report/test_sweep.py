@@ -137,6 +137,10 @@ def test_published_values_come_along(tmp_path, capsys):
     assert [arm.paper for arm in read_report(tmp_path / "report.json").arms] == [None, None, {"RR@10": 0.3553}]
 
 
+def on_test(report):
+    return replace(report, arms=[replace(arm, split="test") for arm in report.arms], tested={"test": ["RR@10"]})
+
+
 def test_arms_of_different_jobs_are_tested_against_each_other(tmp_path):
     jobs = []
     for number in (1, 2):
@@ -147,13 +151,37 @@ def test_arms_of_different_jobs_are_tested_against_each_other(tmp_path):
         arms = {"bm25": str(tmp_path / "b"), "retromae": str(tmp_path / f"r{number}")}
         jobs.append(job(tmp_path, number, [f"a={number}"], arms))
         path = Path(jobs[-1]["nodes"]["report"]) / "report.json"
-        write_report(path, replace(read_report(path), split="test", tested=["RR@10"]))
+        write_report(path, on_test(read_report(path)))
     compare(jobs, tmp_path)
     report = read_report(tmp_path / "report.json")
     assert [(row.arm, row.against) for row in report.differences] == [
         ("retromae a=1", "bm25"), ("retromae a=2", "bm25"), ("retromae a=2", "retromae a=1")
     ]  # fmt: skip
     assert "Holm" in (tmp_path / "report.html").read_text()
+
+
+def test_splits_have_tables_of_their_own(tmp_path, capsys):
+    """A split that only some jobs have, as of two collections, has the arms of these jobs."""
+    jobs = []
+    for number, split in enumerate(["dev", "test"], 1):
+        arms = {"bm25": f"b{number}", "retromae": f"r{number}"}
+        jobs.append(job(tmp_path, number, [f"corpus={number}"], arms))
+        path = Path(jobs[-1]["nodes"]["report"]) / "report.json"
+        part = read_report(path)
+        rows = [replace(arm, split=each) for each in (split, "dl19") for arm in part.arms]
+        write_report(path, replace(part, arms=rows, tested={split: ["RR@10"], "dl19": ["RR@10"]}))
+    compare(jobs, tmp_path, "all")
+    report = read_report(tmp_path / "report.json")
+    assert list(report.tested) == ["dev", "dl19", "test"]
+    assert {split: [arm.name for arm in part.arms] for split, part in report.by_split().items()} == {
+        "dev": ["bm25 corpus=1", "retromae corpus=1"], "test": ["bm25 corpus=2", "retromae corpus=2"],
+        "dl19": ["bm25 corpus=1", "retromae corpus=1", "bm25 corpus=2", "retromae corpus=2"],
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "all, dl19" in printed
+    assert {path.name for path in (tmp_path / "tables").glob("*.csv")} == {
+        "measures.csv", "measures_dl19.csv", "measures_test.csv"
+    }  # fmt: skip
 
 
 def with_table(job, stage, rows, of_arms=True):

@@ -111,12 +111,12 @@ def test_a_ranking_that_comes_with_the_collection(ranked, tmp_path):
 
 def test_measures_must_fit_what_a_split_has(ranked):
     prepared = Prepared(ranked[0])
-    require_measures(prepared, ["test"], ["answer_R@20"])
-    require_measures(prepared, ["train"], ["answer_R@20", "RR@10"])
+    require_measures(prepared, {"test": ["answer_R@20"]})
+    require_measures(prepared, {"train": ["answer_R@20", "RR@10"]})
     with pytest.raises(
         BadInput, match=r"RR@10 needs judgments, but the split 'test' of nq has answers alone: use answer_R"
     ):
-        require_measures(prepared, ["test"], ["answer_R@20", "RR@10"])
+        require_measures(prepared, {"train": ["RR@10"], "test": ["answer_R@20", "RR@10"]})
     judged = SimpleNamespace(answers=lambda split: {}, qrels=lambda split: {"q": {"p": 1}}, record={"name": "scifact"})
     with pytest.raises(BadInput, match="answer_R@20 needs questions with answers.*'test' of scifact"):
-        require_measures(judged, ["test"], ["nDCG@10", "answer_R@20"])
+        require_measures(judged, {"test": ["nDCG@10", "answer_R@20"]})

@@ -14,10 +14,11 @@ def collect(tmp_path):
     """Collects nodes, made of their key and (options, results, files of JSON or JSON lines, tables)."""
 
     def make(nodes, shown_as=None, paper=None):
-        found = Collected("test", ["RR@10"], paper or {}, "Table 6", "nq")
+        shown = {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@5"]}
+        found = Collected(shown, paper or {}, "Table 6", "nq")
         for key, (config, results, files, tables) in nodes.items():
             directory = tmp_path / key
-            directory.mkdir()
+            directory.mkdir(exist_ok=True)
             written = {"metrics.json": results} | files
             for name, content in written.items():
                 lines = content if name.endswith(".jsonl") else [content]
@@ -65,12 +66,36 @@ def test_rows_their_order_and_notes(collect):
     assert found.settings["external@DIR"] == "name DIR, similarity cos"
 
 
+def test_every_split_has_rows_of_its_own_measures(collect):
+    def measured_twice(value):
+        graded = {"mean": {"R(rel=2)@5": value / 2, "nDCG@10": value, "RR@10": 0.9}, "queries": 43}
+        return measured(value, dl19=graded, train={"mean": {"RR@10": 1.0}, "queries": 9})
+
+    found = collect(
+        {"evaluate@retromae": measured_twice(0.4), "evaluate@none": measured_twice(0.2), "bm25": measured(0.1)},
+        paper={"nq/test": {"evaluate": {"RR@10": 0.437}}},
+    )
+    assert [(arm.split, arm.name, arm.measures, arm.queries, arm.paper) for arm in found.all_arms()] == [
+        ("test", "bm25", {"RR@10": 0.1}, 20, None),
+        ("test", "no pre-training", {"RR@10": 0.2}, 20, None),
+        ("test", "retromae", {"RR@10": 0.4}, 20, {"RR@10": 0.437}),
+        ("dl19", "no pre-training", {"nDCG@10": 0.2, "R(rel=2)@5": 0.1}, 43, None),
+        ("dl19", "retromae", {"nDCG@10": 0.4, "R(rel=2)@5": 0.2}, 43, None),
+    ]
+    assert list(found.all_arms()[-1].measures) == ["nDCG@10", "R(rel=2)@5"], "in the order of the option"
+
+
 def test_losses_validations_and_settings_of_stages_that_train(collect):
     lines = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "validation/RR@10": 0.5}]
     config = {"batch_size": 8, "lr": 1e-4, "steps": None, "train_queries": {"share": 0.05}, "seed": 3}
     found = collect(
         {
-            "pretrain@a": ({"steps": 2}, {}, {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]}, []),
+            "pretrain@a": (
+                {"steps": 2},
+                {"unmaskable": {"view.passage.mask": 1234}},
+                {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]},
+                [],
+            ),
             "retriever1@late": (config, {}, {"metrics.jsonl": lines}, []),
         }
     )
@@ -80,7 +105,7 @@ def test_losses_validations_and_settings_of_stages_that_train(collect):
         "Validation (retriever1)": {"late": [(2, 0.5)]},
     }
     assert found.settings == {
-        "pretrain@a": "steps 2",
+        "pretrain@a": "steps 2, view.passage.mask can select nothing of 1,234 passages",
         "retriever1@late": "batch_size 8, lr 0.0001, 5 % of the training queries, from step 1,000 of the pre-training",
     }
     assert found.diagnoses == []
@@ -108,6 +133,15 @@ def test_corpus_generated_texts_and_samples(collect):
     }
     assert [curve.series for curve in found.all_curves()] == [{"queries": [(1, 4.0)]}]
     assert found.samples == [Sample(**sample)]
+    assert found.notes == [], "without printed values nothing is compared"
+
+
+def test_passages_without_titles_are_told_where_papers_have_them(collect):
+    for title, told in (("drop", True), ("pair", False)):
+        record = {"name": f"{title}", "passages": 3000, "queries": 20, "title": title}
+        prepared = {"corpus": {"path": "DIR"}}, {}, {"corpus.json": record}, []
+        found = collect({"prepare": prepared}, paper={"nq/test": {"evaluate": {"RR@10": 0.4}}})
+        assert [note.startswith("These passages have no titles") for note in found.notes] == [True] * told
 
 
 def test_tables_of_arms_are_one_and_others_stay(collect):
@@ -151,4 +185,4 @@ def test_values_of_another_place_stand_in_a_table_of_their_own(collect):
         ("a", 0.383, 0.8, "", ""), ("a retriever2", 0.404, "", 0.85, ""), ("bm25", "", "", 0.6, ""),
         ("a", "", "", "", 0.4),
     )  # fmt: skip
-    assert table.notes[0].endswith("this run (on nq/test) has not measured.")
+    assert table.notes[0].endswith("this run (on nq/test, nq/dl19) has not measured.")

@@ -77,6 +77,16 @@ def test_runs_measures_and_figures_are_written_and_logged(corpus, tmp_path):
     assert (tmp_path / "x" / "passages.npy").exists()
 
 
+def test_every_split_is_measured_by_its_own(corpus, tmp_path):
+    made = stage(splits=["test", "train"], measures={"test": ["RR@10"], "train": ["R(rel=1)@5", "P@2"]})
+    made.preflight(["train", "test"])
+    made.run(context(tmp_path / "x", corpus=corpus))
+    results = read_json(tmp_path / "x" / "metrics.json")
+    assert {split: results[split]["mean"] for split in ("test", "train")} == {
+        "test": {"RR@10": 1.0}, "train": {"R@5": 1.0, "P@2": 0.5}
+    }  # fmt: skip
+
+
 def test_what_was_ranked_before_a_kill_is_not_ranked_again(corpus, tmp_path):
     ranked.clear()
     with pytest.raises(KeyboardInterrupt):
@@ -105,3 +115,5 @@ def test_mistakes_are_told_before_anything_runs(corpus, tmp_path):
         stage(splits=["dev"]).preflight(["train", "test"])
     with pytest.raises(BadInput, match="unknown measure 'RRR@10'"):
         stage(measures=["RRR@10"]).preflight(["train", "test"])
+    with pytest.raises(BadInput, match="measures has none for the split 'test', only for dev"):
+        stage(measures={"dev": ["RR@10"]}).preflight(["train", "test"])

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,7 +11,7 @@ from support.paths import CONF
 
 from bmae_lightning.command.plan import plan
 from bmae_lightning.report.content import read_report
-from bmae_lightning.report.tables import measures_table
+from bmae_lightning.report.tables import measures_table, measures_tables
 from bmae_lightning.report.tracking.loggers import NoTracking
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
@@ -28,7 +27,7 @@ SHOWN_AS = {
 
 def maker(**options) -> MakeReport:
     """The stage with one measure."""
-    fixed = {"title": "x", "measures": ["RR@10"], "split": "test", "logger": NoTracking(), "shown_as": SHOWN_AS}
+    fixed = {"title": "x", "measures": ["RR@10"], "splits": ["test"], "logger": NoTracking(), "shown_as": SHOWN_AS}
     fixed["collection"] = "msmarco"
     return MakeReport(**fixed | options)
 
@@ -188,6 +187,58 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
         maker(cases=-1)
 
 
+def test_every_split_has_a_table_tests_and_values_of_its_own(stages, tmp_path):
+    for key, value in {"evaluate@none": 0.25, "evaluate@retromae": 0.5}.items():
+        results = json.loads((stages[key] / "metrics.json").read_text())
+        results["dl19"] = {"mean": {"nDCG@10": value, "R(rel=2)@100": value / 2}, "queries": 8}
+        (stages[key] / "metrics.json").write_text(json.dumps(results))
+        values = {f"q{i}": value * i / 8 for i in range(8)}
+        for split, names in {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}.items():
+            kept = json.dumps(dict.fromkeys(names, values))
+            (stages[key] / f"per_query.{split}.json").write_text(kept)
+    directory = tmp_path / "report"
+    directory.mkdir()
+    measures = {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}
+    printed = {"msmarco/test": {"evaluate": {"RR@10": 0.3553}}, "msmarco/dl19": {"evaluate": {"nDCG@10": 0.66}}}
+    stage = maker(measures=measures, splits=["test", "dl19"], paper_results=printed)
+    stage.preflight(["test", "dl19"])
+    stage.run(Context("report", "", directory, stages, "group", tmp_path))
+    report = read_report(directory / "report.json")
+    assert report.tested == {"test": ["RR@10"], "dl19": ["nDCG@10"]}
+    assert [(row.split, row.measure, row.difference) for row in report.differences] == [
+        ("test", "RR@10", pytest.approx(0.109375)), ("dl19", "nDCG@10", pytest.approx(0.109375))
+    ]  # fmt: skip
+    assert [(arm.split, arm.paper) for arm in report.arms if arm.paper] == [
+        ("test", {"RR@10": 0.3553}), ("dl19", {"nDCG@10": 0.66})
+    ]  # fmt: skip
+    first, second = measures_tables(report)
+    assert (first.title, second.title) == ("x, test", "x, dl19")
+    assert [column.name for column in second.columns] == ["arm", "nDCG@10", "R(rel=2)@100", "queries"]
+    assert [second.cells(row) for row in range(3)] == [
+        ["no pre-training", "0.250", "0.125", "8"], ["retromae", "0.500", "0.250", "8"], ["paper", "0.660", "-", ""]
+    ]  # fmt: skip
+    tables = directory / "tables"
+    assert "retromae,0.5,0.25,8" in (tables / "measures_dl19.csv").read_text()
+    assert (tables / "Differences_in_nDCG@10_dl19.csv").is_file()
+    assert "R(rel=2)@100" not in (tables / "measures.csv").read_text()
+    page = (directory / "report.html").read_text().replace("<wbr>", "")
+    assert "x, dl19</h3>" in page
+    assert "R(rel=2)@100" in page
+    results = json.loads((directory / "metrics.json").read_text())
+    assert results["retromae/RR@10"] == 0.3
+    assert results["retromae/dl19/R(rel=2)@100"] == 0.25
+
+
+def test_a_measure_is_tested_where_a_split_has_it(stages):
+    measures = {"test": ["RR@10", "R@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}
+    asked = {"measures": measures, "splits": ["test", "dl19"]}
+    report = make_report(stages, **asked, significance=["R(rel=2)@100", "R@10"])
+    assert report.tested == {"test": ["R@10"]}, "no stage measured dl19"
+    assert make_report(stages, **asked, significance=[]).tested == {"test": []}
+    with pytest.raises(BadInput, match="unknown measure 'R2@10'"):
+        maker(**asked, significance=["R2@10"]).preflight([])
+
+
 def test_published_values_change_no_fingerprint_but_the_reports():
     conf = CONF
 
@@ -223,18 +274,3 @@ def test_tables_of_any_stage_are_shown_with_the_names_of_arms(stages, tmp_path):
     assert mine.notes == ("Paper: T.",)
     assert other.rows == (("total", 5),)
     assert report.names == {"mine@none": "no pre-training", "mine@retromae": "retromae"}
-
-
-def test_columns_with_published_values_are_checked_before_any_work():
-    glue = SimpleNamespace(stage="glue", config={"_target_": "bmae_lightning.stage.glue.Glue"})
-    evaluate = SimpleNamespace(stage="evaluate", config={"_target_": "bmae_lightning.stage.evaluate.Evaluate"})
-    inputs = {"glue@none": glue, "glue@a": glue, "evaluate@a": evaluate}
-    maker(paper_results=at({"evaluate": PAPER}) | {"glue/dev": {"glue": {"CoLA": 0.6, "mean": 0.5}}}).check_inputs(
-        inputs
-    )
-    with pytest.raises(
-        BadInput, match=r"paper_results.glue/dev.glue: no column is called 'CoLa'; did you mean 'CoLA'\?"
-    ):
-        maker(paper_results={"glue/dev": {"glue": {"CoLa": 0.6}}}).check_inputs(inputs)
-    with pytest.raises(BadInput, match="unknown measure 'MMR@10'"):
-        maker(paper_results=at({"evaluate": {"MMR@10": 0.6}})).check_inputs(inputs)

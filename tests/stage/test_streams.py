@@ -105,6 +105,30 @@ def test_window_depends_on_seed_epoch_passage_and_stream_alone(tmp_path):
         assert sum(a != b for a, b in zip(together["passage"], other, strict=True)) > 10
 
 
+def test_titles_are_joined_to_their_texts(tmp_path):
+    """With [SEP] between them or without, the first one only; what is cut off is counted without it."""
+    sep = VOCABULARY.sep_id
+    rows = [[10, 11, sep, 12, 13], [10, sep, *range(20, 40)], [*range(20, 40)], [], [10, sep, 11, sep, 12], [1, 2, 3],
+            [*range(20, 26)], [*range(20, 27)], [*range(20, 25), sep, 26], [*range(20, 26), sep, 27]]  # fmt: skip
+    passages, queries = store(tmp_path / "a", rows), store(tmp_path / "b", rows)
+    place_N = np.arange(len(passages.tokens), dtype=np.float32)
+    streams = {"passage": Stream(passages, None, ["place"], {"place": place_N}), "queries": Stream(queries)}
+    items = [(row, 0) for row in range(len(rows))]
+    with_it = PassageBatches(streams, VOCABULARY, 8)(items).streams
+    batch = PassageBatches(streams, VOCABULARY, 8, separator=False)(items).streams
+    wanted = [[*row[: row.index(sep)], *row[row.index(sep) + 1 :]] if sep in row else row for row in rows]
+    assert content(batch["passage"]) == [row[:6] for row in wanted]
+    assert batch["passage"].ids_BL.shape == (len(rows), 8)
+    assert content(with_it["passage"]) == content(with_it["queries"]) == content(batch["queries"])
+    tokens = batch["passage"]
+    for row, start in enumerate(passages.offsets[:-1]):
+        size = int(tokens.real_BL[row].sum()) - 2
+        places = (tokens.values["place"][row, 1 : 1 + size] - start).long().tolist()
+        assert [rows[row][place] for place in places] == wanted[row][:6]
+        assert not tokens.values["place"][row, 1 + size :].any()
+        assert (tokens.ids_BL[row, 2 + size :] == VOCABULARY.pad_id).all()
+
+
 @pytest.mark.parametrize("crop", ["right", "window"])
 def test_values_stay_with_their_tokens(passages, crop):
     """Numbers of a store whose value at a token is its place in the store; a neighbour has those of its own row."""

@@ -41,7 +41,7 @@ class StatisticsOptions:
     window: int = 4
     unit: str = "word"
     pmi_mode: str = "joint"
-    boundary: str = "available"
+    boundary: str = "zero_fill"
     min_count: int = 1
 
     def __post_init__(self) -> None:

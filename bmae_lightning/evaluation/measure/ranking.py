@@ -148,10 +148,32 @@ def canonical(measures: Sequence[str | Measure]) -> list[str]:
     return [_name(find_measure(measure)) for measure in measures]
 
 
-def check_measures(measures: Sequence[str | Measure]) -> None:
-    """Raise BadInput for an entry of `measures` that is none."""
-    for measure in measures:
-        find_measure(measure)
+Measures = Sequence[str | Measure] | Mapping[str, Sequence[str | Measure]]
+"""The option `measures`: a list for all splits, or one for each."""
+
+
+def measures_of(measures: Measures, split: str) -> list[str | Measure]:
+    """What the rankings of a split are measured by.
+
+    Raises:
+        BadInput: it is no list, an empty one, or there is none for this split.
+    """
+    found = measures.get(split) if isinstance(measures, Mapping) else measures
+    if found is None:
+        raise BadInput(
+            f"measures has none for the split {split!r}, only for {', '.join(measures)}: name some, or give one list "
+            "for all splits, as measures=[RR@10]"
+        )
+    if not isinstance(found, Sequence) or isinstance(found, str) or not found:
+        raise BadInput(f"measures must be a list of at least one, as measures=[nDCG@10], got {found!r}")
+    return list(found)
+
+
+def check_measures(measures: Measures, splits: Sequence[str] = ("",)) -> None:
+    """Raise BadInput for a split without measures, and for an entry that is none."""
+    for split in splits:
+        for measure in measures_of(measures, split):
+            find_measure(measure)
 
 
 def _name(measure: Any) -> str:

@@ -21,7 +21,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Difference:
-    """`arm` less `against` in the mean of `measure` over the queries that both were judged on.
+    """`arm` less `against` in the mean of `measure` over the queries (of `split`) that both were judged on.
 
     t, randomisation: p values, nan where one query alone allows none.
     t_holm, randomisation_holm: the same, adjusted for all pairs that were tested with them.
@@ -36,6 +36,7 @@ class Difference:
     t_holm: float
     randomisation: float
     randomisation_holm: float
+    split: str = ""
 
 
 def differences(

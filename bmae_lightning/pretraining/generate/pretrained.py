@@ -27,6 +27,8 @@ class PretrainedTeacher:
     length: int = 512
     prefix: str = ""
 
+    hub = ("name", "tokenizer")
+
     def __post_init__(self) -> None:
         at_least(1, length=self.length)
 

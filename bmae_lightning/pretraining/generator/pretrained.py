@@ -21,6 +21,8 @@ OTHERWISE = "use generator=corpus, which trains one with the encoder's vocabular
 class PretrainedGenerator(Generator):
     """name: local directory or hub name of any masked language model over the encoder's vocabulary; see `Generator`."""
 
+    hub = ("name",)
+
     def __init__(
         self,
         name: str,

@@ -1,6 +1,6 @@
 """Important words are masked more often: CDMAE's Algorithm 1, the highest importance plus Gaussian noise.
 
-Whole words by default, as all related methods mask them; single pieces as in the algorithm's letter.
+Single pieces, as the algorithm is written; whole words, as all related methods mask them, with `unit`.
 Shapes: B passages, L positions, W word slots (= L), R rows (masks per passage).
 """
 
@@ -10,22 +10,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bmae_lightning.corpus.statistics.words import UNITS
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
-from bmae_lightning.pretraining.mask.words import Words, first_pieces, group_words, select_words
-from bmae_lightning.pretraining.noise import widest_float
+from bmae_lightning.pretraining.mask.words import Words, first_pieces, fitting, group_words, select_words
 from bmae_lightning.runtime.checks import choice
-
-UNITS = ("word", "piece")
+from bmae_lightning.runtime.shares import exact
 
 
 @dataclass(frozen=True)
 class ImportanceMask(MaskPolicy):
-    """Takes words in falling score up to floor(rate * N) of the N pieces that are no special token, at least one.
+    """Takes pieces, or whole words, in falling score up to floor(rate * N) of the N pieces that are not special.
 
-    score: importance + sigma * N(0, 1), one draw per word; ties are broken at random, a word that does not fit is
-    skipped. The encoder's selection plays no part.
+    score: importance + sigma * N(0, 1), one draw each; ties are broken at random, a word that does not fit is skipped,
+    at least one piece may be taken. The encoder's selection plays no part.
     rate: share in (0, 1).  sigma: of the noise, at least 0.  sigma_relative: multiply it by the standard deviation of
-    the importance of the words of this text.  unit: 'word', or 'piece' to draw and take pieces one by one.
+    the importance of the words of this text.  unit: 'piece' draws and takes pieces one by one, 'word' whole words.
     value: name of the values of `Tokens` to read, at a word's first piece.  `select` raises BadInput without them.
     Relations: a large sigma makes it `UniformMask` with a budget over content alone; `KeywordMask` samples by weight.
     """
@@ -33,7 +32,7 @@ class ImportanceMask(MaskPolicy):
     rate: float
     sigma: float = 1.0
     sigma_relative: bool = False
-    unit: str = "word"
+    unit: str = "piece"
     value: str = "importance"
 
     def __post_init__(self) -> None:
@@ -47,11 +46,7 @@ class ImportanceMask(MaskPolicy):
         return (self.value,)
 
     def select(self, request: MaskRequest) -> Tensor:
-        value_BL, content_BL = request.values(self.value, "importance"), request.content_BL
-        if self.unit == "word":
-            words = group_words(request.tokens, request.vocabulary, request.vocabulary.special_V)
-        else:
-            words = single_pieces(content_BL)
+        value_BL, words = request.values(self.value, "importance"), self._words(request)
         uniform_BRW = request.uniform()
         importance_BW = first_pieces(words, value_BL.to(uniform_BRW.dtype))
         sigma = self.sigma
@@ -59,16 +54,19 @@ class ImportanceMask(MaskPolicy):
             sigma = sigma * deviation(importance_BW, words.size_BW > 0)[:, None]
         score_BRW = importance_BW[:, None] + sigma * math.sqrt(2) * torch.erfinv(2 * uniform_BRW - 1)
         priority_BRW = score_BRW if self.sigma else rank(score_BRW, uniform_BRW)  # noise leaves no ties
-        size_B = content_BL.sum(1)
-        room_B = (size_B.to(widest_float(size_B.device)) * self.rate).floor().clamp(min=1).long()
-        return select_words(words, priority_BRW, room_B)
+        return select_words(words, priority_BRW, self._budget(words))
 
+    def selectable(self, request: MaskRequest) -> Tensor:
+        words = self._words(request)
+        return fitting(words, self._budget(words))
 
-def single_pieces(content_BL: Tensor) -> Words:
-    """Every True position as a word of its own."""
-    word_BL = (content_BL.cumsum(1) - 1).masked_fill(~content_BL, -1)
-    position_L = torch.arange(content_BL.shape[1], device=content_BL.device)
-    return Words(word_BL, (position_L < content_BL.sum(1, keepdim=True)).long())
+    def _words(self, request: MaskRequest) -> Words:
+        return group_words(request.tokens, request.vocabulary, request.vocabulary.special_V, self.unit)
+
+    def _budget(self, words: Words) -> Tensor:
+        """Pieces to select [B]."""
+        share = exact(self.rate)
+        return (words.size_BW.sum(1) * share.numerator // share.denominator).clamp(min=1)
 
 
 def deviation(value_BW: Tensor, used_BW: Tensor) -> Tensor:

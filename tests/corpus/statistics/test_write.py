@@ -122,8 +122,10 @@ def test_every_option_against_the_slow_reference(make_store, tmp_path, options):
 
 def test_the_worked_example_and_the_numbers_beside_it(make_store, tmp_path):
     made = make_store([list("abc"), list("abd")])
+    available = compute(made, tmp_path / "available", StatisticsOptions(window=3, boundary="available"))
+    assert available["importance"][:3].tolist() == pytest.approx([4.79991, 3.00815, 4.79991], abs=1e-5)
     statistics = compute(made, tmp_path / "s", StatisticsOptions(window=3))
-    assert statistics["importance"][:3].tolist() == pytest.approx([4.79991, 3.00815, 4.79991], abs=1e-5)
+    assert statistics["importance"][:3].tolist() == pytest.approx([2.39996, 1.50408, 2.39996], abs=1e-5)
     assert statistics["keyword_weight"].tolist() == pytest.approx([-math.log(2)] * 2 + [0] + [-math.log(2)] * 2 + [0])
     assert statistics["importance"].dtype == statistics["keyword_weight"].dtype == np.float32
     record = json.loads((tmp_path / "s" / "statistics.json").read_text())

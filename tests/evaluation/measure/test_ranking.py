@@ -7,7 +7,7 @@ import ir_measures
 import pytest
 import pytrec_eval
 
-from bmae_lightning.evaluation.measure.ranking import evaluate
+from bmae_lightning.evaluation.measure.ranking import check_measures, evaluate, measures_of
 from bmae_lightning.evaluation.measure.trec import Run, read_run, write_qrels, write_run
 from bmae_lightning.runtime.errors import BadInput
 
@@ -81,6 +81,28 @@ def test_names_are_canonical_and_unknown_ones_explained():
     for name in ("mrr@10", "nDCG(", "recall"):
         with pytest.raises(BadInput, match="nDCG@10"):
             evaluate(QRELS, RANKED, [name])
+
+
+def test_binary_measures_of_graded_judgments_count_from_a_grade():
+    """By hand: of q's passages only b has grade 2; r has none, so that its values are 0."""
+    qrels = {"q": {"a": 1, "b": 2, "c": 0}, "r": {"d": 1}}
+    run = {"q": {"a": 3.0, "b": 2.0, "c": 1.0}, "r": {"d": 1.0}}
+    measured = evaluate(qrels, run, ["RR(rel=2)@10", "R(rel=2)@1", "R(rel=2)@2", "RR@10"])
+    assert measured.mean == {"RR(rel=2)@10": 0.25, "R(rel=2)@1": 0.0, "R(rel=2)@2": 0.5, "RR@10": 1.0}
+
+
+def test_measures_by_split_and_for_all():
+    by_split = {"dev": ["RR@10"], "dl19": ["nDCG@10"]}
+    assert [measures_of(by_split, split) for split in by_split] == [["RR@10"], ["nDCG@10"]]
+    assert measures_of(["R@5"], "dev") == measures_of(["R@5"], "dl19") == ["R@5"]
+    with pytest.raises(BadInput, match="has none for the split 'test', only for dev, dl19: .*measures=.RR@10."):
+        measures_of(by_split, "test")
+    for wrong in ("RR@10", [], {"dev": "RR@10"}, {"dev": []}):
+        with pytest.raises(BadInput, match=r"measures must be a list of at least one, as measures=\[nDCG@10\]"):
+            check_measures(wrong, ["dev"])
+    check_measures({"dev": ["RR@10"], "dl19": ["Foo"]}, ["dev"])
+    with pytest.raises(BadInput, match="unknown measure 'Foo'"):
+        check_measures({"dev": ["RR@10"], "dl19": ["Foo"]}, ["dev", "dl19"])
 
 
 def test_ids_of_another_split_and_empty_sides():

@@ -47,7 +47,7 @@ def test_pieces_are_exactly_the_floor_and_words_at_most(rate, sigma):
     assert (inside_BL & (word_BL.diff(dim=1, prepend=torch.full((6, 1), -2)) == 0)).any(), "no word of two pieces"
     for rows in (None, 40):
         pieces = select(ImportanceMask(rate, sigma, unit="piece"), tokens, vocabulary, noise(6), "x", rows)
-        words = select(ImportanceMask(rate, sigma), tokens, vocabulary, noise(6), "x", rows)
+        words = select(ImportanceMask(rate, sigma, unit="word"), tokens, vocabulary, noise(6), "x", rows)
         assert pieces.shape == words.shape == ((6, 57) if rows is None else (6, 40, 57))
         allowed = room_B if rows is None else room_B[:, None]
         assert (pieces.sum(-1) == allowed).all()
@@ -76,8 +76,8 @@ def test_without_noise_the_most_important_are_taken(rate):
     tokens, vocabulary = texts(LENGTHS, seed=3)
     tokens = scored(tokens, vocabulary)
     words = group_words(tokens, vocabulary, vocabulary.special_V)
-    mask_BL = select(ImportanceMask(rate, 0.0), tokens, vocabulary, noise(6), "x")
-    again_BL = select(ImportanceMask(rate, 0.0), tokens, vocabulary, noise(6, seed=5), "y")
+    mask_BL = select(ImportanceMask(rate, 0.0, unit="word"), tokens, vocabulary, noise(6), "x")
+    again_BL = select(ImportanceMask(rate, 0.0, unit="word"), tokens, vocabulary, noise(6, seed=5), "y")
     assert torch.equal(mask_BL, again_BL)
     for b in range(6):
         value = {
@@ -87,6 +87,13 @@ def test_without_noise_the_most_important_are_taken(rate):
         room = max(1, math.floor(int(content(tokens, vocabulary)[b].sum()) * rate))
         taken = greedy(sorted(value, key=lambda w: -value[w]), words.size_BW[b].tolist(), room)  # noqa: B023
         assert mask_BL[b].tolist() == [w in taken for w in words.word_BL[b].tolist()]
+
+
+def test_the_budget_is_the_floor_of_the_rate_as_it_is_written():
+    """0.29 * 100 is 28.999999999999996 in binary floating point."""
+    tokens, vocabulary = flat([0.0] * 100, 1)
+    for rate, wanted in ((0.29, 29), (0.57, 57), (0.285, 28), (1 / 3, 33), (0.001, 1)):
+        assert select(ImportanceMask(rate), tokens, vocabulary, noise(1), "x").sum() == wanted, rate
 
 
 def test_endless_noise_is_uniform():
@@ -180,7 +187,7 @@ def test_the_encoders_mask_ignores_importance_and_ours_ignores_the_encoders():
 def test_same_mask_whatever_the_batch_and_rows_are_independent():
     tokens, vocabulary = texts((20, 9, 14))
     full = scored(tokens, vocabulary)
-    for policy in (ImportanceMask(0.5), ImportanceMask(0.5, 2.0, True), ImportanceMask(0.5, unit="piece")):
+    for policy in (ImportanceMask(0.5), ImportanceMask(0.5, 2.0, True), ImportanceMask(0.5, unit="word")):
         mask_BL = select(policy, full, vocabulary, noise(3), "x")
         part = Tokens(full.ids_BL[1:, :16], full.real_BL[1:, :16], {"importance": full.values["importance"][1:, :16]})
         source = noise(3)

@@ -83,6 +83,17 @@ def test_frequencies_without_specials_are_those_of_the_original():
             agree_counts(mask_BL[:, 1:-1], expected["count_histogram"], recorded["draws"])
 
 
+def test_pieces_are_taken_one_by_one():
+    """Of a word of three pieces, one or two are selected, each equally often."""
+    tokens, vocabulary = copies(wrapped(["a", "##b", "##c"]), DRAWS)
+    mask_BL = select(UniformMask(0.4, unit="piece"), tokens, vocabulary, noise(DRAWS), "x")
+    assert (mask_BL.sum(1) == 2).all()
+    assert (mask_BL[:, 1:4].double().mean(0) - 2 / 3).abs().max() < 4.5 * (2 / 9 / DRAWS) ** 0.5
+    assert not select(UniformMask(0.4), tokens, vocabulary, noise(DRAWS), "x").any()
+    with pytest.raises(ValueError, match="unit must be one of word, piece, got 'token'"):
+        UniformMask(0.3, unit="token")
+
+
 def test_unknown_specials():
     with pytest.raises(ValueError, match="specials must be one of count, skip, got 'drop'"):
         UniformMask(0.3, specials="drop")

@@ -1,0 +1,144 @@
+"""`check=true`: what jobs would take is told, nothing runs and nothing is written."""
+
+import re
+
+import pytest
+from support import quick_hydra
+from support.compose import composed
+
+from bmae_lightning.encoder import checkpoint
+from bmae_lightning.encoder.checkpoint import find_checkpoint, without_downloads
+from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.cost import Sizes
+from bmae_lightning.runtime.errors import Absent
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    quick_hydra.quicken(monkeypatch)
+
+
+def row(output: str, name: str) -> list[str]:
+    """The numbers of a row of the table."""
+    (line,) = (line for line in output.splitlines() if line.startswith(f"{name} "))
+    return line.removeprefix(name).split()
+
+
+def test_a_sweep_tells_what_it_would_take_and_counts_shared_stages_once(cli_here, tmp_path):
+    output = cli_here("-m", "decoders.enhanced.mask.rate=0.3,0.5", "check=true")
+    assert not list(tmp_path.iterdir())
+    assert "started in" not in output
+    # prepare, bm25, both retrievers with their evaluation, pretrain, report; 6 x 8 passages, 2 x 4 x 8 x 4 passages
+    retriever = 2 * 4 * 8 * composed("+experiment=retromae")["retriever1"]["train_group_size"]
+    rows = [line.split() for line in output.splitlines() if line.startswith("retromae ")]
+    assert [cells[:8] for cells in rows] == [["retromae", "8", "0", "6", "48", "8", f"{retriever}", "120"]] * 2
+    (total,) = (line.split()[-9:] for line in output.splitlines() if line.startswith("all, shared stages"))
+    # prepare, bm25 and the arm without pre-training are shared: 4 of 8 stages, one of two fine-tunings
+    assert total[:7] == ["12", "0", "12", "96", "12", f"{3 * retriever // 2}", "180"]
+    assert "2 jobs plan 16 stages, 12 of them distinct, 0 done" in output
+    assert "prepare: 60 passages of" in output
+    assert "queries: train 40, test 20 (counted in the files)" in output
+
+
+def test_finished_stages_are_told_and_cost_nothing(cli_here):
+    cli_here("stage=[prepare]")
+    output = cli_here("check=true")
+    assert row(output, "retromae")[:2] == ["8", "1"]
+    assert re.search(r"prepare: 60 passages of \d+ word pieces; queries: train 40, test 20 \(prepared\)", output)
+
+
+def test_a_wrong_job_is_told_and_the_others_are_counted(cli_here):
+    output = cli_here("-m", "pretrain.length=64,1000", "check=true", code=2)
+    assert "error: pretrain.length=1000: the encoder has only 128 positions" in output
+    assert row(output, "retromae")[0] == "8"
+
+
+def test_devices_of_another_machine_do_not_matter_but_the_batch_must_fit_them(cli_here):
+    cli_here("trainer=ddp", "trainer.devices=4", "check=true")
+    output = cli_here("trainer=ddp", "trainer.devices=3", "check=true", code=2)
+    assert "pretrain.batch_size=8 must be a multiple of devices" in output
+
+
+def test_what_must_be_downloaded_is_listed_and_not_asked_for(here, collection, monkeypatch):
+    asked = []
+
+    def download(name, local_files_only=False, **_):
+        asked.append(local_files_only)
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    output = here(
+        "+experiment=simlm", "scale=paper", "corpus=beir", f"corpus.path={collection}", "compare=[some/retriever]",
+        f"suite.collections=[{collection}]", "check=true",
+    )  # fmt: skip
+    found = dict(re.findall(r"^To be downloaded: (\S+) \((.+)\)\.$", output, re.MULTILINE))
+    assert found == {
+        "google-bert/bert-base-uncased": "prepare.tokenizer.name",
+        "google/electra-base-discriminator": "reranker.backbone",
+        "google/electra-base-generator": "pretrain.generator.name",
+        "some/retriever": "external.model",
+    }
+    assert "Not wholly checked before that is there: prepare, pretrain, reranker, external, suite." in output
+    assert asked
+    assert all(asked)
+
+
+def test_downloads_are_off_in_the_block_only(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: f"/{name}")
+    assert str(find_checkpoint("a/b")) == "/a/b"
+
+    def absent(*_, local_files_only, **__):
+        raise OSError(str(local_files_only))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", absent)
+    with without_downloads(), pytest.raises(Absent, match="encoder.name=a/b is not on this machine yet"):
+        find_checkpoint("a/b")
+    with pytest.raises(checkpoint.BadInput, match="the Hugging Face hub did not give it"):
+        find_checkpoint("a/b")
+
+
+WEIGHTS = 2 * 12 * 32**2
+"""Of the layers of encoder=tiny."""
+
+
+def test_stages_count_the_tokens_that_pass_their_weights(cli_here):
+    """Operations of the stages, told as hours of a GPU that does a tenth of a million million of them in an hour."""
+    slow = "check_tflops=" + format(0.1 / 3600, ".12f")
+    group, pieces = composed("+experiment=retromae")["retriever1"]["train_group_size"], 37
+
+    def hours(*overrides: str) -> float:
+        output = cli_here(*overrides, "baseline=false", "check=true", slow)
+        return float(row(output, "retromae")[7].replace(",", ""))
+
+    texts = 400 * 8
+    head = 32 * 1000
+    pretraining = 6 * texts * pieces * (WEIGHTS + 12 * 32**2 + 2 * head)
+    assert hours("stage=[pretrain]", "pretrain.steps=400") == pytest.approx(pretraining / 1e11, abs=0.06)
+    learning = 6 * (texts * 32 + texts * group * pieces) * WEIGHTS
+    both = hours("stage=[retriever1]", "pretrain.steps=400", "retriever1.steps=400")
+    assert both == pytest.approx((pretraining + learning) / 1e11, abs=0.06)
+
+
+def test_teachers_that_write_texts_are_counted(here, collection):
+    corpus = ["corpus=beir", f"corpus.path={collection}"]
+    output = here("+experiment=master", "encoder=tiny", *corpus, "stage=[generate]", "check=true")
+    assert row(output, "master")[6] == "120"  # 60 passages, queries and continuations
+
+
+SIMLM_FLOPS = 2.45e19
+"""SimLM's pre-training, 80,000 steps of 2,048 texts of 144: 149.5 GFLOP a text with both heads at all positions and two
+passes of the generator, and with two things that the estimate leaves out: the square of attention (2 %), and the
+generator's projection to 768 (6 %)."""
+
+
+def test_the_operations_of_simlms_pre_training_are_those_counted_by_hand():
+    config = composed("scale=paper", "corpus=beir", "corpus.path=x", "+experiment=simlm")
+    generator = {"generator": config["generator"]}
+    planning = ("inputs", "rung", "requires")
+    node = {key: value for key, value in config["pretrain"].items() if key not in planning} | generator
+    for part in (node["view"]["passage"], node["decoders"]["shallow"]):
+        part["corruption"].pop("requires", None)
+    with without_downloads():
+        found = build(node, "pretrain").cost(Sizes(8_841_823, 300), {})
+    assert (found.pretrain_steps, found.pretrain_passages) == (80_000, 80_000 * 2048)
+    assert found.flops == pytest.approx(SIMLM_FLOPS, rel=0.1)
