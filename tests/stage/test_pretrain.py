@@ -6,10 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from support.paths import CONF
+from support.compose import composed
 from support.stages import context, prepare
 from transformers import AutoTokenizer, BertForMaskedLM
 
@@ -24,9 +22,8 @@ SMALL = ["encoder=tiny", "logger=none", "pretrain.steps=3", "pretrain.batch_size
 
 
 def stage(*overrides: str) -> Pretrain:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["+experiment=retromae", *SMALL, *overrides])
-    made = build(read_entry(OmegaConf.to_container(config, resolve=True)["pretrain"]).options, "pretrain")
+    options = composed("+experiment=retromae", *SMALL, *overrides)["pretrain"]
+    made = build(read_entry(options).options, "pretrain")
     made.name = "pretrain"
     return made
 
@@ -112,6 +109,22 @@ def test_impossible_options_name_their_key(override, words):
     with pytest.raises(BadInput) as caught:
         stage(override)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("norm", "normalise", "remedies"),
+    [
+        ("sum", "length", ("decoders.bag_of_words.normalise=none", "pretrain.loss_norm=micro_mean")),
+        ("micro_mean", "none", ("decoders.bag_of_words.normalise=length", "pretrain.loss_norm=sum")),
+        ("seq_mean", "none", ("decoders.bag_of_words.normalise=length", "pretrain.loss_norm=sum")),
+    ],
+)
+def test_sums_and_means_are_not_mixed(norm, normalise, remedies):
+    mixed = ("decoders=[bag_of_words]", f"pretrain.loss_norm={norm}", f"decoders.bag_of_words.normalise={normalise}")
+    with pytest.raises(BadInput, match=f"pretrain: loss_norm={norm} and decoders.bag_of_words.normalise={normalise}: "):
+        stage(*mixed)
+    for remedy in remedies:
+        stage(*mixed, remedy)
 
 
 def test_what_shows_before_anything_runs():
