@@ -9,7 +9,6 @@ from torch import nn
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.shares import exact
 
-
 GROWTHS = ("linear", "logarithm")
 
 
@@ -45,7 +44,7 @@ class LinearSchedule:
     """Learning rate from 0 to its peak at the last warm-up step, then linearly to 0 at the last step.
 
     Args:
-        growth: of the rate during warm-up with the step, `linear`, or with its `logarithm` as DeepSpeed's WarmupDecayLR.
+        growth: of the rate during warm-up with the step, `linear`, or with its `logarithm` (WarmupDecayLR of DeepSpeed).
     """
 
     def __init__(self, growth: str = "linear") -> None:

@@ -72,9 +72,7 @@ def fill_up(
     They depend on the query alone. Raises BadInput where the corpus cannot fill a list.
     """
     return {
-        query: sample(listed, least, 0, 0, query, corpus, positives[query])
-        if len(listed) < least
-        else listed
+        query: sample(listed, least, 0, 0, query, corpus, positives[query]) if len(listed) < least else listed
         for query, listed in negatives.items()
     }
 

@@ -50,7 +50,7 @@ class RankedNegatives(Negatives):
 
     Args:
         depth: how many of them are kept per query.
-        empty, margin, least, short: see `Negatives`. RetroMAE's BEIR model has a margin, SimLM's released code the rest.
+        empty, margin, least, short: see `Negatives`; RetroMAE's BEIR model has a margin, SimLM's code the others.
     """
 
     needs_run = True
@@ -118,10 +118,11 @@ class Groups:
             raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
         self.judged, self.source, self.queries = len(qrels), source, queries
         self.passages, self.size, self.seed = passages, size, seed
-        negatives = fill_up(source.of(run, self.known), source.least, self.known, passages.external_ids)
+        negatives = source.of(run, self.known)
         if source.foreign:
             check_ids(negatives, passages, source.path)
         self.restrict(negatives)
+        self._fill_up()
 
     def restrict(self, negatives: Mapping[str, Sequence[str]]) -> None:
         """Train with these negatives; queries without any are dropped if the source says so.
@@ -139,10 +140,11 @@ class Groups:
 
     def renew(self, run: Run, depth: int) -> None:
         """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
-        known = {query: self.known[query] for query in self.ids}
-        self.negatives = fill_up(
-            negatives_from_run(run, known, depth), self.source.least, known, self.passages.external_ids
-        )
+        self.negatives = negatives_from_run(run, {query: self.known[query] for query in self.ids}, depth)
+        self._fill_up()
+
+    def _fill_up(self) -> None:
+        self.negatives = fill_up(self.negatives, self.source.least, self.known, self.passages.external_ids)
 
     @property
     def short(self) -> int:
