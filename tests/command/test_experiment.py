@@ -37,6 +37,7 @@ def test_what_is_asked_of_a_corpus_is_no_option_of_it():
     assert take_corpus_options(config) == {
         "check": True, "expected": {"passages": 3}, "evaluated": ["test"], "collection": None,
         "measures": ["RR@10", "nDCG@10", "R@50", "R@100", "R@1000"],
+        "documents": None, "neighbours": "documents",
     }  # fmt: skip
     for corpus in (config["corpus"], config["prepare"]["corpus"]):
         assert set(corpus) == {"_target_", "path", "splits", "title", "tolerate"}
