@@ -63,9 +63,9 @@ class Pipeline:
             stage.name = node.stage
             try:
                 stage.preflight(self.splits)
+                stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
             except Absent:
                 self.unchecked.append(node.stage)
-            stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
             stages[node.key] = stage
         return stages
 

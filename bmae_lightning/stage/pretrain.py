@@ -49,6 +49,8 @@ class Pretrain(TrainingStage):
     The fields are the options of `conf/stages/pretrain.yaml`.
     """
 
+    hub = ("start",)
+
     encoder: EncoderSource
     bottleneck: ClsBottleneck | MeanBottleneck
     view: dict[str, View]
