@@ -63,6 +63,15 @@ def test_natural_questions_have_documents(here, tmp_path):
     assert Prepared(finished(tmp_path, "prepare")).order("next")[:].tolist() == following
 
 
+def test_the_doctor_tells_what_a_file_of_documents_says(here, msmarco):
+    documents = f"corpus.documents={msmarco / 'passageID2DocumentId.tsv'}"
+    files = "corpus=msmarco", f"corpus.path={msmarco}", "corpus.expected=null", "corpus.check=true"
+    found = here("+experiment=master", *files, documents)
+    assert re.search(r"passages that another one follows +192", found)
+    assert "12 passages are not listed there" in found
+    assert "passages that another one follows" not in here("+experiment=master", *files)
+
+
 def test_without_documents_the_run_is_refused_at_once(here, msmarco, tmp_path, monkeypatch):
     """Before a stage starts, and before files of gigabytes are digested."""
     digested = []
