@@ -113,9 +113,14 @@ def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _general(config: dict[str, Any]) -> dict[str, str]:
-    """The content of the general collection, of which only the passages are read, for the stage that prepares it."""
+    """The content of the general collection, of which only the passages are read, for the stage that prepares it.
+
+    Pre-training on it takes the place of the checkpoint that `pretrain` would start from.
+    """
     if (corpus := config["prepare_general"]["corpus"]) is None:
         return {}
+    if config["pretrain"]["inputs"]["encoder"]:
+        config["pretrain"]["start"] = None
     if "splits" in corpus:
         corpus["splits"] = []
     try:

@@ -70,12 +70,12 @@ def test_passages_have_the_titles_of_the_paper(corpus):
     assert title(*paper) == "pair"
     assert title(*paper, "paper.title=prepend") == "prepend"
     assert title(*paper, "corpus.title=drop") == "drop", "the user's word is the last"
-    config = resolved("corpus=files", "+corpus@general.corpus=msmarco", *paper)
+    config = resolved("corpus=files", "corpus@general.corpus=msmarco", *paper)
     assert (config["general"]["corpus"]["title"], config["corpus"]["title"]) == ("pair", "prepend")
 
 
 def test_natural_questions_can_stand_anywhere():
-    config = resolved("corpus=msmarco", "+corpus@general.corpus=nq", "general.corpus.path=y")
+    config = resolved("corpus=msmarco", "corpus@general.corpus=nq", "general.corpus.path=y")
     assert config["general"]["corpus"]["_target_"].endswith("DprCorpus")
     assert config["measures"]["dl19"][0] == "nDCG@10", "the measures are those of the corpus"
     take_corpus_options(config)

@@ -133,6 +133,13 @@ def test_the_remedy_for_statistics_of_another_collection_works(cli_here, general
     assert started(output) == ["prepare", "statistics", "prepare_general", "pretrain_general", ARM]
 
 
+def test_what_a_chain_would_take_is_told(cli_here, general):
+    here = cli_here("check=true", "logger=none", *general, "general.checkpoint=authors/general", "baseline=false")
+    assert "prepare_general: 40 passages" in here
+    assert "authors/general" not in here, "the general stage is in its place"
+    assert "authors/general (pretrain.start)" in cli_here("check=true", "general.checkpoint=authors/general")
+
+
 BERT, GENERAL = "google-bert/bert-base-uncased", (512, 256, None, 8, 1e-4)
 STARTS = {
     "retromae": ("Shitao/RetroMAE", (150, 1024, None, 20, 1e-4)),
