@@ -76,7 +76,7 @@ class BeirCorpus(Collection):
         if not names:
             raise BadInput(
                 f"{directory} holds no <split>.tsv: a query set without judgments cannot train or test a retriever; "
-                f"add e.g. qrels/test.tsv with the columns {HEADER}."
+                f"add e.g. qrels/test.tsv with the columns {HEADER}, or read passages alone (corpus.splits=[])."
             )
         for name in self._requested or []:
             if name not in names:

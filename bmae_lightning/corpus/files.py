@@ -28,7 +28,7 @@ class FileCorpus(Collection):
     """Reads files of a directory; wherever a file is named, a list names alternatives, of which the first is taken.
 
     path: the directory. passages: their file. splits: name -> {queries: file, qrels: file}; one whose files are both
-    absent is left out; an empty list: passages alone. columns: of passages with tabs; id and text are needed, title is
+    absent is left out; none: passages alone. columns: of passages with tabs; id and text are needed, title is
     used, other names are passed over. titles: file of ids and titles for passages with tabs, in the same order; needed
     unless title is "drop". untitled: what stands in the place of a missing title. described: where the formats are
     described, for messages. title, tolerate: as in `Rules`.
@@ -37,7 +37,7 @@ class FileCorpus(Collection):
     """
 
     def __init__(
-        self, path: str | None, passages: str | list[str], splits: dict[str, dict[str, str | list[str]]] | list,
+        self, path: str | None, passages: str | list[str], splits: dict[str, dict[str, str | list[str]]] | list | None,
         columns: list[str] = ("id", "text"), titles: str | list[str] | None = None, untitled: str = "",
         title: str = "prepend", tolerate: list[str] | None = None, described: str | None = None,
     ) -> None:  # fmt: skip
@@ -46,9 +46,7 @@ class FileCorpus(Collection):
             raise ValueError(f"columns={list(columns)} must have id and text among them.")
         if titles and columns[0] != "id":
             raise ValueError(f"columns={list(columns)} must begin with id where titles are in a file of their own.")
-        if splits is None:
-            raise ValueError("splits is null; name one as {test: {queries: FILE, qrels: FILE}}, or [] for none.")
-        splits = dict(splits)
+        splits = dict(splits or {})
         for name, files in splits.items():
             if not isinstance(files, dict) or set(files) != _SPLIT:
                 raise ValueError(f"splits.{name} must be {{queries: FILE, qrels: FILE}}, it is {files!r}.")
@@ -130,7 +128,7 @@ class FileCorpus(Collection):
             if queries and qrels:
                 found[name] = _Split(queries, qrels)
         if self._splits and not found:
-            raise self._lacking(f"{self.path} has the files of no split")
+            raise self._lacking(f"{self.path} has the files of no split (corpus.splits=null reads passages alone)")
         return found
 
     def _first(self, names: str | list[str]) -> Path | None:

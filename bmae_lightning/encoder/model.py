@@ -20,6 +20,7 @@ from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
 INITS = ("random", "last_layers")
+HEADS = ("mlm", "linear")
 
 
 class Encoder(nn.Module):
@@ -74,6 +75,10 @@ class Encoder(nn.Module):
         """Word + position + type embeddings, normalised, with dropout [B, L, D]."""
         return self.masked_lm.bert.embeddings(input_ids=ids_BL)
 
+    def embed_bare(self, ids_BL: Tensor) -> Tensor:
+        """Word + position embeddings alone [B, L, D]."""
+        return self.masked_lm.get_input_embeddings()(ids_BL) + self.position_rows(ids_BL.shape[1])
+
     def embed_vectors(self, vectors_BLD: Tensor) -> Tensor:
         """The embedding module with vectors in place of word embeddings [B, L, D]."""
         return self.masked_lm.bert.embeddings(inputs_embeds=vectors_BLD)
@@ -87,6 +92,13 @@ class Encoder(nn.Module):
         """From hidden states [..., D] to vocabulary logits [..., V]; the output projection is the word embedding."""
         parts = self.masked_lm.cls.predictions
         return VocabularyHead(parts.transform, parts.decoder.weight, parts.decoder.bias)
+
+    def head_of(self, kind: str) -> VocabularyHead:
+        """'mlm': `head`.  'linear': inner products with the word embedding alone, DupMAE's LPU (Eq. 5)."""
+        choice(HEADS, head=kind)
+        return (
+            self.head if kind == "mlm" else VocabularyHead(nn.Identity(), self.masked_lm.get_input_embeddings().weight)
+        )
 
     def freeze_head(self) -> None:
         """Stop training the vocabulary head, where no loss names tokens, but not the embedding that it shares."""

@@ -12,7 +12,7 @@ from bmae_lightning.lit.module import LOSS, StepCallback, TrainedModule
 from bmae_lightning.lit.optimisation import Optimisation
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.diagnostics import diagnose
-from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.loss.normalise import mean_loss, terms
 from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.snapshots import snapshot
 
@@ -27,10 +27,8 @@ class PretrainModule(TrainedModule):
     def training_step(self, batch: TextBatch, index: int) -> torch.Tensor:
         output = self.model(batch)
         self.weights = output.weights
-        self.parts = {
-            LOSS + name: (loss.total.detach() / loss.count.clamp(min=1), loss.count.detach())
-            for name, loss in output.losses.items()
-        }
+        of = {name: terms(loss, self.loss_norm) for name, loss in output.losses.items()}
+        self.parts = {LOSS + name: (total.detach() / n.clamp(min=1), n.detach()) for name, (total, n) in of.items()}
         texts = self.count(len(batch.passage_B))
         self.parts |= {f"mask_rate/{name}": (rate.detach(), texts) for name, rate in output.rates.items()}
         return sum(output.weights[name] * mean_loss(loss, self.loss_norm) for name, loss in output.losses.items())

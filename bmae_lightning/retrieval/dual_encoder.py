@@ -28,8 +28,8 @@ PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
 class DualEncoder(nn.Module):
     """Turns token ids into vectors.
 
-    The head of the masked language model is trained where the representation has a lexical part; otherwise it is kept
-    but neither used nor trained.
+    The head of the masked language model is trained where the representation has a lexical part that reads it;
+    otherwise it is kept but neither used nor trained.
 
     Args:
         encoder: of queries, and of passages where shared.
@@ -49,8 +49,9 @@ class DualEncoder(nn.Module):
         self.segments = segments
         representation.build(encoder)
         embedding = encoder.masked_lm.bert.embeddings.word_embeddings.weight
+        head_trained = representation.lexical > 0 and representation.lexical_head == "mlm"
         for parameter in encoder.masked_lm.cls.parameters():
-            parameter.requires_grad_(parameter is embedding or representation.lexical > 0)
+            parameter.requires_grad_(parameter is embedding or head_trained)
         self.passage_encoder = None if shared else copy.deepcopy(encoder)
 
     @property
@@ -94,7 +95,9 @@ def representation_of(config: RetrieverConfig) -> PooledRepresentation:
         return build(config.representation, "representation")
     if config.dense is None and not config.lexical:
         return PooledRepresentation(config.pooling)
-    return HybridRepresentation(config.pooling, config.dense or 0, config.lexical, config.activation, config.separator)
+    return HybridRepresentation(
+        config.pooling, config.dense or 0, config.lexical, config.activation, config.separator, config.lexical_head
+    )
 
 
 def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverConfig]:

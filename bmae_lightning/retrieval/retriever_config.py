@@ -25,7 +25,7 @@ class RetrieverConfig:
         shared: one encoder for queries and passages; otherwise that of passages lies in `passage/`.
         dense: dimensions of a projected dense part (0: there is none), None for the pooled state itself.
         lexical: vocabulary entries kept per passage, 0 without a lexical part.
-        activation, separator: of the lexical part, see `HybridRepresentation`.
+        activation, separator, lexical_head: of the lexical part, see `HybridRepresentation`.
         representation: `_target_` and options that make the representation again; None where the fields above say it
             all, as for checkpoints from elsewhere.
     """
@@ -43,6 +43,7 @@ class RetrieverConfig:
     lexical: int = 0
     activation: str = "none"
     separator: str = "include"
+    lexical_head: str = "mlm"
     representation: dict[str, Any] | None = None
 
     def save(self, directory: Path) -> None:

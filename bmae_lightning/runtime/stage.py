@@ -110,6 +110,11 @@ def require_splits(stage: str, wanted: list[str], splits: list[str]) -> None:
         BadInput: one is absent.
     """
     for split in wanted:
+        if not splits:
+            raise BadInput(
+                f"{stage}: the corpus has passages alone (corpus.splits), and judged queries are needed here: choose "
+                "what needs none, as stage=[pretrain]"
+            )
         if split not in splits:
             raise BadInput(
                 f"{stage}: the corpus has no judgments for the split {split!r}; there is {', '.join(splits)}: add its "

@@ -201,6 +201,8 @@ def _setting(node: Node) -> str:
         shown += f", diagnostics every {every}"
     if (share := (config.get("train_queries") or {}).get("share", 1)) != 1:
         shown += f", {100 * share:g} % of the training queries"
+    for mask, count in node.results.get("unmaskable", {}).items():
+        shown += f", {mask} can select nothing of {count:,} passages"
     if step := node.context.get("pretrain_step"):
         shown += f", from step {step:,} of the pre-training"
     return shown

@@ -82,7 +82,7 @@ def start_retriever(
     directory = context.input("retriever") / "retriever"
     model, found = load_dual_encoder(directory, source.dropout)
     names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator",
-             "representation")  # fmt: skip
+             "lexical_head", "representation")  # fmt: skip
     for name in names:
         if getattr(found, name) != getattr(config, name):
             raise BadInput(

@@ -36,6 +36,7 @@ from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
+from bmae_lightning.stage.unmaskable import count_unmaskable
 
 
 @dataclass(kw_only=True)
@@ -77,6 +78,7 @@ class Pretrain(TrainingStage):
             )
         check_diagnostics(self.diagnostics)
         check(self.view, self.decoders, self.generator)
+        check_sums(self.loss_norm, self.decoders)
         used_views(self.view, self.decoders, self.objective)
 
     def preflight(self, splits: list[str]) -> None:
@@ -124,6 +126,9 @@ class Pretrain(TrainingStage):
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
         collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
+        unmaskable: dict[str, int] = {}
+        if process_rank() == 0:
+            unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
@@ -140,7 +145,7 @@ class Pretrain(TrainingStage):
                 with replacing(context.directory / "decoders.safetensors") as made:
                     save_file(model.decoders.state_dict(), made)
                 self._write_samples(context, prepared, model, collate, loggers)
-                self.write_results(context)
+                self.write_results(context, **({"unmaskable": unmaskable} if unmaskable else {}))
 
     def _needs(self) -> list[Need]:
         return needs(self.view, self.decoders, self.objective)
@@ -190,6 +195,22 @@ class Pretrain(TrainingStage):
         columns = ["original", "masked", *(samples[0]["rebuilt"] if samples else ())]
         table = [[s["original"], s["masked"], *s["rebuilt"].values()] for s in samples]
         log_table(loggers, "masked and rebuilt", columns, table)
+
+
+def check_sums(loss_norm: str, decoders: Mapping[str, Decoder]) -> None:
+    """Raise ValueError for a bag of words that is summed over its words beside losses that are means, or the reverse.
+
+    On one passage that would be 3,621 beside 7.1 + 7.1 nats.
+    """
+    for name, decoder in decoders.items():
+        normalise = getattr(decoder, "normalise", None)
+        if normalise is not None and (normalise == "none") != (loss_norm == "sum"):
+            key = f"decoders.{name}.normalise"
+            wanted, other = ("length", "sum") if normalise == "none" else ("none", "micro_mean")
+            raise ValueError(
+                f"loss_norm={loss_norm} and {key}={normalise}: one is a sum over a passage, the other a mean; set "
+                f"{key}={wanted}, or pretrain.loss_norm={other}"
+            )
 
 
 def check_diagnostics(options: Any) -> None:

@@ -199,7 +199,10 @@ class PassageBatches:
         choice(CROPS, crop=self.crop)
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
-        row_B, epoch_B = torch.tensor(items, dtype=torch.int64).T
+        return self.of(*torch.tensor(items, dtype=torch.int64).T)
+
+    def of(self, row_B: torch.Tensor, epoch_B: torch.Tensor) -> TextBatch:
+        """The batch of passages given by their rows, each in an epoch."""
         noise = Noise(self.seed, epoch_B, row_B)
         tokens = {name: self._tokens(name, stream, row_B.numpy(), noise) for name, stream in self.streams.items()}
         return TextBatch(tokens, row_B, epoch_B)

@@ -100,7 +100,8 @@ def test_one_error_lists_all_files(node, folder):
     for path in [*folder.glob("q*"), *folder.glob("ms*")]:
         path.unlink()
     assert "has the files of no split" in told(str(folder))
-    assert corpus(node, folder, splits=[]).check()[:3] == (12, 0, {}), "passages alone"
+    for splits in ([], {}, None):
+        assert corpus(node, folder, splits=splits).check()[:3] == (12, 0, {}), "passages alone"
     (folder / "collection.tsv").unlink()
     (folder / "queries.train.tsv").touch()
     (folder / "qrels.train.tsv").touch()
@@ -204,7 +205,6 @@ def test_faults_of_published_collections_are_kept_where_that_is_asked_for(node, 
     [
         ({"columns": ["id", "title"]}, "must have id and text"),
         ({"columns": ["text", "id"]}, "must begin with id"),
-        ({"splits": None}, "splits is null"),
         ({"splits": {"test": {"queries": "q"}}}, "splits.test must be"),
         ({"title": "none"}, "title must be one of prepend, pair, drop, got 'none'"),
         ({"tolerate": ["all"]}, "tolerate must be one of empty, unknown, got 'all'"),

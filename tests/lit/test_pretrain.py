@@ -45,10 +45,10 @@ def collate(items):
     return TextBatch({"passage": VOCABULARY.pad(rows, 20)}, rows_B, epoch_B)
 
 
-def train(directory, every, log_every=1, more=(), loggers=(), **trainer):
+def train(directory, every, log_every=1, more=(), loggers=(), norm="global_mean", dropout=0.2, **trainer):
     torch.manual_seed(3)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=200, **sizes, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2)
+    config = BertConfig(vocab_size=200, **sizes, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
     parts = {
         "enhanced": EnhancedDecoder(UniformMask(0.5)),
         "shallow": ShallowDecoder(UniformMask(0.5), BertCorruption()),
@@ -57,7 +57,7 @@ def train(directory, every, log_every=1, more=(), loggers=(), **trainer):
     views = {"passage": View(UniformMask(0.3), BertCorruption())}
     model = BottleneckMAE(Encoder(BertForMaskedLM(config), VOCABULARY), ClsBottleneck(), views, parts)
     optimisation = Optimisation(AdamW((0.9, 0.999), 1e-8), LinearSchedule(), 1e-2, 0.01, 0.1, STEPS)
-    module = PretrainModule(model, optimisation, "global_mean")
+    module = PretrainModule(model, optimisation, norm)
     data = TrainingData(collate, 40, 8, STEPS, 1, 0)
     callbacks = [*([Diagnostics(every, STEPS)] if every else []), *more]
     options = functools.partial(pl.Trainer, **({"accelerator": "cpu", "devices": 1} | trainer))
@@ -204,3 +204,16 @@ def test_half_a_snapshot_is_none(kept, tmp_path):
     snapshots.keep(3)
     assert [path.name for path in tmp_path.iterdir()] == ["step-3"]
     assert [path.name for path in snapshot(tmp_path, 3).iterdir()] == ["model"]
+
+
+def test_summed_losses_train_the_same_in_accumulated_batches(tmp_path):
+    """Gradients are those of the whole batch, and what is logged is what is optimised: nats per passage."""
+    exact = {"norm": "sum", "dropout": 0.0}
+    whole = train(tmp_path / "whole", 0, **exact)
+    parts = train(tmp_path / "parts", 0, accumulate_grad_batches=4, **exact)
+    for one, other in zip(whole, parts, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["loss"] == pytest.approx(
+            one["loss/encoder/passage"] + one["loss/enhanced"] + one["loss/shallow"] + 0.1 * one["loss/bag"]
+        )
+    assert whole[0]["loss/enhanced"] > 3 * whole[0]["loss/bag"], "about eight labels a passage"

@@ -23,6 +23,7 @@ REPRESENTATIONS = {
     "projected": lambda: HybridRepresentation("mean", 5, lexical=0),
     "hybrid": lambda: HybridRepresentation("cls", 5, 7, "relu", "exclude"),
     "lexical": lambda: HybridRepresentation("cls", 0, 7),
+    "linear": lambda: HybridRepresentation("cls", 5, 7, lexical_head="linear"),
 }
 
 

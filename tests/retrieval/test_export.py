@@ -150,6 +150,7 @@ def test_without_the_query_length_an_older_version_needs_the_length_set(tmp_path
         (lambda: HybridRepresentation("cls", 5, 7), True),
         (lambda: HybridRepresentation("mean", 5, 7, "log1p_relu", "exclude"), False),
         (lambda: HybridRepresentation("cls", 0, 7, "relu"), True),
+        (lambda: HybridRepresentation("cls", 5, 7, lexical_head="linear"), True),
     ],
 )
 def test_a_lexical_part_is_made_by_the_code_of_the_card(representation, shared, tmp_path):

@@ -49,6 +49,9 @@ def test_an_empty_input_is_named(tmp_path, inputs):
 
 def test_a_split_without_judgments_is_refused():
     require_splits("bm25", ["test"], ["train", "test"])
+    require_splits("bm25", [], [])
+    with pytest.raises(BadInput, match=r"bm25: the corpus has passages alone .*stage=\[pretrain\]"):
+        require_splits("bm25", ["test"], [])
     with pytest.raises(BadInput, match=r"bm25: the corpus has no judgments for the split 'dev'; there is train, test"):
         require_splits("bm25", ["test", "dev"], ["train", "test"])
 

@@ -90,7 +90,12 @@ def test_losses_validations_and_settings_of_stages_that_train(collect):
     config = {"batch_size": 8, "lr": 1e-4, "steps": None, "train_queries": {"share": 0.05}, "seed": 3}
     found = collect(
         {
-            "pretrain@a": ({"steps": 2}, {}, {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]}, []),
+            "pretrain@a": (
+                {"steps": 2},
+                {"unmaskable": {"view.passage.mask": 1234}},
+                {"metrics.jsonl": [{"step": 1, "loss": 3.0, "loss/mlm": 3.0}]},
+                [],
+            ),
             "retriever1@late": (config, {}, {"metrics.jsonl": lines}, []),
         }
     )
@@ -100,7 +105,7 @@ def test_losses_validations_and_settings_of_stages_that_train(collect):
         "Validation (retriever1)": {"late": [(2, 0.5)]},
     }
     assert found.settings == {
-        "pretrain@a": "steps 2",
+        "pretrain@a": "steps 2, view.passage.mask can select nothing of 1,234 passages",
         "retriever1@late": "batch_size 8, lr 0.0001, 5 % of the training queries, from step 1,000 of the pre-training",
     }
     assert found.diagnoses == []

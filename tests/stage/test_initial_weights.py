@@ -50,6 +50,14 @@ def test_an_earlier_retriever_is_continued(prepared, tmp_path):
     assert not torch.equal(weights(new), weights(first))
 
 
+def test_a_continued_retriever_names_words_as_before(prepared, tmp_path):
+    first, config = start(prepared, context(tmp_path / "retriever1"), HybridRepresentation("cls", 4, 6))
+    save_dual_encoder(first, config, prepared.tokenizer_directory, tmp_path / "retriever1" / "retriever")
+    made = context(tmp_path / "retriever2", retriever=tmp_path / "retriever1")
+    with pytest.raises(BadInput, match="whose lexical_head is 'mlm', but this stage has lexical_head='linear'"):
+        start(prepared, made, HybridRepresentation("cls", 4, 6, lexical_head="linear"))
+
+
 @pytest.mark.parametrize(
     ("options", "representation", "name"),
     [

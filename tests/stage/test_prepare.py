@@ -1,6 +1,7 @@
 """What the prepare stage leaves of a collection, and what it refuses to begin."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,6 +46,23 @@ def test_what_an_earlier_attempt_left_is_replaced(collection, tmp_path):
     prepare(directory, collection)
     assert not list(directory.rglob("old.trec"))
     assert sorted(path.name for path in (directory / "qrels").iterdir()) == ["test.trec", "train.trec"]
+
+
+def test_passages_alone_are_enough_to_pre_train(here, tmp_path):
+    folder = write_collection(tmp_path / "alone")
+    shutil.rmtree(folder / "qrels")
+    (folder / "queries.jsonl").unlink()
+    wanted = [
+        "+experiment=mlm", "encoder=tiny", "pretrain.steps=1", "pretrain.batch_size=4", "baseline=false", "logger=none",
+        "corpus=beir", f"corpus.path={folder}",
+    ]  # fmt: skip
+    assert "read passages alone (corpus.splits=[])" in here(*wanted, "stage=[pretrain]", code=2)
+    here(*wanted, "corpus.splits=[]", "stage=[pretrain]")
+    (prepared,) = map(Prepared, (tmp_path / "outputs" / "store").glob("prepare-*"))
+    assert (prepared.splits, len(prepared.passages()), len(prepared.queries())) == ([], 60, 0)
+    for goal in ("report", "retriever1", "evaluate"):
+        refused = here(*wanted, "corpus.splits=[]", f"stage=[{goal}]", code=2)
+        assert refused.splitlines()[-1].startswith("error: bm25.splits: the corpus has passages alone")
 
 
 def test_a_query_of_which_nothing_is_left(tmp_path):

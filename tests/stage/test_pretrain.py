@@ -1,14 +1,13 @@
 """The pretrain stage by itself: what it refuses, what it writes, what it continues from."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from support.paths import CONF
+from support.compose import composed
 from support.stages import context, prepare
 from transformers import AutoTokenizer, BertForMaskedLM
 
@@ -23,9 +22,8 @@ SMALL = ["encoder=tiny", "logger=none", "pretrain.steps=3", "pretrain.batch_size
 
 
 def stage(*overrides: str) -> Pretrain:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["+experiment=retromae", *SMALL, *overrides])
-    made = build(read_entry(OmegaConf.to_container(config, resolve=True)["pretrain"]).options, "pretrain")
+    options = composed("+experiment=retromae", *SMALL, *overrides)["pretrain"]
+    made = build(read_entry(options).options, "pretrain")
     made.name = "pretrain"
     return made
 
@@ -68,6 +66,18 @@ def test_the_last_logged_step_is_the_result(made):
     assert all(np.isfinite(line["loss"]) for line in lines)
 
 
+def test_a_passage_of_one_long_word_is_counted(collection, tmp_path, capsys):
+    corpus = tmp_path / "corpus"
+    shutil.copytree(collection, corpus)
+    with (corpus / "corpus.jsonl").open("a") as file:
+        file.write(json.dumps({"_id": "long", "title": "", "text": "qxzjvkwq" * 3}) + "\n")
+    prepared = prepare(tmp_path / "prepare", corpus, 200)
+    stage("decoders=[shallow]", "pretrain.steps=1").run(context(tmp_path / "made", corpus=prepared))
+    wanted = {"view.passage.mask": 1, "decoders.shallow.mask": 1}
+    assert json.loads((tmp_path / "made" / "metrics.json").read_text())["unmaskable"] == wanted
+    assert "made: 1 of 61 passages have no word that fits view.passage.mask" in capsys.readouterr().out
+
+
 def test_decoders_go_on_from_a_file(made, prepared, tmp_path):
     decoders = load_file(made / "decoders.safetensors")
     other = stage(f"pretrain.decoders_from={made / 'decoders.safetensors'}", "pretrain.lr=0.0", "pretrain.steps=1")
@@ -99,6 +109,22 @@ def test_impossible_options_name_their_key(override, words):
     with pytest.raises(BadInput) as caught:
         stage(override)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("norm", "normalise", "remedies"),
+    [
+        ("sum", "length", ("decoders.bag_of_words.normalise=none", "pretrain.loss_norm=micro_mean")),
+        ("micro_mean", "none", ("decoders.bag_of_words.normalise=length", "pretrain.loss_norm=sum")),
+        ("seq_mean", "none", ("decoders.bag_of_words.normalise=length", "pretrain.loss_norm=sum")),
+    ],
+)
+def test_sums_and_means_are_not_mixed(norm, normalise, remedies):
+    mixed = ("decoders=[bag_of_words]", f"pretrain.loss_norm={norm}", f"decoders.bag_of_words.normalise={normalise}")
+    with pytest.raises(BadInput, match=f"pretrain: loss_norm={norm} and decoders.bag_of_words.normalise={normalise}: "):
+        stage(*mixed)
+    for remedy in remedies:
+        stage(*mixed, remedy)
 
 
 def test_what_shows_before_anything_runs():

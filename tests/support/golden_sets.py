@@ -7,6 +7,7 @@ import json
 
 import torch
 from safetensors.torch import load_file
+from support.compose import composed
 from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM
 
@@ -35,6 +36,22 @@ class GivenCorruption(Corruption):
 
     def corrupt(self, ids_BL, selected_BL, vocabulary, noise, salt):
         return Corrupted(self.ids_BL, self.labels_BL, selected_BL)
+
+
+class Released:
+    """What `reading=code` composes for an experiment."""
+
+    def __init__(self, experiment):
+        self.config = composed(f"+experiment={experiment}", "reading=code")
+
+    @property
+    def norm(self):
+        return self.config["pretrain"]["loss_norm"]
+
+    def decoder(self, name, kind, **given):
+        """The decoder of that name, `given` instead of its own options."""
+        options = {key: value for key, value in self.config["decoders"][name].items() if key != "_target_"}
+        return kind(**options | given)
 
 
 def tiny_vocabulary():

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
-from support.paths import CONF
+from support.compose import composed
 
 from bmae_lightning.command.plan import read_entry
 from bmae_lightning.corpus.beir import BeirCorpus
@@ -19,9 +17,8 @@ from bmae_lightning.stage.prepare import Prepare
 def composed_stage(name: str, *overrides: str) -> Stage:
     """The stage of that name as the configuration with some overrides builds it, with a tiny encoder and no logger."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["encoder=tiny", "logger=none", *overrides])
-    made = build(read_entry(OmegaConf.to_container(config, resolve=True)[name]).options, name)
+    config = composed("encoder=tiny", "logger=none", *overrides)
+    made = build(read_entry(config[name]).options, name)
     made.name = name
     return made
 

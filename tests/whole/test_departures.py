@@ -61,11 +61,11 @@ ROWS = departures()
 
 
 @cache
-def config(command: str, scale: str, reading: str | None) -> dict:
+def config(command: str, scale: str, reading: str | None, resolve: bool = True) -> dict:
     overrides = [*command.split(), f"scale={scale}"]
     if "corpus=" not in command:
         overrides += ["corpus=beir", "corpus.path=DIR"] if scale == "paper" else []
-    return composed(*overrides, *([f"reading={reading}"] if reading else []))
+    return composed(*overrides, *([f"reading={reading}"] if reading else []), resolve=resolve)
 
 
 def held(tree: dict, option: str):
@@ -85,6 +85,16 @@ def test_a_departure_is_what_is_composed(row):
     assert not row.paper or row.paper == row.ours
 
 
+def read_by(raw: dict, key: str) -> str | None:
+    """The option that an interpolation takes the value of `key` from, None where there is none."""
+    parts = key.split(".")
+    for depth, part in enumerate(parts, 1):
+        raw = raw.get(part) if isinstance(raw, dict) else None
+        if isinstance(raw, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", raw)):
+            return ".".join([found[1], *parts[depth:]])
+    return None
+
+
 def flat(tree: dict, prefix: str = "") -> dict:
     found = {}
     for key, item in tree.items():
@@ -98,15 +108,21 @@ def flat(tree: dict, prefix: str = "") -> dict:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("command", dict.fromkeys(re.findall(r"^`(\+experiment=[^`]+)`$", PAGE, re.MULTILINE)))
 def test_every_difference_of_the_readings_is_a_row(command, scale):
-    """Options of a stage that follows another one are named by that one's."""
-    whole = config(command, scale, "paper")
+    """Options of a stage that follows another one are named by that one's, an interpolation by what it reads.
+
+    Rows of a command count for the same command with more options behind it.
+    """
+    whole, raw = config(command, scale, "paper"), config(command, scale, "paper", resolve=False)
     paper, code = flat(whole), flat(config(command, scale, "code"))
-    named = [row.option for row in ROWS if row.command == command and row.scale in (scale, "laptop")]
+    rows = [row for row in ROWS if f"{command} ".startswith(f"{row.command} ")]
+    named = [row.option for row in rows if row.scale in (scale, "laptop")]
 
     def told(key: str) -> bool:
         stage, _, rest = key.partition(".")
         if any(key == option or key.startswith(f"{option}.") for option in named) or ".requires." in key:
             return True  # what a part requires is a copy
+        if source := read_by(raw, key):
+            return told(source)
         node = whole.get(stage)
         return isinstance(node, dict) and "follows" in node and told(f"{node['follows']}.{rest}")
 

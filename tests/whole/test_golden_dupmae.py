@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.golden_sets import GivenCorruption, GivenMask, GoldenSet, close, key, tiny_encoder
+from support.golden_sets import GivenCorruption, GivenMask, GoldenSet, Released, close, key, tiny_encoder
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
@@ -15,15 +15,17 @@ from bmae_lightning.pretraining.loss.normalise import mean_loss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
 
-GOLDEN = GoldenSet("dupmae", "enhanced")
+GOLDEN, RELEASED = GoldenSet("dupmae", "enhanced"), Released("dupmae")
 
 
-def build(dtype, pool="code"):
+def build(dtype, **other):
+    """other: options of the bag of words instead of the released ones."""
     inputs = GOLDEN.inputs
     view = View(GivenMask(inputs["enc_labels"] >= 0), GivenCorruption(inputs["enc_ids"], inputs["enc_labels"]))
+    mask = GivenMask(inputs["dec_attn"] == 0)
     decoders = {
-        "enhanced": EnhancedDecoder(GivenMask(inputs["dec_attn"] == 0), query="embedded"),
-        "bag_of_words": BagOfWordsDecoder(pool=pool),
+        "enhanced": RELEASED.decoder("enhanced", EnhancedDecoder, mask=mask, rows="independent"),  # after the pool
+        "bag_of_words": RELEASED.decoder("bag_of_words", BagOfWordsDecoder, **other),
     }
     model = BottleneckMAE(tiny_encoder(), ClsBottleneck(), {"passage": view}, decoders)
     tokens = Tokens(inputs["dec_ids"], inputs["enc_attn"].bool())
@@ -38,11 +40,11 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
 
     output = model(batch)
     losses = {
-        "enc": mean_loss(output.losses["encoder/passage"], "micro_mean"),
-        "dec": mean_loss(output.losses["enhanced"], "micro_mean"),
-        "bow": mean_loss(output.losses["bag_of_words"], "micro_mean"),
+        "enc": mean_loss(output.losses["encoder/passage"], RELEASED.norm),
+        "dec": mean_loss(output.losses["enhanced"], RELEASED.norm),
+        "bow": mean_loss(output.losses["bag_of_words"], RELEASED.norm),
     }
-    losses["total"] = sum(model.weights[name] * mean_loss(loss, "micro_mean") for name, loss in output.losses.items())
+    losses["total"] = sum(model.weights[name] * mean_loss(loss, RELEASED.norm) for name, loss in output.losses.items())
     counts = {name: int(loss.count) for name, loss in output.losses.items()}
     assert counts == {"encoder/passage": 18, "enhanced": 54, "bag_of_words": 5}
     for term, value in losses.items():
@@ -65,10 +67,11 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
     GOLDEN.check_gradients(model, losses, dtype)
 
 
-def test_the_pool_of_the_paper_is_another_loss():
+@pytest.mark.parametrize("paper", [{"pool": "paper"}, {"head": "linear"}])
+def test_the_pool_and_the_head_of_the_paper_are_other_losses(paper):
     losses = []
-    for pool in ("code", "paper"):
-        model, batch, _ = build(torch.float64, pool)
+    for other in ({}, paper):
+        model, batch, _ = build(torch.float64, **other)
         losses.append(mean_loss(model(batch).losses["bag_of_words"], "micro_mean").item())
     assert abs(losses[0] - losses[1]) > 1e-3
 

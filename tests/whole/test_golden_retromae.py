@@ -3,23 +3,35 @@
 import numpy as np
 import pytest
 import torch
-from support.golden_sets import GivenCorruption, GivenMask, GoldenSet, close, key, tiny_encoder, tiny_vocabulary
+from support.golden_sets import (
+    GivenCorruption,
+    GivenMask,
+    GoldenSet,
+    Released,
+    close,
+    key,
+    tiny_encoder,
+    tiny_vocabulary,
+)
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
+from bmae_lightning.pretraining.corruption.bert import BertCorruption
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.pretraining.loss.normalise import mean_loss
+from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
 
-GOLDEN = GoldenSet("retromae", "enhanced")
+GOLDEN, RELEASED = GoldenSet("retromae", "enhanced"), Released("retromae")
 
 
 def build(dtype):
     inputs = GOLDEN.inputs
     view = View(GivenMask(inputs["enc_labels"] >= 0), GivenCorruption(inputs["enc_ids"], inputs["enc_labels"]))
-    decoder = EnhancedDecoder(GivenMask(inputs["dec_attn"] == 0))
+    mask = GivenMask(inputs["dec_attn"] == 0)
+    decoder = RELEASED.decoder("enhanced", EnhancedDecoder, mask=mask, rows="independent")  # recorded after the pool
     model = BottleneckMAE(tiny_encoder(), ClsBottleneck(), {"passage": view}, {"enhanced": decoder})
     tokens = Tokens(inputs["dec_ids"], inputs["enc_attn"].bool())
     rows = torch.arange(5)
@@ -33,8 +45,8 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
 
     output = model(batch)
     losses = {
-        "enc": mean_loss(output.losses["encoder/passage"], "micro_mean"),
-        "dec": mean_loss(output.losses["enhanced"], "micro_mean"),
+        "enc": mean_loss(output.losses["encoder/passage"], RELEASED.norm),
+        "dec": mean_loss(output.losses["enhanced"], RELEASED.norm),
     }
     losses["total"] = losses["enc"] + losses["dec"]
     assert (int(output.losses["encoder/passage"].count), int(output.losses["enhanced"].count)) == (16, 43)
@@ -50,6 +62,20 @@ def test_losses_logits_bottleneck_and_gradients(dtype):
     GOLDEN.check_logits(model, "decoder", decoded.hidden_BLD, dtype)
 
     GOLDEN.check_gradients(model, losses, dtype)
+
+
+def test_masks_and_corruption_of_the_released_code_are_composed():
+    """What the recorded inputs were drawn with (tests/golden/masking)."""
+    passage, enhanced = RELEASED.config["view"]["passage"], RELEASED.config["decoders"]["enhanced"]
+    assert passage["corruption"] == {
+        "_target_": f"{BertCorruption.__module__}.BertCorruption",
+        "mask": 0.8,
+        "random": 0.1,
+    }
+    for mask, rate in ((passage["mask"], 0.3), (enhanced["mask"], 0.5)):
+        target = f"{UniformMask.__module__}.UniformMask"
+        assert {"_target_": target, "rate": rate, "fill": "exact", "specials": "count"}.items() <= mask.items()
+    assert enhanced["rows"] == "pooled"
 
 
 def test_visibility_of_the_original_is_a_fixed_point():

@@ -208,7 +208,7 @@ def test_who_starts_from_whom_and_what_is_distilled_how():
         ("ladder", None, None, "kl", 0.2, "plain"),
         ("simlm", None, None, "kl", 0.2, "eq3_literal"),
         ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0, "plain"),
-        ("retromae_distilled", None, "retriever2", "kl", 1e-4, "plain"),
+        ("retromae_distilled", "retriever1", "retriever2", "kl", 0.0, "plain"),
         ("master", None, None, "soft_cross_entropy", 0.2, "plain"),
     ]:
         config = composed(f"recipe={recipe}")

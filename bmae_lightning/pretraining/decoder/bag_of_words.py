@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.model import HEADS, Encoder
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels
 from bmae_lightning.pretraining.loss.bag_of_words import NORMALISE, bag_of_words_loss
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
@@ -34,14 +34,16 @@ class BagOfWordsDecoder(Decoder):
 
     view: whose states.  stream, span: the text.  weight: of the loss (code 0.1, paper 1).  pool: 'code' takes every
     real position but [CLS], 'paper' leaves out masked positions and [SEP] as well.  normalise: 'length' divides by the
-    number of content tokens (code), 'none' does not (paper).  The loss counts passages: its mean is over texts, not
-    tokens.
+    number of content tokens (code), 'none' does not (paper).  head: 'mlm', the masked language model's (code), or
+    'linear', the word embedding alone (paper's LPU; that it is tied is our choice).  The loss counts passages: its mean
+    is over texts, not tokens.
     Relations: the only decoder that does not read the bottleneck; DupMAE uses it beside `EnhancedDecoder`.
     """
 
     weight: float = 0.1
     pool: str = "code"
     normalise: str = "length"
+    head: str = "mlm"
 
     reads_bottleneck = False
 
@@ -49,6 +51,11 @@ class BagOfWordsDecoder(Decoder):
         super().__post_init__()
         choice(POOLS, pool=self.pool)
         choice(NORMALISE, normalise=self.normalise)
+        choice(HEADS, head=self.head)
+
+    @property
+    def uses_head(self) -> bool:
+        return self.head == "mlm"
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         pass
@@ -69,7 +76,8 @@ class BagOfWordsDecoder(Decoder):
         return pooled_BL
 
     def loss(self, encoder: Encoder, decoded: Pooled) -> TokenLoss:
-        return bag_of_words_loss(decoded.hidden_BLD, decoded.pooled_BL, decoded.labels_BL, encoder.head, self.normalise)
+        head = encoder.head_of(self.head)
+        return bag_of_words_loss(decoded.hidden_BLD, decoded.pooled_BL, decoded.labels_BL, head, self.normalise)
 
     def rebuilt(self, encoder: Encoder, decoded: Pooled) -> None:
         """A set has no order, so there is no text."""

@@ -23,7 +23,8 @@ from bmae_lightning.pretraining.view import share, take
 from bmae_lightning.runtime.checks import choice
 
 QUERIES = ("raw", "embedded")
-ROWS = ("independent", "pooled")
+CONTEXTS = ("raw", "embedded")
+ROWS = ("others", "independent", "pooled")
 POOL = 256
 
 
@@ -32,10 +33,14 @@ class EnhancedDecoder(Decoder):
     """Recovers every content token from the bottleneck and a sample of the other tokens drawn for that position.
 
     mask: hides keys, drawn once per row.  view: whose bottleneck.  stream, span: the text.  weight: of the loss.
-    query: 'raw' adds bare position rows to the bottleneck (RetroMAE), 'embedded' sends it through the embedding module
-    (DupMAE).  rows: 'independent' draws a mask per row (paper), 'pooled' picks each row's mask with replacement from
-    min(T, 256) draws (released code).  layers: 1; a second layer would read the first one's outputs as keys and so leak
-    every token back to itself.
+    query: 'raw' adds bare position rows to the bottleneck (Eq. 4, DupMAE Eq. 2), 'embedded' sends it through the
+    embedding module (DupMAE's code).  context: of keys and values, 'raw' adds bare word and position rows (Eq. 4),
+    'embedded' is the embedding module's output with type, norm and dropout (code).
+    rows: 'others' draws for each row a sample of the tokens other than its own and [CLS] (Eq. 7; of masks `uniform`
+    alone, the others draw as for 'independent'), 'independent' a mask of the whole text, in which [SEP] always stays
+    visible, and then hides the row's own token as well, 'pooled' picks such masks with replacement from min(T, 256)
+    draws (code).  layers: 1; a second layer would read the first one's outputs as keys and so leak every token back to
+    itself.
     Relations: `ShallowDecoder` hides the same words from all positions and learns from these alone (basic decoding,
     §3.2).
     """
@@ -43,6 +48,7 @@ class EnhancedDecoder(Decoder):
     mask: MaskPolicy = field(kw_only=False)
     layers: int = 1
     query: str = "raw"
+    context: str = "embedded"
     rows: str = "independent"
 
     def __post_init__(self) -> None:
@@ -53,6 +59,7 @@ class EnhancedDecoder(Decoder):
                 "itself through the others; use a shallow decoder for more layers"
             )
         choice(QUERIES, query=self.query)
+        choice(CONTEXTS, context=self.context)
         choice(ROWS, rows=self.rows)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
@@ -80,7 +87,8 @@ class EnhancedDecoder(Decoder):
         count, length = request.tokens.ids_BL.shape
         pooled = self.rows == "pooled"
         rows = min(length, POOL) if pooled else length
-        hidden_BKL = self.mask.select(replace(request, salt=f"{request.salt}/mask", rows=rows))
+        asked = replace(request, salt=f"{request.salt}/mask", rows=rows, others=self.rows == "others")
+        hidden_BKL = self.mask.select(asked)
         if pooled:
             size_B = request.length_B.clamp(1, POOL)
             return hidden_BKL, request.noise.below(f"{request.salt}/pool", length, size_B)
@@ -91,7 +99,8 @@ class EnhancedDecoder(Decoder):
         layer = self.layer[0]
         attention = layer.attention.self
         query_BLD = self.query_stream(encoder, bottleneck_BD, ids_BL.shape[1])
-        context_BLD = with_bottleneck(bottleneck_BD, encoder.embed(ids_BL))
+        embed = encoder.embed_bare if self.context == "raw" else encoder.embed
+        context_BLD = with_bottleneck(bottleneck_BD, embed(ids_BL))
 
         def heads(states_BLD: Tensor) -> Tensor:
             return states_BLD.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)

@@ -128,13 +128,13 @@ def take_by_priority(word_BL: Tensor, size_BW: Tensor, priority_BRW: Tensor, bud
 
 def take_at_random(
     ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, continuation_V: Tensor, key_B: Tensor, rows: int,
-    budget_B: Tensor, fill: str,
+    budget_B: Tensor, fill: str, others: bool,
 ) -> Tensor:  # fmt: skip
     """Finds the words and takes them in one pass."""
     mask_BRL = _masks(ids_BL, rows)
     spread(
         words.take_at_random, len(mask_BRL), mask_BRL.numel(), bits(key_B), array(ids_BL), flags(real_BL),
-        flags(skip_V), flags(continuation_V), array(budget_B), words.FILLS[fill], mask_BRL.numpy(),
+        flags(skip_V), flags(continuation_V), array(budget_B), words.FILLS[fill], others, mask_BRL.numpy(),
     )  # fmt: skip
     return mask_BRL
 

@@ -194,10 +194,13 @@ def load_words(words_L, sizes_W, word_L, size_W):
 
 @compiled(
     "void(int64, int64, uint64[::1], int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[::1], int64,"
-    "boolean[:, :, ::1])"
+    "boolean, boolean[:, :, ::1])"
 )
-def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room_B, fill, mask_BRL):
-    """Words in falling order of `uniform`, which is rising order of its inverted bits."""
+def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room_B, fill, others, mask_BRL):
+    """Words in falling order of `uniform`, which is rising order of its inverted bits.
+
+    others: row r's own piece takes no room and is selected.
+    """
     length = ids_BL.shape[1]
     rank_W = np.empty(length, np.uint64)
     size_W, word_L, chosen_W, bucket_W, total, near_W, rank_N = memory(length, length)
@@ -210,8 +213,13 @@ def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, 
             for w in range(count):
                 rank_W[w] = ~mix(key + np.uint64(w + 1) * STRIDE) >> _12
                 bucket_W[w] = np.uint8(rank_W[w] >> _46)
+            if others:
+                size_W[word_L[r]] -= 1
             take(rank_W, False, bucket_W, size_W, longest, count, room_B[b], fill, chosen_W, total, near_W, rank_N)
             write_mask(chosen_W, word_L, mask_BRL[b, r])
+            if others:
+                size_W[word_L[r]] += 1
+                mask_BRL[b, r, r] = True
 
 
 @numba.njit(error_model="numpy", fastmath={"reassoc", "nsz", "contract"})

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bmae_lightning.corpus.statistics.words import UNITS
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
-from bmae_lightning.pretraining.mask.words import Words, first_pieces, group_words, select_words
+from bmae_lightning.pretraining.mask.words import Words, first_pieces, fitting, group_words, select_words
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.shares import exact
 
@@ -46,11 +46,7 @@ class ImportanceMask(MaskPolicy):
         return (self.value,)
 
     def select(self, request: MaskRequest) -> Tensor:
-        value_BL, content_BL = request.values(self.value, "importance"), request.content_BL
-        if self.unit == "word":
-            words = group_words(request.tokens, request.vocabulary, request.vocabulary.special_V)
-        else:
-            words = single_pieces(content_BL)
+        value_BL, words = request.values(self.value, "importance"), self._words(request)
         uniform_BRW = request.uniform()
         importance_BW = first_pieces(words, value_BL.to(uniform_BRW.dtype))
         sigma = self.sigma
@@ -58,19 +54,19 @@ class ImportanceMask(MaskPolicy):
             sigma = sigma * deviation(importance_BW, words.size_BW > 0)[:, None]
         score_BRW = importance_BW[:, None] + sigma * math.sqrt(2) * torch.erfinv(2 * uniform_BRW - 1)
         priority_BRW = score_BRW if self.sigma else rank(score_BRW, uniform_BRW)  # noise leaves no ties
-        return select_words(words, priority_BRW, self.budget(content_BL))
+        return select_words(words, priority_BRW, self._budget(words))
 
-    def budget(self, content_BL: Tensor) -> Tensor:
+    def selectable(self, request: MaskRequest) -> Tensor:
+        words = self._words(request)
+        return fitting(words, self._budget(words))
+
+    def _words(self, request: MaskRequest) -> Words:
+        return group_words(request.tokens, request.vocabulary, request.vocabulary.special_V, self.unit)
+
+    def _budget(self, words: Words) -> Tensor:
         """Pieces to select [B]."""
         share = exact(self.rate)
-        return (content_BL.sum(1) * share.numerator // share.denominator).clamp(min=1)
-
-
-def single_pieces(content_BL: Tensor) -> Words:
-    """Every True position as a word of its own."""
-    word_BL = (content_BL.cumsum(1) - 1).masked_fill(~content_BL, -1)
-    position_L = torch.arange(content_BL.shape[1], device=content_BL.device)
-    return Words(word_BL, (position_L < content_BL.sum(1, keepdim=True)).long())
+        return (words.size_BW.sum(1) * share.numerator // share.denominator).clamp(min=1)
 
 
 def deviation(value_BW: Tensor, used_BW: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class MaskRequest:
 
     tokens, vocabulary: the texts, and what is known of their ids.  noise: of their passages.  salt: names this draw.
     rows: R, how many masks each passage gets, independent of each other.
+    others: row r is for token r: a sample of the other tokens but [CLS], with [SEP] one of them (RetroMAE Eq. 7).
     reference_BL: what the encoder's view selected in the same text (bool); None where the texts differ.
     """
 
@@ -32,6 +33,7 @@ class MaskRequest:
     salt: str
     rows: int = 1
     reference_BL: Tensor | None = None
+    others: bool = False
 
     @property
     def key_B(self) -> Tensor:
@@ -98,6 +100,13 @@ class MaskPolicy(ABC):
     @abstractmethod
     def select(self, request: MaskRequest) -> Tensor:
         """True at selected positions: bool [B, R, L]."""
+
+    def selectable(self, request: MaskRequest) -> Tensor:
+        """Positions that some draw selects: bool [B, L]; `reference_BL` holds those of the encoder's mask.
+
+        All that are not special, unless a policy says otherwise.
+        """
+        return request.content_BL
 
 
 def check_rate(rate: float) -> None:

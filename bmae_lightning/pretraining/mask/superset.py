@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
-from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words
+from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words, drawable
 
 NEGLIGIBLE = 1e-4
 
@@ -50,3 +50,9 @@ class SupersetMask(MaskPolicy):
         if self.extra <= NEGLIGIBLE:
             return selected_BRL
         return selected_BRL | draw_words(request, budget(request.length_B, self.extra), self.fill)
+
+    def selectable(self, request: MaskRequest) -> Tensor:
+        selectable_BL = request.encoder_selection("superset")
+        if self.extra <= NEGLIGIBLE:
+            return selectable_BL
+        return selectable_BL | drawable(request, budget(request.length_B, self.extra), self.fill)

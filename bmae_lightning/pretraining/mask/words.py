@@ -32,13 +32,24 @@ class Words:
     size_BW: Tensor
 
 
-def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = None) -> Words:
+def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = None, unit: str = "word") -> Words:
     """Words from left to right: skipped ids are ignored, a `##` piece joins the word before it, if there is one.
 
-    skip_V: ids that belong to no word, by default [CLS] and [SEP].
+    skip_V: ids that belong to no word, by default [CLS] and [SEP].  unit: 'piece' makes every piece a word.
     """
     skip_V = vocabulary.skip_V if skip_V is None else skip_V
-    return Words(*find_words(tokens.ids_BL, tokens.real_BL, skip_V, vocabulary.continuation_V))
+    return Words(*find_words(tokens.ids_BL, tokens.real_BL, skip_V, joining(vocabulary, unit)))
+
+
+def joining(vocabulary: Vocabulary, unit: str) -> Tensor:
+    """Which ids join the word before them: bool [V]."""
+    return vocabulary.continuation_V & (unit == "word")
+
+
+def fitting(words: Words, budget_B: Tensor) -> Tensor:
+    """Where the words stand that are no longer than the budget: bool [B, L]."""
+    fits_BW = words.size_BW <= budget_B[:, None]
+    return fits_BW.gather(1, words.word_BL.clamp(min=0)) & (words.word_BL >= 0)
 
 
 @compiled_twin
@@ -88,12 +99,15 @@ def select_words(words: Words, priority_BRW: Tensor, budget_B: Tensor, fill: str
 
 @compiled_twin
 def take_by_priority(word_BL: Tensor, size_BW: Tensor, priority_BRW: Tensor, budget_B: Tensor, fill: str) -> Tensor:
-    """`select_words`: sort the words by priority, take from the sorted sizes, and look up each position's word."""
+    """`select_words` for words of one size in all rows."""
+    return take_sorted(word_BL, size_BW[:, None].expand(priority_BRW.shape), priority_BRW, budget_B, fill)
+
+
+def take_sorted(word_BL: Tensor, size_BRW: Tensor, priority_BRW: Tensor, budget_B: Tensor, fill: str) -> Tensor:
+    """Sort the words by priority, take from the sorted sizes, and look up each position's word."""
     shape = priority_BRW.shape
-    order_BRW = priority_BRW.masked_fill((size_BW == 0)[:, None], -torch.inf).argsort(
-        dim=-1, descending=True, stable=True
-    )
-    size_BRW = size_BW.int()[:, None].expand(shape).gather(-1, order_BRW)
+    order_BRW = priority_BRW.masked_fill(size_BRW == 0, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    size_BRW = size_BRW.int().gather(-1, order_BRW)
     room_BR1 = budget_B.int()[:, None, None].expand(*shape[:2], 1)
     if fill == "prefix":
         taken_BRW = (size_BRW > 0) & (size_BRW.cumsum(-1) <= room_BR1)
@@ -127,23 +141,37 @@ def draw_words(
 ) -> Tensor:
     """Whole words in random order, all orders equally likely, up to budget_B pieces: bool [B, R, L].
 
-    skip_V: ids that belong to no word, by default [CLS] and [SEP].  unit: 'piece' makes every piece a word.
+    skip_V, unit: see `group_words`.  Where the request asks for `others`, row r's own piece takes no room, and is
+    selected in any case.
     """
     tokens, vocabulary = request.tokens, request.vocabulary
     return take_at_random(
-        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V,
-        vocabulary.continuation_V & (unit == "word"), request.key_B, request.rows, budget_B, check_fill(fill),
+        tokens.ids_BL, tokens.real_BL, vocabulary.skip_V if skip_V is None else skip_V, joining(vocabulary, unit),
+        request.key_B, request.rows, budget_B, check_fill(fill), request.others,
     )  # fmt: skip
+
+
+def drawable(
+    request: MaskRequest, budget_B: Tensor, fill: str = "exact", skip_V: Tensor | None = None, unit: str = "word"
+) -> Tensor:
+    """Where `draw_words` with the same arguments selects in some draw: bool [B, L]."""
+    words = group_words(request.tokens, request.vocabulary, skip_V, unit)
+    return fitting(words, request.length_B if fill == "overshoot" else budget_B)
 
 
 @compiled_twin
 def take_at_random(
     ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, continuation_V: Tensor, key_B: Tensor, rows: int,
-    budget_B: Tensor, fill: str,
+    budget_B: Tensor, fill: str, others: bool,
 ) -> Tensor:  # fmt: skip
     """`draw_words`: the words of the text by uniform priorities."""
     word_BL, size_BW = find_words(ids_BL, real_BL, skip_V, continuation_V)
-    return take_by_priority(word_BL, size_BW, uniform(key_B, rows, size_BW.shape[1]), budget_B, fill)
+    priority_BRW = uniform(key_B, rows, size_BW.shape[1])
+    if not others:
+        return take_by_priority(word_BL, size_BW, priority_BRW, budget_B, fill)
+    own_BR1, own_RL = word_BL[:, :rows, None], torch.eye(rows, ids_BL.shape[1], dtype=torch.bool, device=ids_BL.device)
+    size_BRW = size_BW[:, None].repeat(1, rows, 1).scatter_add_(-1, own_BR1.clamp(min=0), -(own_BR1 >= 0).long())
+    return take_sorted(word_BL, size_BRW, priority_BRW, budget_B, fill) | own_RL
 
 
 def race_words(

@@ -1,8 +1,8 @@
 """A projected state, a lexical part, or both: DupMAE's representation for fine-tuning (docs/finetuning.md §5.1).
 
 The dense part is a linear map of the pooled state without bias, which queries and passages share.
-The lexical part is the maximum over positions 1 .. L - 1 of the masked-language-model head's logits; a passage keeps
-its K largest entries, a query all.
+The lexical part is the maximum over positions 1 .. L - 1 of vocabulary logits; a passage keeps its K largest entries,
+a query all.
 Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.model import Encoder
+from bmae_lightning.encoder.model import HEADS, Encoder
 from bmae_lightning.pretraining.loss.bag_of_words import max_pool
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors
@@ -33,18 +33,21 @@ class HybridRepresentation(PooledRepresentation):
         lexical: vocabulary entries kept per passage, 0 for no lexical part.
         activation: of the pooled logits: `none`, `relu`, or `log1p_relu` (log(1 + max(0, x))).
         separator: `include` or `exclude` [SEP] among the pooled positions; [CLS] never takes part.
+        lexical_head: `mlm` or `linear`, whose logits they are (`Encoder.head_of`), as the bag of words in pre-training.
     """
 
     def __init__(
         self, pooling: str = "cls", dense: int = 384, lexical: int = 384, activation: str = "none",
-        separator: str = "include",
+        separator: str = "include", lexical_head: str = "mlm",
     ) -> None:  # fmt: skip
         super().__init__(pooling)
         if dense < 0 or lexical < 0 or not dense + lexical:
             raise ValueError(f"dense={dense} and lexical={lexical}: neither is negative and one is above 0")
         choice(ACTIVATIONS, activation=activation)
         choice(SEPARATORS, separator=separator)
+        choice(HEADS, lexical_head=lexical_head)
         self.dense, self.lexical, self.activation, self.separator = dense, lexical, activation, separator
+        self.lexical_head = lexical_head
 
     def build(self, encoder: Encoder) -> None:
         if self.lexical > encoder.config.vocab_size:
@@ -71,7 +74,7 @@ class HybridRepresentation(PooledRepresentation):
         pooled_BL = tokens.real_BL[:, 1:]
         if self.separator == "exclude":
             pooled_BL = pooled_BL & (tokens.ids_BL[:, 1:] != encoder.vocabulary.sep_id)
-        mu_BV = max_pool(hidden_BLD[:, 1:], pooled_BL, encoder.head)
+        mu_BV = max_pool(hidden_BLD[:, 1:], pooled_BL, encoder.head_of(self.lexical_head))
         mu_BV = mu_BV.to(torch.promote_types(mu_BV.dtype, torch.float32))
         return mu_BV.masked_fill(~pooled_BL.any(1, keepdim=True), 0.0)  # an empty text has no entries
 

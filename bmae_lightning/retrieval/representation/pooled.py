@@ -23,10 +23,12 @@ class PooledRepresentation(nn.Module):
     Attributes:
         dense: width of the dense part, None for the encoder's own.
         lexical: vocabulary entries kept per passage, 0 for no lexical part.
+        lexical_head: of the lexical part, `mlm` for the masked language model's.
     """
 
     dense: int | None = None
     lexical: int = 0
+    lexical_head: str = "mlm"
 
     def __init__(self, pooling: str = "cls") -> None:
         super().__init__()
@@ -48,7 +50,7 @@ class PooledRepresentation(nn.Module):
     def record(self) -> dict[str, Any]:
         """What must be known to read the vectors, and to make it again: fields of `RetrieverConfig`."""
         node = {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **self.options()}
-        names = ("pooling", "dense", "lexical", "activation", "separator")
+        names = ("pooling", "dense", "lexical", "activation", "separator", "lexical_head")
         return {name: getattr(self, name) for name in names if hasattr(self, name)} | {"representation": node}
 
     def forward(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:

@@ -120,8 +120,29 @@ def test_no_parameters_no_text_but_a_gradient_into_every_encoder_layer():
     assert all("d" not in row.rebuilt for row in model.rebuild(texts, 2))
 
 
+def test_the_linear_head_is_the_word_embedding_alone():
+    """DupMAE Eq. 5-8 by its letter; nothing of the masked language model's head takes part, and it is not trained."""
+    model, texts = make(head="linear", normalise="none", pool="paper", weight=1.0, encoder_weight=0.0), batch()
+    encoded, noise = encode(model, texts)
+    decoded = decode(model, encoded, texts, noise)
+    embedding_VD = model.encoder.masked_lm.bert.embeddings.word_embeddings.weight
+    expected = []
+    for b in range(3):
+        mu_V = (decoded.hidden_BLD[b, decoded.pooled_BL[b]] @ embedding_VD.T).amax(0).log_softmax(0)
+        expected.append(-sum(mu_V[label] for label in set(decoded.labels_BL[b].tolist()) - {-100}))
+    loss = model(texts).losses["d"]
+    torch.testing.assert_close(loss.total_B, torch.stack(expected), rtol=1e-6, atol=0)
+    mean_loss(loss, "sum").backward()
+    assert embedding_VD.grad.abs().sum() > 0
+    own = [p for p in model.encoder.masked_lm.cls.parameters() if p is not embedding_VD]
+    assert own
+    assert not any(p.requires_grad for p in own)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="pool must be one of code, paper, got 'all'"):
         BagOfWordsDecoder(pool="all")
     with pytest.raises(ValueError, match="normalise must be one of length, none, got 'mean'"):
         BagOfWordsDecoder(normalise="mean")
+    with pytest.raises(ValueError, match="head must be one of mlm, linear, got 'lpu'"):
+        BagOfWordsDecoder(head="lpu")

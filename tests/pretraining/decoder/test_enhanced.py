@@ -13,7 +13,7 @@ from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
-from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder, content_labels
+from bmae_lightning.pretraining.decoder.enhanced import ROWS, EnhancedDecoder, content_labels
 from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.mask.words import budget
 from bmae_lightning.pretraining.noise import Noise
@@ -37,8 +37,9 @@ def read(model, ids_BL, visible_BLL, bottleneck_BD):
 
 
 @pytest.mark.parametrize("query", ["raw", "embedded"])
-def test_no_self_visibility(monkeypatch, query):
-    model, tokens = make(query=query), batch().streams["passage"]
+@pytest.mark.parametrize("rows", ROWS)
+def test_no_self_visibility(monkeypatch, query, rows):
+    model, tokens = make(query=query, rows=rows), batch().streams["passage"]
     embedded_BLD = model.encoder.embed(tokens.ids_BL).detach().requires_grad_()
     monkeypatch.setattr(model.encoder, "embed", lambda ids_BL: embedded_BLD)
     logits_BLV = read(model, tokens.ids_BL, visible(model, tokens), torch.randn(3, 32).double())
@@ -48,7 +49,7 @@ def test_no_self_visibility(monkeypatch, query):
         assert (gradient_BLD[:, :i].abs().sum() + gradient_BLD[:, i + 1 :].abs().sum()) > 0
 
 
-@pytest.mark.parametrize("rows", ["independent", "pooled"])
+@pytest.mark.parametrize("rows", ROWS)
 def test_a_change_is_seen_exactly_where_it_is_visible(rows):
     model, tokens = make(rows=rows), batch().streams["passage"]
     visible_BLL = visible(model, tokens)
@@ -75,7 +76,7 @@ def test_shape_of_the_visibility(rows):
     assert not visible_BLL[0, 1:13, 1:13].all()
 
 
-@pytest.mark.parametrize("mode", ["independent", "pooled"])
+@pytest.mark.parametrize("mode", ROWS)
 def test_all_content_carries_loss(mode):
     model, texts = make(rows=mode), batch((12, 3, 7, 1))
     texts.streams["passage"].ids_BL[0, 4] = 100  # [UNK] inside a text
@@ -141,6 +142,36 @@ def test_hidden_share_and_shared_masks(length):
         assert abs(same - share) <= 4.5 * (share * (1 - share) / count) ** 0.5
 
 
+@pytest.mark.parametrize("rate", [0.15, 0.5, 0.9])
+def test_a_sample_of_the_other_positions(rate):
+    """Eq. 7: every row hides round(rate * others) of its other tokens, each equally often, [SEP] as any word."""
+    length, count = 12, 2000
+    tokens, vocabulary = words(["[CLS]", *[f"w{i}" for i in range(length - 2)], "[SEP]"], count)
+    model = make(vocabulary, rows="others")
+    model.decoders["d"].mask = UniformMask(rate)
+    hidden_BLL = ~visible(model, tokens)
+    assert not hidden_BLL[:, 1:, 0].any(), "the bottleneck is seen by all but position 0"
+    assert hidden_BLL.diagonal(dim1=1, dim2=2).all()
+    n = round(rate * (length - 2))
+    assert (hidden_BLL[:, 1:-1, 1:].sum(-1) == n + 1).all()
+    p, others_LL = n / (length - 2), ~torch.eye(length).bool()
+    shares_LL = hidden_BLL.double().mean(0)[1:-1, 1:][others_LL[1:-1, 1:]]
+    assert (shares_LL - p).abs().max() <= 4.5 * (p * (1 - p) / count) ** 0.5
+    assert (hidden_BLL[:, 1, 3:] == hidden_BLL[:, 2, 3:]).all(-1).double().mean() < 0.6, "rows draw by themselves"
+
+
+def test_the_own_piece_takes_no_room_in_its_word():
+    """Pieces of one word are hidden together, but a row's budget is spent on the other pieces."""
+    tokens, vocabulary = words(["[CLS]", "a", "##b", "##c", "d", "e", "f", "[SEP]"], 400)
+    hidden_BLL = ~visible(make(vocabulary, rows="others"), tokens)
+    assert torch.equal(hidden_BLL[:, 1, 2], hidden_BLL[:, 1, 3])
+    assert 0 < hidden_BLL[:, 1, 2].double().mean() < 1
+    assert (hidden_BLL[:, 1, 2:].sum(-1) == 3).all()  # of 6 others: b c, d, e, f, [SEP]
+    others_BL = hidden_BLL[:, 4][:, [1, 2, 3, 5, 6, 7]]
+    assert (others_BL.sum(-1) == 3).all()
+    assert (others_BL[:, :3].all(-1) | ~others_BL[:, :3].any(-1)).all()
+
+
 def test_pool_is_at_most_256_masks():
     tokens, vocabulary = words(["[CLS]", *[f"w{i}" for i in range(398)], "[SEP]"], 1)
     visible_LL = visible(make(vocabulary, rows="pooled"), tokens)[0]
@@ -181,6 +212,21 @@ def test_embedded_query_goes_through_the_embedding_module():
     torch.testing.assert_close(stream, expected)
 
 
+def test_bare_context_is_word_and_position():
+    """Eq. 4: H2 = [h; e + p], without type, norm and dropout."""
+    model, tokens = make(context="raw"), batch().streams["passage"]
+    embeddings = model.encoder.masked_lm.bert.embeddings
+    with torch.no_grad():
+        embeddings.LayerNorm.weight.fill_(7.0)
+        embeddings.token_type_embeddings.weight.fill_(7.0)
+    seen_BLL, bottleneck_BD = visible(model, tokens), torch.randn(3, 32).double()
+    found_BLV = read(model, tokens.ids_BL, seen_BLL, bottleneck_BD)
+    bare_BLD = embeddings.word_embeddings(tokens.ids_BL) + embeddings.position_embeddings.weight[:14]
+    decoder = model.decoders["d"]
+    decoder.context, model.encoder.embed = "embedded", lambda ids_BL: bare_BLD
+    torch.testing.assert_close(read(model, tokens.ids_BL, seen_BLL, bottleneck_BD), found_BLV)
+
+
 def test_rate_is_the_mean_hidden_share():
     model, texts = make(), batch()
     tokens = texts.streams["passage"]
@@ -196,5 +242,7 @@ def test_rate_is_the_mean_hidden_share():
 def test_refuses_bad_arguments():
     with pytest.raises(ValueError, match="query must be one of raw, embedded, got 'bare'"):
         EnhancedDecoder(UniformMask(0.5), query="bare")
-    with pytest.raises(ValueError, match="rows must be one of independent, pooled, got 'pool'"):
+    with pytest.raises(ValueError, match="rows must be one of others, independent, pooled, got 'pool'"):
         EnhancedDecoder(UniformMask(0.5), rows="pool")
+    with pytest.raises(ValueError, match="context must be one of raw, embedded, got 'bare'"):
+        EnhancedDecoder(UniformMask(0.5), context="bare")

@@ -119,6 +119,19 @@ def test_drawn_words(monkeypatch, fill, continued):
     assert selected > 0
 
 
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("continued", [0.0, 0.16, 0.9])
+def test_drawn_words_of_other_positions(monkeypatch, fill, continued):
+    known = vocabulary(continued)
+    for seed in range(3):
+        tokens = batch(seed)
+        room_B = torch.randint(0, 100, (40,), generator=torch.Generator().manual_seed(seed))
+        request = MaskRequest(tokens, known, noise(40), "x", tokens.ids_BL.shape[1], others=True)
+        for skip_V in (None, known.special_V):
+            mask_BLL = same(monkeypatch, lambda: draw_words(request, room_B, fill, skip_V))  # noqa: B023
+            assert mask_BLL.diagonal(dim1=1, dim2=2).all()
+
+
 def odd_priorities(shape, draw):
     """Ties, zeros of both signs, infinities, not-a-number, and a few numbers far from all others."""
     value = torch.randn(shape, generator=draw, dtype=torch.float64)
@@ -229,7 +242,7 @@ def test_policies_select_the_same_whatever_the_batch_size_and_path(monkeypatch, 
             assert not whole[first : first + 8, ..., eighth.shape[-1] :].any()
 
 
-@pytest.mark.parametrize("rows", ["independent", "pooled"])
+@pytest.mark.parametrize("rows", ["others", "independent", "pooled"])
 @pytest.mark.parametrize("name", [*POLICIES, "complement"])
 def test_visibility_is_the_same_whatever_the_batch_size_and_path(monkeypatch, name, rows):
     tokens, known = batch(6, 70, 40), vocabulary(0.16)

@@ -24,7 +24,7 @@ head = nn.Linear(4, 9).double()
 hidden, labels = torch.randn(2, 6, 4).double(), torch.randint(0, 9, (2, 6))
 labels[1, 2:] = -100  # rank 1 has fewer labels
 found = {}
-for norm in ("global_mean", "micro_mean"):
+for norm in ("global_mean", "micro_mean", "sum"):
     model = nn.parallel.DistributedDataParallel(head)
     head.zero_grad()
     mean_loss(vocabulary_loss(hidden[rank:rank+1], labels[rank:rank+1], model), norm).backward()
@@ -32,6 +32,9 @@ for norm in ("global_mean", "micro_mean"):
 head.zero_grad()
 mean_loss(vocabulary_loss(hidden, labels, head), "micro_mean").backward()
 found["single"] = head.weight.grad.tolist()
+head.zero_grad()
+(vocabulary_loss(hidden, labels, head).total / 2).backward()
+found["sum of one process"] = head.weight.grad.tolist()
 with open(f"{folder}/{rank}.json", "w") as file:
     json.dump(found, file)
 distributed.barrier()
@@ -52,7 +55,7 @@ def test_no_label_is_zero():
 
 
 def test_unknown_norm():
-    with pytest.raises(ValueError, match="norm must be one of global_mean, micro_mean, seq_mean, got 'mean'"):
+    with pytest.raises(ValueError, match="norm must be one of global_mean, micro_mean, seq_mean, sum, got 'mean'"):
         mean_loss(TokenLoss(torch.tensor(0.0), torch.tensor(0)), "mean")
 
 
@@ -69,6 +72,7 @@ def test_two_processes_give_the_single_process_gradient(tmp_path):
         }
         torch.testing.assert_close(found["global_mean"], found["single"])
         assert not torch.allclose(found["micro_mean"], found["single"])
+        torch.testing.assert_close(found["sum"], found["sum of one process"], rtol=1e-6, atol=0)
 
 
 def test_seq_mean_is_the_mean_of_the_passages_means():
@@ -76,3 +80,11 @@ def test_seq_mean_is_the_mean_of_the_passages_means():
     assert mean_loss(loss, "seq_mean") == (6 / 4 + 5) / 2
     assert mean_loss(loss, "micro_mean") == 11 / 5
     assert mean_loss(TokenLoss(torch.zeros(2), torch.zeros(2).long()), "seq_mean") == 0
+
+
+def test_sum_is_the_mean_of_the_passages_sums_whatever_the_micro_batches():
+    """Passages without a label count: RetroMAE Eq. 3 and 6 sum over each passage's labels."""
+    total_B, count_B = torch.tensor([6.0, 0.0, 5.0, 9.0]), torch.tensor([4, 0, 1, 2])
+    assert mean_loss(TokenLoss(total_B, count_B), "sum") == 20 / 4
+    halves = [mean_loss(TokenLoss(total_B[part], count_B[part]), "sum") for part in (slice(2), slice(2, 4))]
+    assert sum(halves) / 2 == 20 / 4

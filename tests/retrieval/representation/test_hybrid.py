@@ -21,8 +21,11 @@ def both(encoder, tokens, representation):
     return [representation(encoder, tokens, hidden_BLD, passages) for passages in (False, True)]
 
 
-def pooled_by_loop(encoder, tokens, separator):
-    logits_BLV = encoder.masked_lm(tokens.ids_BL, attention_mask=tokens.real_BL.long()).logits
+def pooled_by_loop(encoder, tokens, separator, head):
+    if head == "mlm":
+        logits_BLV = encoder.masked_lm(tokens.ids_BL, attention_mask=tokens.real_BL.long()).logits
+    else:
+        logits_BLV = encoder(tokens.ids_BL, tokens.real_BL) @ encoder.masked_lm.bert.embeddings.word_embeddings.weight.T
     rows = []
     for b in range(len(tokens.ids_BL)):
         positions = range(1, int(tokens.real_BL[b].sum()) - (separator == "exclude"))
@@ -32,10 +35,11 @@ def pooled_by_loop(encoder, tokens, separator):
 
 @pytest.mark.parametrize("separator", ["include", "exclude"])
 @pytest.mark.parametrize("activation", ["none", "relu", "log1p_relu"])
-def test_queries_are_full_and_passages_keep_the_largest(encoder, tokens, separator, activation):
-    representation = build(encoder, "cls", 6, 7, activation, separator)
+@pytest.mark.parametrize("head", ["mlm", "linear"])
+def test_queries_are_full_and_passages_keep_the_largest(encoder, tokens, separator, activation, head):
+    representation = build(encoder, "cls", 6, 7, activation, separator, head)
     queries, passages = both(encoder, tokens, representation)
-    mu_BV = pooled_by_loop(encoder, tokens, separator)
+    mu_BV = pooled_by_loop(encoder, tokens, separator, head)
     if activation != "none":
         mu_BV = mu_BV.clamp(min=0)
     if activation == "log1p_relu":
@@ -136,6 +140,7 @@ def test_mistakes(encoder):
         (("cls", -1, 5), "negative"),
         (("cls", 5, 5, "gelu"), "activation"),
         (("cls", 5, 5, "none", "drop"), "separator"),
+        (("cls", 5, 5, "none", "include", "lpu"), "lexical_head"),
     ):
         with pytest.raises(ValueError, match=word):
             HybridRepresentation(*options)
