@@ -183,6 +183,9 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: 
             raise BadInput(f"{place}.{name} is set but not selected: add {name} to {override}=[…]")
         with open_dict(cfg):
             del found[name]
+    if left and not found and place.startswith("general."):  # [] means the method's own there
+        with open_dict(cfg):
+            del cfg.general[group]
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:
