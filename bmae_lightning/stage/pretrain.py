@@ -126,9 +126,7 @@ class Pretrain(TrainingStage):
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
         collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
-        unmaskable: dict[str, int] = {}
-        if process_rank() == 0:
-            unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
+        unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
