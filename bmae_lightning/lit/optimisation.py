@@ -44,7 +44,7 @@ class LinearSchedule:
     """Learning rate from 0 to its peak at the last warm-up step, then linearly to 0 at the last step.
 
     Args:
-        growth: of the rate during warm-up with the step, `linear`, or with its `logarithm` (WarmupDecayLR of DeepSpeed).
+        growth: of the rate during warm-up: `linear` in the step, or in its `logarithm` (DeepSpeed's WarmupDecayLR).
     """
 
     def __init__(self, growth: str = "linear") -> None:
