@@ -140,9 +140,14 @@ def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _general(config: dict[str, Any]) -> dict[str, str]:
-    """The content of the general collection, of which only the passages are read, for the stage that prepares it."""
+    """The content of the general collection, of which only the passages are read, for the stage that prepares it.
+
+    Pre-training on it takes the place of the checkpoint that `pretrain` would start from.
+    """
     if (corpus := config["prepare_general"]["corpus"]) is None:
         return {}
+    if config["pretrain"]["inputs"]["encoder"]:
+        config["pretrain"]["start"] = None
     if "splits" in corpus:
         corpus["splits"] = []
     try:
@@ -206,6 +211,9 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: 
             raise BadInput(f"{place}.{name} is set but not selected: add {name} to {override}=[…]")
         with open_dict(cfg):
             del found[name]
+    if left and not found and place.startswith("general."):  # [] means the method's own there
+        with open_dict(cfg):
+            del cfg.general[group]
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:
