@@ -230,7 +230,7 @@ def as_printed(results: Results, source: str, names: Mapping[str, str], measured
     for place, by_stage in results.items():
         for stage, values in by_stage.items():
             rows.setdefault(names[stage], {}).update({(place, measure): value for measure, value in values.items()})
-    places = list(dict.fromkeys(key for values in rows.values() for key in values))
+    places = list(dict.fromkeys((place, m) for place, of in results.items() for values in of.values() for m in values))
     if not places:
         return []
     digits = max(len(str(value).partition(".")[2]) for values in rows.values() for value in values.values())

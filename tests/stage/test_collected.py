@@ -186,4 +186,4 @@ def test_values_of_another_place_stand_in_a_table_of_their_own(collect):
     assert table.rows == (
         ("a", 0.383, 0.8, "", 0.4), ("a retriever2", 0.404, "", 0.85, ""), ("bm25", "", "", 0.6, ""),
     )  # fmt: skip
-    assert table.notes[0].endswith("this run, which is of nq (test).")
+    assert table.notes[0].endswith("this run, which is of nq (test, dl19).")
