@@ -11,7 +11,7 @@ from bmae_lightning.command.look import judge_files, judges_files, look_up, look
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
-from bmae_lightning.corpus.document_order import STREAMS, check_order, documents_file
+from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
@@ -59,7 +59,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     asked = take_corpus_options(config)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
-        look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
+        order = DocumentOrder(asked["documents"], asked["neighbours"])
+        look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]), order)
         return
     if not lookup:
         _check_order(plan(config, config["name"], {}))
