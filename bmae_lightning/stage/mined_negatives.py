@@ -143,7 +143,8 @@ class TrainsOnGroups(TrainingStage):
         """Print how many queries are trained with, and how many of them have too few hard negatives."""
         dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
         dropped += f", {held_out:,} held out for validation" if held_out else ""
+        kind = "pairs" if groups.pairs else "training queries"
         print_once(
-            f"{title}: {len(groups):,} {'pairs' if groups.pairs else 'training queries'}{dropped}, {groups.short:,} with "
+            f"{title}: {len(groups):,} {kind}{dropped}, {groups.short:,} with "
             f"fewer than {self.train_group_size - 1} hard negatives (filled at random), {note}"
         )
