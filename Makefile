@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo table test lint format clean
+.PHONY: demo table test test-slow lint format clean
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ table: $(VENV)/installed
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+
+# Every row of every table of the papers, with a tiny encoder, to its page.
+test-slow: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from bmae_lightning.command.look import judge_files, judges_files, look_up, look
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
+from bmae_lightning.corpus.document_order import STREAMS, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
@@ -20,6 +21,7 @@ from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import Absent, BadInput
+from bmae_lightning.runtime.file_digest import file_digest
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.former import renamed_option
 from bmae_lightning.runtime.process import print_once, process_rank
@@ -28,7 +30,7 @@ INSTANCES = ("view", "decoders", "losses")
 """Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
-CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection")
+CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection", "documents", "neighbours")
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
@@ -59,7 +61,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
         return
-    extra = {"prepare": corpus.identity()} | _general(config) | _files(config)
+    if not lookup:
+        _check_order(plan(config, config["name"], {}))
+    extra = {"prepare": _identity(corpus, config["prepare"]["documents"])} | _general(config) | _files(config)
     if lookup:
         look_up(lookup, config, extra, hydra_cfg)
         return
@@ -81,6 +85,28 @@ def _planned(cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[s
         print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
     splits, elsewhere = corpus.splits(), config["check"]
     return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, elsewhere)
+
+
+def _check_order(nodes: dict[str, Node]) -> None:
+    """Refuse a pre-training that reads which passage follows which where that cannot be known.
+
+    nodes: a plan, whatever its fingerprints; this is asked before files of gigabytes are digested for them.
+    """
+    for node in nodes.values():
+        decoders, views = node.config.get("decoders") or {}, node.config.get("view") or {}
+        read = {decoder["view"] for decoder in decoders.values()}
+        parts = {f"decoders.{name}": decoder for name, decoder in decoders.items()}
+        parts |= {f"view.{name}": view for name, view in views.items() if name in read or view.get("alone")}
+        for part, options in parts.items():
+            if options.get("stream") in STREAMS:
+                source = nodes[node.inputs["corpus"]].config
+                collection = build(source["corpus"], "corpus")
+                check_order(collection, source["documents"], source["neighbours"], part, options["stream"])
+
+
+def _identity(corpus: Any, documents: str | None) -> Any:
+    """What the prepare stage depends on beside its options."""
+    return [corpus.identity(), file_digest(documents_file(documents))] if documents else corpus.identity()
 
 
 def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
@@ -119,7 +145,8 @@ def _general(config: dict[str, Any]) -> dict[str, str]:
     if "splits" in corpus:
         corpus["splits"] = []
     try:
-        return {"prepare_general": build(corpus, "general.corpus").identity()}
+        collection = build(corpus, "general.corpus")
+        return {"prepare_general": _identity(collection, config["prepare_general"]["documents"])}
     except BadInput as error:
         raise BadInput(f"general.corpus: {error}") from error
 

@@ -3,6 +3,7 @@
 A collection shows its streams to a `Check`; memory is 8 bytes an id and 24 a judgment.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,14 +37,14 @@ class Known(NamedTuple):
 class Check:
     """Reads streams, the passages first; raises BadInput for the first problem of each.
 
-    tolerate: as in `Rules`; what is tolerated is counted, not refused.
+    tolerate: as in `Rules`; what is tolerated is counted, not refused.  see: called with every sound record.
 
     Attributes: `passage_count`, `words` (blank-separated, of passages), `empty` (passages without text), `judged`
     (split -> Judged).
     """
 
-    def __init__(self, tolerate: tuple[str, ...] = ()) -> None:
-        self.tolerate = tolerate
+    def __init__(self, tolerate: tuple[str, ...] = (), see: Callable[[Passage | Query], None] | None = None) -> None:
+        self.tolerate, self._see = tolerate, see
         self.passage_count, self.words, self.empty = 0, 0, 0
         self.judged: dict[str, Judged] = {}
 
@@ -103,6 +104,8 @@ class Check:
 
     def see(self, record: Passage | Query) -> None:
         """Called with every sound record; a subclass may look at it."""
+        if self._see:
+            self._see(record)
 
     def settle(self, problems: Problems) -> None:
         """Called with the problems of a stream when it was read to its end; a subclass may collect them instead."""

@@ -5,11 +5,13 @@ A format is one subclass and one YAML of the group `corpus`.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.check import Check, Known
+from bmae_lightning.corpus.document_order import HEAD
 from bmae_lightning.corpus.records import Counts, Judgment, Passage, Query, Rules
 from bmae_lightning.corpus.stream import Stream
 from bmae_lightning.runtime.errors import BadInput
@@ -42,6 +44,10 @@ class Collection(ABC):
     @abstractmethod
     def passages(self) -> Stream[Passage]:
         """All passages, always in the same order."""
+
+    def has_documents(self) -> bool:
+        """Whether passages say of which document they are, as far as the first ones tell."""
+        return any(passage.doc_id is not None for passage in islice(self.passages(), HEAD))
 
     @abstractmethod
     def queries_of(self, split: str) -> Stream[Query]:
@@ -101,9 +107,12 @@ class Collection(ABC):
                 read[queries.source] = check.queries(queries)
             check.judgments(split, self.judgments(split), read[queries.source])
 
-    def check(self) -> Counts:
-        """Reads everything once and returns what there is; raises one BadInput for the first problem found."""
-        check = Check(self.rules.tolerate)
+    def check(self, see: Callable[[Passage | Query], None] | None = None) -> Counts:
+        """Reads everything once and returns what there is; raises one BadInput for the first problem found.
+
+        see: called with every record, the passages in their order.
+        """
+        check = Check(self.rules.tolerate, see)
         self.inspect(check)
         return check.counts(sum(1 for _ in self.queries()))
 

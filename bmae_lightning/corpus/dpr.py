@@ -41,13 +41,15 @@ class DprCorpus(Collection):
     """
 
     def __init__(
-        self, path: str, questions: str = "nq", splits: list[str] | None = None, title: str = "prepend",
+        self, path: str | None, questions: str = "nq", splits: list[str] | None = None, title: str = "prepend",
         tolerate: list[str] | None = None, ascii_apostrophes: bool = True,
     ):  # fmt: skip
         if splits is not None and not set(splits) <= set(SPLITS):
             raise ValueError(
                 f"splits={list(splits)} must be some of {', '.join(SPLITS)}, [] for none, or null for all."
             )
+        if path is None:
+            raise ValueError(f"path is not given: name the folder (corpus.path=DIR or collections.nq=DIR); {_DOWNLOAD}.")
         self.rules = Rules(title, tuple(tolerate or ()))
         self.path, self.questions = Path(path).expanduser(), questions
         self.ascii_apostrophes = ascii_apostrophes

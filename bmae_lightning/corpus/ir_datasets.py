@@ -51,6 +51,10 @@ class IrDatasetsCorpus(Collection):
     def passages(self) -> Stream[Passage]:
         return Stream(f"{self._name} docs", partial(self._rows, self._name, "docs"), self._passage)
 
+    def has_documents(self) -> bool:
+        """They never say; nothing is fetched to tell."""
+        return False
+
     def queries_of(self, split: str) -> Stream[Query]:
         id = self._ids()[split]
         return Stream(f"{id} queries", partial(self._rows, id, "queries"), _query)

@@ -76,7 +76,7 @@ def filled(
         reasons.setdefault(row.why, []).append(row.label)
         marks += [(len(rows), 0, REFERENCE)] + [(len(rows), 0, SUMMARY)] * (0 < len(rows) == below)
         rows.append([f"{row.label} (reference)", *printed(row.values, row.digits)])
-    notes = [f"{', '.join(of)}: the paper's values alone; {why}." for why, of in reasons.items()]
+    notes = [f"{', '.join(of)}: the paper's values alone; {why.rstrip('.')}." for why, of in reasons.items()]
     notes += [ABOUT_GLUE] * any(column.collection == "glue" for column in about.columns)
     heads = [column.head(f".{about.digits}f", about.unit != "milliseconds", rungs) for column in about.columns]
     title = about.title + f" ({about.unit})" * (about.unit != "fraction")

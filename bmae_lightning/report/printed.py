@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bmae_lightning.evaluation.measure.ranking import canonical
 from bmae_lightning.runtime.checks import at_least, choice, nearest
-from bmae_lightning.runtime.configuration import build
+from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import renamed_option
 from bmae_lightning.runtime.table import Column, Table, is_number
@@ -141,28 +142,43 @@ def read_table(node: Any) -> PaperTable | None:
 
 
 def check_options(config: Mapping[str, Any]) -> None:
-    """Look at `paper_row` and `paper_table` of a resolved configuration before any work.
+    """Look at `paper_row`, `paper_results` and `paper_table` of a resolved configuration before any work.
 
     Raises:
-        BadInput: a wrong form, an unknown stage, or a column that does not say which of the row's stages it shows.
+        BadInput: a wrong form, an unknown stage or measure, or a column that leaves open whose values it shows.
     """
     row, table = read_row(config["paper_row"]), read_table(config["paper_table"])
-    stages = [name for name, node in config.items() if isinstance(node, dict) and "inputs" in node]
+    stages = {name: node for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
     try:
         results = check_results({} if config["paper_results"] is None else config["paper_results"], stages)
     except ValueError as error:
         raise BadInput(str(error)) from error
-    named = [("paper_row.label", stage) for stage in row.labels()]
-    named += [("paper_table.columns", column.stage) for column in table.columns] if table else []
-    for key, stage in named:
-        if stage and stage not in stages:
-            raise BadInput(f"{key}: there is no stage {stage!r}{nearest(stage, stages)}")
-    for column in table.columns if table and "" in row.labels() else ():
-        if not column.stage and len(found := stages_of(column, results)) > 1:
+    named = [("paper_row.label", stage, []) for stage in row.labels()]
+    named += [
+        (f"paper_results.{place}.{stage}", stage, list(values))
+        for place, by_stage in results.items() for stage, values in by_stage.items()
+    ]  # fmt: skip
+    for column in table.columns if table and table.unit != "milliseconds" else ():
+        named.append(("paper_table.columns", column.stage, [column.measure]))
+        if "" in row.labels() and not column.stage and len(found := stages_of(column, results)) > 1:
             raise BadInput(
                 f"paper_table.columns: {column.place}/{column.measure} is printed for {' and '.join(found)}: name the "
                 "stage in the column, or the rows by stage in paper_row.label"
             )
+    for key, stage, measures in named:
+        if stage:
+            _check_names(key, stage, measures, stages)
+
+
+def _check_names(key: str, stage: str, measures: list[str], stages: Mapping[str, Any]) -> None:
+    """Whether there is such a stage, and it has these measures, or columns of its table."""
+    if stage not in stages:
+        raise BadInput(f"{key}: there is no stage {stage!r}{nearest(stage, stages)}")
+    heads = locate(stages[stage]["_target_"], stage).published_heads(stages[stage])
+    for name in measures if heads else ():
+        if name not in heads:
+            raise BadInput(f"{key}: no column is called {name!r}{nearest(name, heads)}")
+    canonical([] if heads else measures)
 
 
 def stages_of(column: PrintedColumn, results: Results) -> list[str]:

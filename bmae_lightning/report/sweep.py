@@ -46,8 +46,8 @@ def compare(
         tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
     judged = {split: {a.name: Path(place[1]) for place, a in arms.items() if a.split == split} for split in tested}
     report = Report(
-        title, parts[-1].subtitle if parts else "", list(arms.values()), curves, settings=_settings(jobs),
-        diagnoses=diagnoses, tested=tested,
+        title, "; ".join(dict.fromkeys(part.subtitle for part in parts)), list(arms.values()), curves,
+        settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
         differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
         along=curves_along(jobs, parts), tables=tables, printed=list(printed),
     )  # fmt: skip

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bmae_lightning.corpus.document_order import COLLECTION_ORDER
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
 from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
 from bmae_lightning.report.diagnosis import diagnosis
@@ -243,4 +244,6 @@ def _corpus(node: Node) -> str:
         source = "documentation of " + ", ".join(corpus["packages"])
     else:
         source = corpus.get("path") or record["name"]
-    return f"{source}: {record['passages']:,} passages (titles: {record['title']}), {record['queries']:,} queries"
+    size = f"{record['passages']:,} passages (titles: {record['title']}), {record['queries']:,} queries"
+    given = node.config.get("documents") or node.config.get("neighbours") == COLLECTION_ORDER
+    return f"{source}: {size}" + (f"; {record['order']}" if given else "")

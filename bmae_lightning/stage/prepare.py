@@ -12,40 +12,47 @@ from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.doctor import BYTES_PER_OFFSET, BYTES_PER_PIECE
-from bmae_lightning.corpus.document_order import DocumentOrder
+from bmae_lightning.corpus.document_order import COLLECTION_ORDER, ORDERS, STREAMS, DocumentOrder
 from bmae_lightning.corpus.records import Counts, Text
 from bmae_lightning.corpus.tokens.size_estimate import SizeEstimate, estimate, gigabytes
 from bmae_lightning.corpus.tokens.store import TokenStore, tokenise_once
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer, TrainedTokenizer, load_tokenizer
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_qrels, write_run
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_array, write_json
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
-from bmae_lightning.stage.prepared import ANSWERS, NEIGHBOURS
+from bmae_lightning.stage.prepared import ANSWERS
 
 
 @dataclass(kw_only=True)
 class Prepare(Stage):
-    """Writes beir/ (built-in collection only), tokenizer/, passages/, neighbours.npy, queries/, qrels/, corpus.json;
-    where the collection has them also answers.json and its hard negatives, run.train.trec.
+    """Writes beir/ (built-in collection only), tokenizer/, passages/, next.npy, neighbour.npy, queries/, qrels/,
+    corpus.json; where the collection has them also answers.json and its hard negatives, run.train.trec.
 
     Args:
         corpus: where texts come from.
         tokenizer: where word pieces come from, unless the input `tokenizer` is another prepared corpus, whose are used.
+        documents, neighbours: how it is known which passage follows which, as in `DocumentOrder`.
 
     Raises:
-        ValueError: no corpus.
+        ValueError: no corpus, or both a file of documents and the order of the collection.
     """
 
     corpus: Collection | BuiltinCorpus
     tokenizer: PretrainedTokenizer | TrainedTokenizer
+    documents: str | None = None
+    neighbours: str = ORDERS[0]
 
     def __post_init__(self) -> None:
         if self.corpus is None:
             raise ValueError("there is no collection: add corpus@general.corpus=files general.corpus.path=DIR")
+        choice(ORDERS, neighbours=self.neighbours)
+        if self.documents and self.neighbours == COLLECTION_ORDER:
+            raise ValueError(f"documents={self.documents} and neighbours={COLLECTION_ORDER} exclude each other")
 
     def preflight(self, splits: list[str]) -> None:
         self.tokenizer.preflight()
@@ -57,9 +64,14 @@ class Prepare(Stage):
         directory = context.directory
         for name in ("beir", "tokenizer", "passages", "queries", "qrels"):
             shutil.rmtree(directory / name, ignore_errors=True)
-        source = self._source(context)
-        counts, splits = source.check(), source.splits()
+        places, source = DocumentOrder(self.documents, self.neighbours), self._source(context)
+        counts, splits = source.check(places.note), source.splits()
         print_once(f"{context.stage}: {_described(counts, splits)}")
+        order = places.order()
+        if order.told:
+            print_once(f"{context.stage}: {order.told}")
+        for stream in STREAMS:
+            write_array(directory / f"{stream}.npy", getattr(order, stream))
         shared = context.inputs.get("tokenizer")
         pieces = PretrainedTokenizer(str(shared / "tokenizer")) if shared else self.tokenizer
         pieces.make(lambda: (passage.content for passage in source.passages()), directory / "tokenizer")
@@ -73,6 +85,7 @@ class Prepare(Stage):
         record = {
             "name": source.name, "collection": source.node(), "title": source.title, "splits": splits,
             "passages": counts.passages, "queries": counts.queries, "words": counts.words,
+            "order": order.told,
         }  # fmt: skip
         write_json(directory / "corpus.json", record)
         write_json(directory / "metrics.json", {"passages": counts.passages, "queries": counts.queries})
@@ -96,18 +109,17 @@ def _described(counts: Counts, splits: list[str]) -> str:
 
 
 def _write_texts(context: Context, source: Collection, counts: Counts, tokenizer: Any) -> None:
-    """The token stores of passages and queries, and the neighbour of every passage in its document."""
-    order, label = DocumentOrder(), f"{context.stage}: tokenising"
+    """The token stores of passages and queries."""
+    label = f"{context.stage}: tokenising"
 
     def passages() -> Iterator[tuple[str, Text]]:
-        return ((passage.id, passage.text_of(source.title)) for passage in order.watch(source.passages()))
+        return ((passage.id, passage.text_of(source.title)) for passage in source.passages())
 
     def queries() -> Iterator[tuple[str, Text]]:
         return ((query.id, query.text) for query in source.queries())
 
     tokenise_once(context.directory / "passages", passages, tokenizer, f"{label} passages", counts.passages)
     tokenise_once(context.directory / "queries", queries, tokenizer, f"{label} queries", counts.queries)
-    write_array(context.directory / NEIGHBOURS, order.neighbours())
 
 
 def _write_judgments(directory: Path, source: Collection, splits: list[str]) -> None:

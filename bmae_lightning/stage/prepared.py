@@ -12,7 +12,7 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import MappedArray, read_json
 
-NEIGHBOURS, ANSWERS = "neighbours.npy", "answers.json"
+ANSWERS = "answers.json"
 
 
 class Prepared:
@@ -39,14 +39,14 @@ class Prepared:
     def queries(self) -> TokenStore:
         return TokenStore(self.directory / "queries")
 
-    def neighbours(self) -> MappedArray:
-        """The row of every passage's neighbour in its document, -1 for none, int64 [passages].
+    def order(self, stream: str) -> MappedArray:
+        """The row of the text of every passage in one of `STREAMS`, -1 for none, int64 [passages].
 
         Raises:
             BadInput: the file is missing or damaged.
         """
         remedy = f"delete {self.directory} and run the prepare stage again"
-        return MappedArray(self.directory / NEIGHBOURS, len(self.passages()), remedy)
+        return MappedArray(self.directory / f"{stream}.npy", len(self.passages()), remedy)
 
     def source(self) -> Collection:
         """The texts, read again from where the stage read them."""

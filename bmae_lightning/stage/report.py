@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_class
-
 from bmae_lightning.evaluation.measure.ranking import (
     Measure,
     Measures,
@@ -20,8 +18,7 @@ from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.tables import all_tables, paired_tests
 from bmae_lightning.report.tracking.loggers import Tracking, log_tables
-from bmae_lightning.runtime.checks import at_least, nearest
-from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.runtime.table import is_number
@@ -69,16 +66,6 @@ class MakeReport(Stage):
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures, self.splits)
         canonical(self.significance or [])
-
-    def check_inputs(self, inputs: Mapping[str, Any]) -> None:
-        for node in {node.stage: node for node in inputs.values() if node}.values():
-            heads = get_class(node.config["_target_"]).published_heads(node.config)
-            for place, published in ((place, values.get(node.stage, {})) for place, values in self.paper.items()):
-                for head in published if heads else ():
-                    if head not in heads:
-                        key = f"paper_results.{place}.{node.stage}"
-                        raise BadInput(f"{key}: no column is called {head!r}{nearest(head, heads)}")
-                canonical([] if heads else list(published))
 
     def run(self, context: Context) -> None:
         report = self.collect({key: path for key, path in context.inputs.items() if path is not None})

@@ -1,8 +1,9 @@
 """From rows of the corpus to batches: the streams and values that parts of the model read, where they lie, how texts
 are cut.
 
-Streams of a passage: itself, its neighbour in the document (MASTER's adjacent spans), generated queries and a generated
-continuation (MASTER's outside teachers). Data workers only slice memory-mapped ids; no Python runs per token.
+Streams of a passage: itself, the next one or the neighbour in its document (MASTER's adjacent spans), generated queries
+and a generated continuation (MASTER's outside teachers). Data workers only slice memory-mapped ids; no Python runs per
+token.
 Shapes: B passages.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bmae_lightning.corpus.document_order import REMEDY, STREAMS
 from bmae_lightning.corpus.statistics.write import Statistics
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.batch import TextBatch, Tokens
@@ -30,7 +32,7 @@ from bmae_lightning.runtime.files import MappedArray
 from bmae_lightning.stage.prepared import Prepared
 
 CROPS = ("right", "window")
-OWN = ("passage", "neighbour")
+OWN = ("passage", *STREAMS)
 GENERATED = ("queries", "continuation")
 
 
@@ -141,9 +143,9 @@ def open_streams(wanted: Iterable[Need], prepared: Prepared, inputs: Mapping[str
             statistics[value]  # a name that it does not know is refused here, before any worker starts
         if name in GENERATED:
             opened[name] = Stream(_generated(inputs["generate"], name, passages))
-        elif name == "neighbour":
+        elif name in STREAMS:
             part = next(need.part for need in wanted if need.stream == name)
-            opened[name] = Stream(passages, _neighbours(prepared, part), values, statistics)
+            opened[name] = Stream(passages, _order(prepared, part, name), values, statistics)
         else:
             opened[name] = Stream(passages, None, values, statistics)
     return opened
@@ -159,14 +161,11 @@ def _generated(directory: Path, name: str, passages: TokenStore) -> TokenStore:
     return store
 
 
-def _neighbours(prepared: Prepared, part: str) -> MappedArray:
-    rows = prepared.neighbours()
+def _order(prepared: Prepared, part: str, name: str) -> MappedArray:
+    rows = prepared.order(name)
     if not (rows.array >= 0).any():
-        raise BadInput(
-            f"{part} reads the stream 'neighbour', but no passage of {prepared.record['name']} has one: give passages "
-            'of one document a common "metadata": {"doc_id": …, "position": …} in corpus.jsonl, or decode halves of a '
-            "passage instead (+experiment=master_released)"
-        )
+        of = prepared.record["name"]
+        raise BadInput(f"{part} reads the stream {name!r}, but no passage of {of} has one: {REMEDY}")
     return rows
 
 

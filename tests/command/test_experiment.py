@@ -35,7 +35,8 @@ def hydra(*overrides):
 def test_what_is_asked_of_a_corpus_is_no_option_of_it():
     config = resolved("corpus.check=true", "+corpus.expected.passages=3")
     assert take_corpus_options(config) == {
-        "check": True, "expected": {"passages": 3}, "evaluated": ["test"], "measures": None, "collection": None
+        "check": True, "expected": {"passages": 3}, "evaluated": ["test"], "measures": None, "collection": None,
+        "documents": None, "neighbours": "documents",
     }  # fmt: skip
     for corpus in (config["corpus"], config["prepare"]["corpus"]):
         assert set(corpus) == {"_target_", "path", "splits", "title", "tolerate"}

@@ -5,7 +5,10 @@ import pytest
 from bmae_lightning.report.printed import PrintedColumn, as_printed, check_options, check_results, read_row, read_table
 from bmae_lightning.runtime.errors import BadInput
 
-STAGES = ("evaluate", "evaluate2", "rerank", "suite")
+TARGETS = {"evaluate": "evaluate.Evaluate", "evaluate2": "evaluate.Evaluate", "rerank": "rerank.Rerank",
+           "suite": "suite.Suite", "glue": "glue.Glue"}  # fmt: skip
+STAGES = {name: {"_target_": f"bmae_lightning.stage.{place}", "inputs": {}} for name, place in TARGETS.items()}
+STAGES["suite"]["sets"] = {"beir": {"nq": "NQ", "quora": "Quora"}}
 
 
 def test_values_by_place_stage_and_measure():
@@ -32,9 +35,13 @@ def test_wrong_values_are_refused(results, message):
         check_results(results, STAGES)
 
 
+TWICE = {"a/b": {"evaluate": {"RR@5": 0.1}, "rerank": {"RR@5": 0.2}}}
+"""Printed values of one place and measure for two stages."""
+
+
 def options(**given):
     """A resolved configuration with two stages."""
-    return {"paper_row": None, "paper_table": None, "paper_results": None} | {s: {"inputs": {}} for s in STAGES} | given
+    return {"paper_row": None, "paper_table": None, "paper_results": None} | STAGES | given
 
 
 def table(columns, **more):
@@ -56,12 +63,19 @@ def table(columns, **more):
         ({"paper_table": table(["a/b/c"], references=[{"label": "x", "why": "y", "values": []}])}, "0 values, not 1"),
         ({"paper_table": table(["a/b/c"], references=[{"label": "x", "why": "y", "values": [40]}])}, "lie in 0..1"),
         (
-            {
-                "paper_table": table(["a/b/c"]),
-                "paper_results": {"a/b": {"evaluate": {"c": 0.1}, "rerank": {"c": 0.2}}},
-            },
-            "a/b/c is printed for evaluate and rerank: name the stage",
+            {"paper_table": table(["a/b/RR@5"]), "paper_results": TWICE},
+            "a/b/RR@5 is printed for evaluate and rerank: name",
         ),
+        ({"paper_table": table(["a/b/rerank/RRR@5"])}, "unknown measure 'RRR@5'"),
+        (
+            {"paper_table": table(["beir/test/suite/Quoora"])},
+            "columns: no column is called 'Quoora'; did you mean 'Quora'",
+        ),
+        (
+            {"paper_results": {"glue/dev": {"glue": {"CoLa": 0.6}}}},
+            "glue/dev.glue: no column is called 'CoLa'; did you",
+        ),
+        ({"paper_results": {"a/b": {"rerank": {"MMR@10": 0.6}}}}, "unknown measure 'MMR@10'"),
     ],
 )
 def test_wrong_options_are_refused(given, message):
@@ -70,10 +84,11 @@ def test_wrong_options_are_refused(given, message):
 
 
 def test_what_is_right_passes():
-    printed = {"a/b": {"evaluate": {"c": 0.1}, "rerank": {"c": 0.2}}}
     by_stage = {"label": {"evaluate": "x", "rerank": "y"}, "system": "S", "from": "master", "digits": 3}
-    check_options(options(paper_row=by_stage, paper_results=printed, paper_table=table(["a/b/c"])))
-    check_options(options(paper_results=printed, paper_table=table(["a/b/rerank/c"])))
+    check_options(options(paper_row=by_stage, paper_results=TWICE, paper_table=table(["a/b/RR@5"])))
+    check_options(options(paper_results=TWICE, paper_table=table(["a/b/rerank/RR@5", "beir/test/suite/AVERAGE"])))
+    check_options(options(paper_results={"glue/dev": {"glue": {"CoLA": 0.6, "mean": 0.5}}}))
+    check_options(options(paper_table=table(["mine/x/rerank/ms"], unit="milliseconds")))
     check_options(options())
     assert read_row(by_stage).origin == "master"
     assert read_row(None, "retromae").labels() == {"": "retromae"}

@@ -30,12 +30,18 @@ def test_every_text_is_there_once_in_its_order(collection, tmp_path, capsys):
     assert not list((tmp_path / "prepare").glob("*shards"))
 
 
-def test_neighbours_are_the_next_passages_of_a_document(collection, tmp_path):
-    rows = Prepared(prepare(tmp_path / "prepare", collection)).neighbours()[:]
-    documents = np.arange(60) // 3
-    assert (rows >= 0).all()
-    assert (documents[rows] == documents).all()
-    assert (rows != np.arange(60)).all()
+def test_neighbours_are_the_next_passages_of_a_document(collection, tmp_path, capsys):
+    prepared = Prepared(prepare(tmp_path / "prepare", collection))
+    after = np.arange(60)
+    assert np.array_equal(prepared.order("next")[:], np.where(after % 3 == 2, -1, after + 1))
+    assert np.array_equal(prepared.order("neighbour")[:], np.where(after % 3 == 2, after - 1, after + 1))
+    assert "prepare: 60 of 60 passages are of 20 documents, 40 have a next one there\n" in capsys.readouterr().out
+    prepare(tmp_path / "other", collection, neighbours="collection_order")
+    assert Prepared(tmp_path / "other").order("next")[:].tolist() == [*range(1, 60), -1]
+    said = "prepare: corpus.neighbours=collection_order: the passage that stands next in the collection"
+    assert said in capsys.readouterr().out
+    with pytest.raises(ValueError, match="exclude each other"):
+        prepare(tmp_path / "other", collection, neighbours="collection_order", documents="FILE")
 
 
 def test_what_an_earlier_attempt_left_is_replaced(collection, tmp_path):

@@ -7,7 +7,7 @@ from support.stages import prepare
 from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.dpr import DprCorpus
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.stage.prepared import NEIGHBOURS, Prepared
+from bmae_lightning.stage.prepared import Prepared
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_a_query_with_answers_alone_is_there_without_passages(tmp_path):
 
 def test_a_missing_or_damaged_file_says_what_to_do(collection, tmp_path):
     prepared = Prepared(prepare(tmp_path / "prepare", collection))
-    (prepared.directory / NEIGHBOURS).write_bytes(b"no array")
-    with pytest.raises(BadInput, match=r"neighbours\.npy cannot be read .*delete .* and run the prepare stage again"):
-        prepared.neighbours()
+    (prepared.directory / "next.npy").write_bytes(b"no array")
+    with pytest.raises(BadInput, match=r"next\.npy cannot be read .*delete .* and run the prepare stage again"):
+        prepared.order("next")
     (prepared.directory / "corpus.json").unlink()
     with pytest.raises(BadInput, match=r"corpus\.json: cannot be read .*run the stage again"):
         Prepared(prepared.directory)

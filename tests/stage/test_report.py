@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -275,18 +274,3 @@ def test_tables_of_any_stage_are_shown_with_the_names_of_arms(stages, tmp_path):
     assert mine.notes == ("Paper: T.",)
     assert other.rows == (("total", 5),)
     assert report.names == {"mine@none": "no pre-training", "mine@retromae": "retromae"}
-
-
-def test_columns_with_published_values_are_checked_before_any_work():
-    glue = SimpleNamespace(stage="glue", config={"_target_": "bmae_lightning.stage.glue.Glue"})
-    evaluate = SimpleNamespace(stage="evaluate", config={"_target_": "bmae_lightning.stage.evaluate.Evaluate"})
-    inputs = {"glue@none": glue, "glue@a": glue, "evaluate@a": evaluate}
-    maker(paper_results=at({"evaluate": PAPER}) | {"glue/dev": {"glue": {"CoLA": 0.6, "mean": 0.5}}}).check_inputs(
-        inputs
-    )
-    with pytest.raises(
-        BadInput, match=r"paper_results.glue/dev.glue: no column is called 'CoLa'; did you mean 'CoLA'\?"
-    ):
-        maker(paper_results={"glue/dev": {"glue": {"CoLa": 0.6}}}).check_inputs(inputs)
-    with pytest.raises(BadInput, match="unknown measure 'MMR@10'"):
-        maker(paper_results=at({"evaluate": {"MMR@10": 0.6}})).check_inputs(inputs)

@@ -336,7 +336,8 @@ def test_what_is_there_is_accepted():
 @pytest.fixture
 def prepared(tmp_path, passages):
     (tmp_path / "corpus.json").write_text(json.dumps({"name": "the corpus"}))
-    write_array(tmp_path / "neighbours.npy", np.array([1, 0, -1, -1, -1, -1]))
+    write_array(tmp_path / "neighbour.npy", np.array([1, 0, -1, -1, -1, -1]))
+    write_array(tmp_path / "next.npy", np.array([1, -1, -1, -1, -1, -1]))
     return Prepared(tmp_path)
 
 
@@ -346,10 +347,13 @@ def test_opens_only_what_is_asked_for(prepared, tmp_path):
     assert list(opened) == ["passage"]
     assert not opened["passage"].values
     opened = open_streams(
-        parts(a=shallow("neighbour"), b=shallow("queries")), prepared, {"generate": tmp_path / "generated"}
+        parts(a=shallow("neighbour"), b=shallow("queries"), c=shallow("next")),
+        prepared,
+        {"generate": tmp_path / "generated"},
     )
-    assert list(opened) == ["passage", "neighbour", "queries"]
-    assert opened["neighbour"].rows[np.array([0, 2])].tolist() == [1, -1]
+    assert list(opened) == ["passage", "neighbour", "queries", "next"]
+    assert opened["neighbour"].rows[np.array([0, 1, 2])].tolist() == [1, 0, -1]
+    assert opened["next"].rows[np.array([0, 1, 2])].tolist() == [1, -1, -1]
 
 
 def test_other_passages_tokenizers_and_documents_are_refused(prepared, tmp_path):
@@ -363,7 +367,7 @@ def test_other_passages_tokenizers_and_documents_are_refused(prepared, tmp_path)
         store(tmp_path / "generated" / "queries", [[5]] * len(ids), ids=ids)
         with pytest.raises(BadInput, match=f"holds {len(ids)} rows for other passages than the 6 of"):
             open_streams(wanted, prepared, inputs)
-    write_array(tmp_path / "neighbours.npy", np.full(6, -1))
+    write_array(tmp_path / "neighbour.npy", np.full(6, -1))
     with pytest.raises(BadInput, match="decoders.d reads the stream 'neighbour', but no passage of the corpus has one"):
         open_streams(parts(d=shallow("neighbour")), prepared, {})
 

@@ -29,14 +29,15 @@ def context(directory: Path, stage: str = "", **inputs: Path) -> Context:
     return Context(stage or directory.name, "", directory, inputs, "group", directory.parent)
 
 
-def prepare(directory: Path, corpus: Any, tokenizer: Any = 300) -> Path:
+def prepare(directory: Path, corpus: Any, tokenizer: Any = 300, **options: Any) -> Path:
     """`directory` with what the prepare stage writes.
 
     Args:
         corpus: a collection, or a directory in BEIR layout.
         tokenizer: a tokenizer's source, or how many word pieces are trained on the collection.
+        options: further ones of the stage.
     """
     source = BeirCorpus(str(corpus)) if isinstance(corpus, str | Path) else corpus
     pieces = TrainedTokenizer(tokenizer) if isinstance(tokenizer, int) else tokenizer
-    Prepare(corpus=source, tokenizer=pieces).run(context(directory, "prepare"))
+    Prepare(corpus=source, tokenizer=pieces, **options).run(context(directory, "prepare"))
     return directory

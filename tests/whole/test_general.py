@@ -139,7 +139,7 @@ STARTS = {
     "dupmae": ("Shitao/RetroMAE", (150, 1024, None, 20, 1e-4)),
     "cdmae": ("Shitao/RetroMAE", (150, 2048, 80000, None, 3e-4)),
     "simlm": (None, (144, 2048, 80000, None, 3e-4)),
-    "master": (None, (128, 2048, 120000, None, 3e-4)),
+    "master": (None, (144, 2048, 120000, None, 3e-4)),
 }
 """Where pre-training starts at scale=paper, None: from the encoder, and (length, batch, steps, epochs, rate)."""
 

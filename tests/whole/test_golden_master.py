@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.compose import composed
 from support.golden_sets import GoldenSet, close, key, tiny_encoder, tiny_vocabulary
 from support.masks import select
 
@@ -139,6 +140,20 @@ def test_losses_logits_bottlenecks_and_gradients(dtype):
 
     names = losses if dtype == torch.float64 else {"total"}
     SET.check_gradients(model, {term: losses[term] for term in names}, dtype)
+
+
+def test_what_is_built_here_is_what_reading_code_composes():
+    pretrain = composed("+experiment=master", "reading=code")["pretrain"]
+    views = {name: (view["stream"], view["span"]) for name, view in pretrain["view"].items()}
+    assert views == {name: ("passage", span) for name, (_, span) in VIEWS.items()}
+    decoders = {
+        name: tuple(node[key] for key in ("_target_", "view", "stream", "span", "layers", "layers_of"))
+        for name, node in pretrain["decoders"].items()
+    }
+    shallow = f"{ShallowDecoder.__module__}.ShallowDecoder"
+    assert decoders == {name: (shallow, *read, 2, None) for name, (_, *read) in DECODERS.items()}
+    weights = {pretrain["objective"]["weight"], *(node["weight"] for node in pretrain["decoders"].values())}
+    assert (weights, pretrain["loss_norm"]) == ({1.0}, "micro_mean")
 
 
 def test_halves_are_those_of_the_original():

@@ -18,10 +18,13 @@ from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck
 from bmae_lightning.pretraining.loss.normalise import mean_loss
 from bmae_lightning.pretraining.noise import Noise
+from bmae_lightning.pretraining.objective.masked import MaskedObjective
 from bmae_lightning.runtime.configuration import build
+from bmae_lightning.stage.streams import needs
 
 VOCABULARY = Vocabulary.from_tokens((GOLDEN / "vocab_tiny.txt").read_text().splitlines())
 TASKS = ["keywords", "queries", "continuation", "next", "complement"]
+RELEASED = ("+experiment=master", "reading=code")
 SHARED = [f"decoders.{name}.layers_of=keywords" for name in TASKS[1:]]
 
 
@@ -36,18 +39,23 @@ def composed(*overrides):
     return deepcopy(_composed(*overrides))
 
 
-def make(*overrides):
-    """The model of an experiment with an encoder of two layers; what the command does not select is dropped."""
+def parts(*overrides):
+    """Views and decoders of an experiment."""
     config = read_entry(composed(*overrides)["pretrain"]).options
-    parts = [
+    return [
         build({name: node for name, node in config[group].items() if "_target_" in node}, group)
         for group in ("view", "decoders")
     ]
+
+
+def make(*overrides):
+    """The model of an experiment with an encoder of two layers; what the command does not select is dropped."""
+    made = parts(*overrides)
     torch.manual_seed(0)
     sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.3}
     encoder = Encoder(BertForMaskedLM(BertConfig(**sizes, **dropout, intermediate_size=64)), VOCABULARY)
-    return BottleneckMAE(encoder.double(), ClsBottleneck(), *parts).double()
+    return BottleneckMAE(encoder.double(), ClsBottleneck(), *made).double()
 
 
 def text(seed, lengths=(40, 7, 1, 24)):
@@ -64,7 +72,7 @@ def text(seed, lengths=(40, 7, 1, 24)):
 
 
 def batch():
-    names = ("passage", "neighbour", "queries", "continuation")
+    names = ("passage", "neighbour", "next", "queries", "continuation")
     streams = {name: text(seed) for seed, name in enumerate(names)}
     return TextBatch(streams, torch.arange(4), torch.zeros(4).long())
 
@@ -85,10 +93,10 @@ def labels(model, name, texts):
     return seen.labels_BL >= 0, shown.labels_BL >= 0, texts.streams["passage"].ids_BL
 
 
-@pytest.mark.parametrize(("experiment", "rate"), [("master", 0.3), ("master_released", 0.5)])
-def test_complement_of_the_shared_view_and_of_a_view_of_its_own(experiment, rate):
-    model = make(f"+experiment={experiment}")
-    assert model.decoders["complement"].view == ("passage" if experiment == "master" else "half_hidden")
+@pytest.mark.parametrize(("reading", "rate"), [("paper", 0.3), ("code", 0.5)])
+def test_complement_of_the_shared_view_and_of_a_view_of_its_own(reading, rate):
+    model = make("+experiment=master", f"reading={reading}")
+    assert model.decoders["complement"].view == ("passage" if reading == "paper" else "half_hidden")
     seen_BL, shown_BL, ids_BL = labels(model, "complement", batch())
     assert torch.equal(seen_BL | shown_BL, ~VOCABULARY.special_V[ids_BL])
     assert not (seen_BL & shown_BL).any()
@@ -96,7 +104,7 @@ def test_complement_of_the_shared_view_and_of_a_view_of_its_own(experiment, rate
 
 
 def test_released_has_three_passes_and_eight_losses():
-    model = make("+experiment=master_released")
+    model = make(*RELEASED)
     count, losses = passes(model)
     assert count == 3
     assert list(losses) == ["encoder/passage", "encoder/first_half", "encoder/half_hidden", *TASKS]
@@ -107,16 +115,23 @@ def test_released_has_three_passes_and_eight_losses():
     assert model.values == {"keyword_weight"}
 
 
-def test_the_papers_reading_has_one_pass_and_the_neighbour():
+def test_the_papers_reading_has_one_pass_and_the_next_passage():
+    """The views of the released code's passes are selected, and neither encoded nor read from the corpus."""
     model = make("+experiment=master")
     count, losses = passes(model)
     assert count == 1
     assert list(losses) == ["encoder/passage", *TASKS]
-    assert model.streams == {"passage", "neighbour", "queries", "continuation"}
+    assert model.streams == {"passage", "next", "queries", "continuation"}
+    views, decoders = parts("+experiment=master")
+    assert list(views) == ["passage", "first_half", "half_hidden"]
+    read = {need.part for need in needs(views, decoders, MaskedObjective())}
+    assert read == {"view.passage", *(f"decoders.{name}" for name in TASKS)}
+    inputs = read_entry(composed("+experiment=master")["pretrain"]).inputs
+    assert {"corpus", "statistics", "generate"} <= set(inputs)
 
 
 def test_the_next_half_follows_the_first():
-    model = make("+experiment=master_released")
+    model = make(*RELEASED)
     texts = batch()
     noise = Noise(0, texts.epoch_B, texts.passage_B)
     first = model.views["first_half"](texts, VOCABULARY, noise, "x").tokens
@@ -138,8 +153,8 @@ def test_the_next_half_follows_the_first():
 )
 def test_a_task_goes_with_its_pass_and_its_mlm(kept, count, views):
     """Table 6 of MASTER: without complement there is no E3, without next no E2; the other losses stay as they are."""
-    whole = make("+experiment=master_released")
-    part = make("+experiment=master_released", f"decoders=[{','.join(kept)}]")
+    whole = make(*RELEASED)
+    part = make(*RELEASED, f"decoders=[{','.join(kept)}]")
     made, losses = passes(part)
     assert made == count
     assert set(losses) == views | set(kept)
@@ -151,7 +166,7 @@ def test_a_task_goes_with_its_pass_and_its_mlm(kept, count, views):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_weight_of_zero_removes_exactly_its_terms(name):
-    whole, zero = make("+experiment=master_released"), make("+experiment=master_released", f"decoders.{name}.weight=0")
+    whole, zero = make(*RELEASED), make(*RELEASED, f"decoders.{name}.weight=0")
     gradients = []
     for model, left_out in ((whole, name), (zero, None)):
         output = model(batch())
@@ -166,9 +181,10 @@ def test_a_weight_of_zero_removes_exactly_its_terms(name):
             torch.testing.assert_close(other, gradient)
 
 
-@pytest.mark.parametrize("experiment", ["master", "master_released"])
-def test_own_layers_or_one_stack_for_all(experiment):
-    own, shared = make(f"+experiment={experiment}"), make(f"+experiment={experiment}", *SHARED)
+@pytest.mark.parametrize("reading", ["paper", "code"])
+def test_own_layers_or_one_stack_for_all(reading):
+    experiment = "+experiment=master", f"reading={reading}"
+    own, shared = make(*experiment), make(*experiment, *SHARED)
     layer = sum(parameter.numel() for parameter in own.encoder.masked_lm.bert.encoder.layer[0].parameters())
     assert sum(parameter.numel() for parameter in own.decoders.parameters()) == 10 * layer
     assert sum(parameter.numel() for parameter in shared.decoders.parameters()) == 2 * layer
@@ -178,7 +194,7 @@ def test_own_layers_or_one_stack_for_all(experiment):
 
 def test_rates_of_table_8_are_overrides():
     rates = [f"decoders.{name}.mask.rate=0.7" for name in TASKS[:4]]
-    model = make("+experiment=master_released", "view.passage.mask.rate=0.15", *rates)
+    model = make(*RELEASED, "view.passage.mask.rate=0.15", *rates)
     assert model.views["passage"].mask.rate == 0.15
     assert [model.decoders[name].shown.mask.rate for name in TASKS[:4]] == [0.7] * 4
 
@@ -210,21 +226,26 @@ def test_masks_of_cdmae_and_its_projection():
 
 
 def test_papers_settings():
-    settings = {name: composed(f"+experiment={name}", "scale=paper", "corpus=beir", "corpus.path=x") for name in
-                ("master", "master_released", "cdmae")}  # fmt: skip
+    at = "scale=paper", "corpus=beir", "corpus.path=x"
+    settings = {
+        "master": composed("+experiment=master", *at),
+        "released": composed(*RELEASED, *at),
+        "cdmae": composed("+experiment=cdmae", *at),
+    }
     for name, config in settings.items():
         pretrain = config["pretrain"]
-        assert (pretrain["batch_size"], pretrain["lr"], pretrain["warmup"]) == (2048, 3e-4, 0.1)
+        warmup = 4000 if name == "master" else 0.1
+        assert (pretrain["batch_size"], pretrain["lr"], pretrain["warmup"]) == (2048, 3e-4, warmup)
         assert pretrain["weight_decay"] == 0.01
         assert pretrain["crop"] == ("right" if name == "cdmae" else "window")
-    assert settings["cdmae"]["pretrain"]["encoder"]["name"] == "Shitao/RetroMAE"
-    assert settings["cdmae"]["prepare"]["tokenizer"]["name"] == "Shitao/RetroMAE"
     assert settings["master"]["pretrain"]["encoder"]["name"] == "google-bert/bert-base-uncased"
-    for name, steps, decay, length in (("master", 120_000, 172_700, 128), ("cdmae", 80_000, 86_350, 150)):
+    for name, steps, decay, length in (
+        ("master", 120_000, None, 144),
+        ("released", 80_000, 172_700, 128),
+        ("cdmae", 80_000, 86_350, 150),
+    ):
         pretrain = settings[name]["pretrain"]
         assert (pretrain["steps"], pretrain["decay_steps"], pretrain["length"]) == (steps, decay, length)
-    other = composed("+experiment=cdmae", "scale=paper", "encoder=bert_base", "corpus=beir", "corpus.path=x")
-    assert other["encoder"]["name"] == "google-bert/bert-base-uncased"
 
 
 def test_a_neighbour_may_be_a_view():

@@ -8,6 +8,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support import quick_hydra
+from support.dpr_files import write_dpr
 from support.paths import CONF
 
 from bmae_lightning.command.experiment import take_corpus_options
@@ -52,13 +53,19 @@ def test_recipes_experiments_and_scales_compose(pair, experiment, tmp_path):
             made = build(node.config, node.stage)
             made.name = node.stage
             inputs = {role: key and nodes[key] for role, key in node.inputs.items()}
-            if (node.stage, *pair) == ("retriever1", "master_nq", "paper"):  # takes DPR's own hard negatives
-                with pytest.raises(
-                    BadInput, match="the corpus comes without hard negatives of its own; .* such as bm25"
-                ):
-                    made.check_inputs(inputs)
-            else:
-                made.check_inputs(inputs)
+            made.check_inputs(inputs)
+
+
+def test_negatives_of_a_collections_own_need_a_collection_that_has_them(tmp_path):
+    """MASTER's script for Natural Questions takes DPR's."""
+    released = "+experiment=master", "reading=code", "scale=paper"
+    nodes = plan(composed(*released, "corpus=nq", f"corpus.path={write_dpr(tmp_path)}"), "m", {})
+    node = nodes["retriever1@m"]
+    build(node.config, "retriever1").check_inputs({role: key and nodes[key] for role, key in node.inputs.items()})
+    nodes = plan(composed("retriever1.inputs.ranking=prepare"), "m", {})
+    made = build(nodes["retriever1@m"].config, "retriever1")
+    with pytest.raises(BadInput, match="the corpus comes without hard negatives of its own; .* such as bm25"):
+        made.check_inputs({role: key and nodes[key] for role, key in nodes["retriever1@m"].inputs.items()})
 
 
 def keys(path, package=""):
@@ -96,8 +103,7 @@ def test_without_a_recipe_there_is_retriever_1_only():
 @pytest.mark.parametrize(
     ("experiment", "recipe", "batch"),
     [
-        ("master", "master", (64, 32)),
-        ("master_released", "master", (64, 32)),
+        ("master", "master", (64, 16)),
         ("dupmae", "dupmae", (128, 1)),
         ("simlm", "simlm", (64, 16)),
         ("cdmae", "cdmae", (64, 32)),
@@ -170,10 +176,9 @@ def test_a_ladder_can_be_left_early():
         (
             "master",
             "retriever2",
-            {"steps": 40000, "lr": 5e-6, "train_group_size": 32, "shared": False, "passage_length": 128},
+            {"epochs": 3, "lr": 2e-5, "train_group_size": 16, "shared": True, "similarity": "cos"},
         ),
-        ("master", "distilled", {"steps": 25000, "batch_size": 512, "train_group_size": 42, "lr": 5e-6}),
-        ("master_nq", "retriever2", {"batch_size": 128, "steps": 50000, "train_group_size": 2, "query_length": 128}),
+        ("master", "distilled", {"epochs": 6, "batch_size": 64, "train_group_size": 24, "lr": 3e-5}),
     ],
 )
 def test_numbers_of_the_papers(recipe, stage, wanted):
@@ -181,7 +186,7 @@ def test_numbers_of_the_papers(recipe, stage, wanted):
     assert {key: config[stage][key] for key in wanted} == wanted
 
 
-NQ = ("recipe=simlm", "corpus=nq", "corpus.path=DIR", "scale=paper")
+NQ = ("corpus=nq", "corpus.path=DIR", "scale=paper")
 
 
 @pytest.mark.parametrize(
@@ -189,13 +194,40 @@ NQ = ("recipe=simlm", "corpus=nq", "corpus.path=DIR", "scale=paper")
     [
         (("recipe=simlm", "scale=laptop", "reading=code"), "reranker", {"forward_factor": 2, "r_drop": True}),
         (("recipe=simlm", "scale=paper", "reading=code"), "reranker", {"forward_factor": 4, "r_drop": True}),
-        (NQ, "retriever1", {"steps": 20000, "epochs": None, "lr": 5e-6}),
-        (NQ, "retriever1", {"passage_length": 192, "positives": "labelled"}),
-        (NQ, "reranker", {"epochs": 3, "train_group_size": 64, "length": 192, "forward_factor": 1}),
-        (NQ, "distilled", {"steps": 20000, "epochs": None, "lr": 5e-6, "train_group_size": 24}),
-        ((*NQ, "reading=code"), "retriever2", {"steps": 20000, "lr": 1e-5, "temperature_warmup": 1000}),
-        ((*NQ, "reading=code"), "reranker", {"steps": 20000, "epochs": None, "train_group_size": 32, "length": 224}),
-        ((*NQ, "reading=code"), "distilled", {"steps": None, "epochs": 15, "lr": 3e-5, "positives": "answers"}),
+        (
+            (*NQ, "recipe=simlm"),
+            "retriever1",
+            {"steps": 20000, "epochs": None, "lr": 5e-6, "passage_length": 192, "positives": "labelled"},
+        ),
+        ((*NQ, "recipe=simlm"), "reranker", {"epochs": 3, "train_group_size": 64, "length": 192, "forward_factor": 1}),
+        ((*NQ, "recipe=simlm"), "distilled", {"steps": 20000, "epochs": None, "lr": 5e-6, "train_group_size": 24}),
+        ((*NQ, "recipe=simlm", "reading=code"), "retriever2", {"steps": 20000, "lr": 1e-5, "temperature_warmup": 1000}),
+        (
+            (*NQ, "recipe=simlm", "reading=code"),
+            "reranker",
+            {"steps": 20000, "epochs": None, "train_group_size": 32, "length": 224},
+        ),
+        (
+            (*NQ, "recipe=simlm", "reading=code"),
+            "distilled",
+            {"steps": None, "epochs": 15, "lr": 3e-5, "positives": "answers"},
+        ),
+        (
+            ("recipe=master", "scale=paper", "reading=code"),
+            "retriever2",
+            {"steps": 40000, "lr": 5e-6, "train_group_size": 32, "shared": False, "passage_length": 128},
+        ),
+        (
+            ("recipe=master", "scale=paper", "reading=code"),
+            "distilled",
+            {"steps": 25000, "batch_size": 512, "train_group_size": 42, "lr": 5e-6},
+        ),
+        ((*NQ, "recipe=master"), "retriever2", {"steps": 20000, "lr": 5e-6, "passage_length": 192, "shared": True}),
+        (
+            (*NQ, "recipe=master", "reading=code"),
+            "retriever2",
+            {"batch_size": 128, "steps": 50000, "train_group_size": 2, "query_length": 128, "positives": "first"},
+        ),
     ],
 )
 def test_numbers_by_reading_and_collection(overrides, stage, wanted):
@@ -209,7 +241,7 @@ def test_who_starts_from_whom_and_what_is_distilled_how():
         ("simlm", None, None, "kl", 0.2, "eq3_literal"),
         ("dupmae", "retriever1", "retriever2", "soft_cross_entropy", 0.0, "plain"),
         ("retromae_distilled", "retriever1", "retriever2", "kl", 0.0, "plain"),
-        ("master", None, None, "soft_cross_entropy", 0.2, "plain"),
+        ("master", None, None, "kl", 0.2, "eq3_literal"),
     ]:
         config = composed(f"recipe={recipe}")
         assert config["retriever2"]["inputs"]["retriever"] == second

@@ -69,6 +69,10 @@ class BuiltinCorpus:
         """Names of the judged splits."""
         return list(SPLITS)
 
+    def has_documents(self) -> bool:
+        """Passages say of which module they are."""
+        return True
+
     def write(self, directory: str | Path) -> list[PackageCount]:
         """Writes corpus.jsonl (metadata: doc_id = module, position), queries.jsonl and qrels/{train,dev,test}.tsv.
 
