@@ -13,7 +13,7 @@ from bmae_lightning.retrieval.model_options import BM25, label_models
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
-from bmae_lightning.runtime.snapshots import check_kept, check_step
+from bmae_lightning.runtime.snapshots import check_kept, check_step, in_steps
 
 PRETRAINING = "pretrain"
 BASELINE_ARM = "none"
@@ -118,7 +118,7 @@ class Node:
     inputs: dict[str, str | None]
     hash: str
     directory: Path
-    pretrain_step: int | None = None
+    pretrain_step: float | None = None
 
     @property
     def key(self) -> str:
@@ -237,7 +237,7 @@ class Planner:
             self._add(name, label, inputs, model=dataclasses.asdict(model))
 
     def _add(
-        self, name: str, arm: str, inputs: dict[str, str | None], step: int | None = None, **more: Any
+        self, name: str, arm: str, inputs: dict[str, str | None], step: float | None = None, **more: Any
     ) -> str:  # fmt: skip
         options = self._options(name) | more
         hashes = {role: source and self.nodes[source].hash for role, source in inputs.items()}
@@ -264,11 +264,15 @@ class Planner:
         wanted = self.entries if entry.collects == EVERYTHING else entry.collects
         return {key: key for key, node in self.nodes.items() if node.stage in wanted}
 
-    def _checked_step(self, inputs: dict[str, str | None]) -> int | None:
-        """`pretrain_step` for a stage that reads a pre-training, which must keep it; None for any other stage."""
+    def _checked_step(self, inputs: dict[str, str | None]) -> float | None:
+        """`pretrain_step` for a stage that reads a pre-training, which must keep it; None for any other stage.
+
+        A share becomes a number of steps where the options say how many there are.
+        """
         starts = [self.nodes[key] for key in inputs.values() if key and self.nodes[key].stage == PRETRAINING]
         if self.step is None or not starts:
             return None
         for node in starts:
             check_kept(self.step, node.config, node.directory, node.done)
-        return self.step
+        steps = starts[0].config.get("steps")
+        return in_steps(self.step, steps) if steps else self.step

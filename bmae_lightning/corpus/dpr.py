@@ -49,7 +49,7 @@ class DprCorpus(Collection):
                 f"splits={list(splits)} must be some of {', '.join(SPLITS)}, [] for none, or null for all."
             )
         if path is None:
-            raise ValueError(f"path is not given: name the folder (corpus.path=DIR or collections.nq=DIR); {_DOWNLOAD}.")
+            raise ValueError(f"path is not given: corpus.path=DIR or collections.nq=DIR names the folder; {_DOWNLOAD}.")
         self.rules = Rules(title, tuple(tolerate or ()))
         self.path, self.questions = Path(path).expanduser(), questions
         self.ascii_apostrophes = ascii_apostrophes

@@ -1,11 +1,15 @@
 """AdamW and the linear schedule: options first, made once parameters and steps are known."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.shares import exact
+
+GROWTHS = ("linear", "logarithm")
 
 
 class AdamW:
@@ -37,13 +41,23 @@ class AdamW:
 
 
 class LinearSchedule:
-    """Learning rate from 0 to its peak at the last warm-up step, then linearly to 0 at the last step."""
+    """Learning rate from 0 to its peak at the last warm-up step, then linearly to 0 at the last step.
+
+    Args:
+        growth: of the rate during warm-up: `linear` in the step, or in its `logarithm` (DeepSpeed's WarmupDecayLR).
+    """
+
+    def __init__(self, growth: str = "linear") -> None:
+        choice(GROWTHS, growth=growth)
+        self.growth = growth
 
     def make(self, optimiser: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
         """The schedule in optimiser steps; `warmup` below 1 is a share of `steps`, otherwise a number of steps."""
         warm = round(exact(warmup) * steps) if warmup < 1 else int(warmup)
 
         def factor(step: int) -> float:
+            if step < warm and self.growth == "logarithm":
+                return math.log(step + 1) / math.log(max(2, warm))
             if step < warm:
                 return step / warm
             return max(0.0, (steps - step) / max(1, steps - warm))

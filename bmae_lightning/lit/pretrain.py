@@ -1,6 +1,6 @@
 """Pre-training in Lightning: the module with its named losses, diagnoses, and encoders kept along the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +59,18 @@ class Diagnostics(pl.Callback):
 
 
 class Snapshots(StepCallback):
-    """Saves the encoder after every `every` steps, whole or not at all; training is not changed by it.
+    """Saves the encoder after some steps, whole or not at all; training is not changed by it.
 
     It must stand before the callback that writes checkpoints, so that a continued run misses none.
 
     Args:
         directory: of the stage.
-        every: steps between two snapshots.
+        steps: after which an encoder is kept.
         save: writes the encoder into a directory.
     """
 
-    def __init__(self, directory: Path, every: int, save: Callable[[Path], None]) -> None:
-        self.directory, self.every, self.save = directory, every, save
+    def __init__(self, directory: Path, steps: Container[int], save: Callable[[Path], None]) -> None:
+        self.directory, self.steps, self.save = directory, steps, save
 
     def after_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -79,6 +79,6 @@ class Snapshots(StepCallback):
     def keep(self, step: int) -> None:
         """Save the encoder as that of `step`, if this one is to be kept and is not there."""
         target = snapshot(self.directory, step).parent
-        if step % self.every == 0 and not target.is_dir():
+        if step in self.steps and not target.is_dir():
             with replacing(target) as temporary:
                 self.save(snapshot(temporary, None))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.content import BASELINE, Curve, Report
+from bmae_lightning.runtime.snapshots import in_steps
 
 AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "steps of pre-training"}
 """Options whose values are places on an axis -> what the axis is called."""
@@ -85,10 +86,11 @@ def _place(axis: str, job: dict[str, Any]) -> float | None:
     value = job.get("places", {}).get(axis)
     if axis == "train_share":
         return value and round(100 * value, 6)
-    if value is not None:
+    if value is not None and not 0 < value < 1:
         return float(value)
     for key, directory in job["nodes"].items():  # the end: what the pre-training logged last
         path = Path(directory) / "metrics.json"
         if key.startswith("pretrain@") and path.is_file():
-            return float(json.loads(path.read_text(encoding="utf-8"))["step"])
+            steps = json.loads(path.read_text(encoding="utf-8"))["step"]
+            return float(steps if value is None else in_steps(value, steps))
     return None

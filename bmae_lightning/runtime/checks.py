@@ -11,7 +11,7 @@ MOST_NAMES = 12
 """Names listed where nothing close to a misspelt one exists."""
 
 
-def at_least(least: float, **values: float | None) -> None:
+def at_least(least: float, /, **values: float | None) -> None:
     """Raise ValueError, naming the option, where one of `values` is below `least`; None passes."""
     for name, value in values.items():
         if value is not None and value < least:

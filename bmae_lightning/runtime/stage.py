@@ -32,7 +32,7 @@ class Context:
     group: str
     output_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
-    pretrain_step: int | None = None
+    pretrain_step: float | None = None
 
     @property
     def title(self) -> str:

@@ -205,7 +205,8 @@ def _setting(node: Node) -> str:
     for mask, count in node.results.get("unmaskable", {}).items():
         shown += f", {mask} can select nothing of {count:,} passages"
     if step := node.context.get("pretrain_step"):
-        shown += f", from step {step:,} of the pre-training"
+        reached = f"step {step:,}" if step >= 1 else f"{100 * step:g} %"
+        shown += f", from {reached} of the pre-training"
     return shown
 
 

@@ -142,9 +142,10 @@ class TrainsOnGroups(TrainingStage):
     def announce(self, title: str, groups: Groups, note: str, held_out: int = 0) -> None:
         """Print how many queries are trained with, and how many of them have too few hard negatives."""
         dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
+        how = "repeated" if self.negatives.short == "repeat" else "filled at random"
         dropped += f", {held_out:,} held out for validation" if held_out else ""
         kind = "pairs" if groups.pairs else "training queries"
         print_once(
-            f"{title}: {len(groups):,} {kind}{dropped}, {groups.short:,} with "
-            f"fewer than {self.train_group_size - 1} hard negatives (filled at random), {note}"
+            f"{title}: {len(groups):,} {kind}{dropped}, {groups.short:,} with fewer than "
+            f"{self.train_group_size - 1} hard negatives ({how}), {note}"
         )

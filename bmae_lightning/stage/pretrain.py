@@ -1,5 +1,6 @@
 """Pre-train an encoder with a bottlenecked masked auto-encoder; hand on the encoder, keep the decoders beside it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +32,7 @@ from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
+from bmae_lightning.runtime.snapshots import kept_steps
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
 from bmae_lightning.stage.prepared import Prepared
@@ -62,7 +64,7 @@ class Pretrain(TrainingStage):
     generator: Generator | None = None
     samples: int = 4
     diagnostics: dict[str, Any] = field(default_factory=lambda: {"every": 0})
-    keep_every: int | None = None
+    keep_every: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,9 +72,10 @@ class Pretrain(TrainingStage):
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
         choice(NORMS, loss_norm=self.loss_norm)
         choice(CROPS, crop=self.crop)
-        if self.keep_every is not None and self.keep_every < 1:
+        if (every := self.keep_every) is not None and (every <= 0 or every > 1 and every != int(every)):
             raise ValueError(
-                f"keep_every must be at least 1 step, or null for the last encoder only, got {self.keep_every}"
+                "keep_every must be a number of steps, below 1 a share of them, or null for the last encoder only, got "
+                f"{every}"
             )
         check_diagnostics(self.diagnostics)
         check(self.view, self.decoders, self.generator)
@@ -113,7 +116,7 @@ class Pretrain(TrainingStage):
             parts = (part.corruption for part in (*views, *self.decoders.values()) if hasattr(part, "corruption"))
             small, learning = shape_of(self.generator), TRAINED if self.generator.trained else READ
             weights += learning * (small.body + small.head) * sum(corruption.generates for corruption in parts)
-        kept = 1 + (steps // self.keep_every if self.keep_every else 0)
+        kept = 1 + (steps if (every := self.keep_every or math.inf) >= 1 else 1) // every
         passages, disk = steps * self.batch_size, kept * network.bytes + 4 * layers * network.layer
         return Cost(steps, passages, flops=passages * sizes.tokens(self.length) * weights, disk=disk)
 
@@ -124,14 +127,12 @@ class Pretrain(TrainingStage):
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
         collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
-        unmaskable: dict[str, int] = {}
-        if process_rank() == 0:
-            unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
+        unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
         if self.keep_every:
             save = partial(self._save_encoder, model, prepared)
-            callbacks.append(Snapshots(context.directory, self.keep_every, save))
+            callbacks.append(Snapshots(context.directory, kept_steps(self.keep_every, steps), save))
         with self.logger.of(context) as loggers:
             self.fit(
                 module, self.data(collate, items, steps), loggers, context.directory, context.title, "passages",

@@ -12,7 +12,7 @@ from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.lit.share import score_pairs
 from bmae_lightning.report.tracking.loggers import Tracking
-from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
+from bmae_lightning.retrieval.negatives.hard_negatives import fill_up, negatives_from_run
 from bmae_lightning.retrieval.negatives.positives import with_answer
 from bmae_lightning.retrieval.negatives.source import QueryShare, relevant_of
 from bmae_lightning.retrieval.reranking.score_pairs import PairShards
@@ -37,12 +37,14 @@ class Score(Stage, Shared):
     Args:
         depth: passages scored per training query beside its positives and those with an answer: the first of its
             ranking that are neither.
+        least: with random ones so many, see `Negatives`.
         logger: makes the loggers of a run.
         train_queries: which training queries have their pairs scored.
     """
 
     depth: int
     logger: Tracking
+    least: int = 0
     train_queries: QueryShare = field(default_factory=QueryShare)
 
     def __post_init__(self) -> None:
@@ -70,7 +72,8 @@ class Score(Stage, Shared):
         ranking = context.input("ranking")
         positives = relevant_of(self.train_queries.of(prepared.qrels(TRAIN)))
         mined = read_mined(ranking)
-        negatives = negatives_from_run(mined.negatives, positives, self.depth)
+        ranked = negatives_from_run(mined.negatives, positives, self.depth)
+        negatives = fill_up(ranked, self.least, positives, prepared.passages().external_ids)
         listed = {
             query: list(dict.fromkeys([*relevant, *with_answer(query, *mined), *negatives[query]]))
             for query, relevant in positives.items()

@@ -98,12 +98,13 @@ class TrainRetriever(TrainsOnGroups):
                     f"{self.name}.{reader} needs a teacher's scores: set {self.name}.inputs.scores to the score stage"
                 )
             return
-        depth = getattr(scores, "config", {}).get("depth")
-        if depth is not None and self.negatives.needs_run and depth < self.negatives.depth:
-            raise BadInput(
-                f"{self.name}.negatives.depth={self.negatives.depth}, but {scores.stage}.depth={depth}: the "
-                "passages below would have no teacher score; use the same depth"
-            )
+        options = getattr(scores, "config", {})
+        for name in ("depth", "least") if self.negatives.needs_run else ():
+            if (scored := options.get(name)) is not None and scored < (wanted := getattr(self.negatives, name)):
+                raise BadInput(
+                    f"{self.name}.negatives.{name}={wanted}, but {scores.stage}.{name}={scored}: the passages below "
+                    f"would have no teacher score; use the same {name}"
+                )
         if self.refresh.on:
             raise BadInput(
                 f"{self.name}.refresh mines new negatives, which {scores.stage} has not scored: set "

@@ -16,7 +16,7 @@ from bmae_lightning.pretraining.decoder.decoder import Decoder
 from bmae_lightning.pretraining.mask.policy import MaskRequest
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View, take
-from bmae_lightning.runtime.process import print_once
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.stage.streams import PassageBatches
 
@@ -48,8 +48,10 @@ def count_unmaskable(
 ) -> dict[str, int]:
     """How many passages each mask can select nothing of, without those of which it is none; one line says each.
 
-    A text that is cut at random places is looked at as in its first epoch.
+    A text that is cut at random places is looked at as in its first epoch. The first process looks for all.
     """
+    if process_rank() != 0:
+        return {}
     streams = {name: replace(stream, values=()) for name, stream in batches.streams.items()}
     batches, counts = replace(batches, streams=streams), Counter()
     with track(f"{title}: looking for passages that no mask fits", passages, unit="passages") as advance:

@@ -11,7 +11,7 @@ from support.paths import CONF
 
 from bmae_lightning.command import experiment
 from bmae_lightning.command.experiment import take_corpus_options
-from bmae_lightning.evaluation.measure.ranking import canonical
+from bmae_lightning.evaluation.measure.ranking import canonical, measures_of
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput
 
@@ -35,7 +35,8 @@ def hydra(*overrides):
 def test_what_is_asked_of_a_corpus_is_no_option_of_it():
     config = resolved("corpus.check=true", "+corpus.expected.passages=3")
     assert take_corpus_options(config) == {
-        "check": True, "expected": {"passages": 3}, "evaluated": ["test"], "measures": None, "collection": None,
+        "check": True, "expected": {"passages": 3}, "evaluated": ["test"], "collection": None,
+        "measures": ["RR@10", "nDCG@10", "R@50", "R@100", "R@1000"],
         "documents": None, "neighbours": "documents",
     }  # fmt: skip
     for corpus in (config["corpus"], config["prepare"]["corpus"]):
@@ -43,22 +44,32 @@ def test_what_is_asked_of_a_corpus_is_no_option_of_it():
 
 
 def test_a_collection_has_the_measures_of_its_papers_by_split():
-    usual, binary = ["RR@10", "nDCG@10", "R@50", "R@100", "R@1000"], ["RR@10", "RR@100", "nDCG@10", "R@10"]
-    graded = ["nDCG@10", "RR(rel=2)@10", "R(rel=2)@100", "R(rel=2)@1000"]
-    answers = [f"answer_R@{k}" for k in (10, 20, 30, 50, 100)]
+    usual, graded = ["RR@10", "nDCG@10", "R@50", "R@100", "R@1000"], ["nDCG@10", "RR(rel=2)@10"]
     assert resolved()["measures"] == usual
     for corpus in ("msmarco", "msmarco_ir_datasets"):
         config = compose_resolved(f"corpus={corpus}")
         assert config["corpus"]["collection"] == "msmarco"
         for stage in ("bm25", "evaluate", "evaluate2", "rerank", "evaluate_distilled", "external", "report"):
-            found = config[stage]["measures"]
-            assert found["dl19"] == found["dl20"] == graded == canonical(graded)
-            assert found["dev"] == [*binary, "R@50", "R@100", "R@1000"]
-            assert config[stage]["splits"] == ["dev", "dl19", "dl20"]
-    config = resolved("corpus=nq")
-    assert config["measures"] == {"train": usual, "dev": answers, "test": answers}
-    assert set(take_corpus_options(config)["evaluated"]) < set(config["measures"])
-    assert resolved("corpus=msmarco", "measures=['R(rel=2)@1000']")["evaluate2"]["measures"] == ["R(rel=2)@1000"]
+            found = {split: measures_of(config[stage]["measures"], split) for split in config[stage]["splits"]}
+            assert list(found) == ["dev", "dl19", "dl20"]
+            assert found["dl19"] == found["dl20"] == canonical([*graded, "R(rel=2)@100", "R(rel=2)@1000"])
+            assert found["dev"] == ["RR@10", "RR@100", "nDCG@10", "R@10", "R@50", "R@100", "R@1000"]
+    found = resolved("corpus=nq")["measures"]
+    assert measures_of(found, "dev") == measures_of(found, "test") == [f"answer_R@{k}" for k in (10, 20, 30, 50, 100)]
+    assert measures_of(found, "train") == usual
+
+
+@pytest.mark.parametrize("corpus", ["beir", "msmarco", "nq"])
+def test_measures_that_are_named_are_those_of_all_splits(corpus, tmp_path):
+    """On the command line, in a YAML of one's own, and written out by Hydra's --resolve."""
+    measures = ["RR@10", "R(rel=2)@1000"]
+    for override in ("measures=[RR@10,'R(rel=2)@1000']", "corpus.measures=[RR@10,'R(rel=2)@1000']"):
+        assert resolved(f"corpus={corpus}", override)["evaluate2"]["measures"] == measures
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.yaml").write_text(f"# @package _global_\nmeasures: {measures}\n")
+    cfg = composed(f"hydra.searchpath=[file://{tmp_path}]", f"corpus={corpus}", "+own=mine")
+    assert OmegaConf.to_container(cfg.bm25, resolve=True)["measures"] == measures
+    OmegaConf.resolve(cfg)
 
 
 @pytest.mark.parametrize("corpus", ["msmarco", "nq"])
@@ -71,14 +82,14 @@ def test_passages_have_the_titles_of_the_paper(corpus):
     assert title(*paper) == "pair"
     assert title(*paper, "paper.title=prepend") == "prepend"
     assert title(*paper, "corpus.title=drop") == "drop", "the user's word is the last"
-    config = resolved("corpus=files", "+corpus@general.corpus=msmarco", *paper)
+    config = resolved("corpus=files", "corpus@general.corpus=msmarco", *paper)
     assert (config["general"]["corpus"]["title"], config["corpus"]["title"]) == ("pair", "prepend")
 
 
 def test_natural_questions_can_stand_anywhere():
-    config = resolved("corpus=msmarco", "+corpus@general.corpus=nq", "general.corpus.path=y")
+    config = resolved("corpus=msmarco", "corpus@general.corpus=nq", "general.corpus.path=y")
     assert config["general"]["corpus"]["_target_"].endswith("DprCorpus")
-    assert config["measures"]["dl19"][0] == "nDCG@10", "the measures are those of the corpus"
+    assert config["measures"][-1]["dl19"][0] == "nDCG@10", "the measures are those of the corpus"
     take_corpus_options(config)
     assert config["general"]["corpus"].keys() == build(config["general"]["corpus"]).options().keys() | {"_target_"}
 

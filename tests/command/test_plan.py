@@ -237,6 +237,13 @@ def test_a_sweep_over_the_steps_shares_its_pretraining_and_the_baseline(tmp_path
     assert nodes[8]["report"].pretrain_step is None
 
 
+def test_a_share_is_the_step_that_it_comes_to_unless_epochs_say_how_many_there_are(tmp_path):
+    share, step = at_step(tmp_path, 0.25, keep_every=0.25), at_step(tmp_path, 3, keep_every=0.25)
+    assert {key: node.hash for key, node in share.items()} == {key: node.hash for key, node in step.items()}
+    epochs = at_step(tmp_path, 0.25, keep_every=0.25, steps=None)
+    assert epochs["retriever1@retromae"].pretrain_step == 0.25
+
+
 def test_step_0_is_no_pretraining(tmp_path):
     nodes = at_step(tmp_path, 0)
     assert not any(key.startswith("pretrain") for key in nodes)
@@ -252,7 +259,7 @@ def test_step_0_is_no_pretraining(tmp_path):
         (4, {"keep_every": None}, r"pretrain.keep_every is null, .*: set pretrain.keep_every=4"),
         (5, {"steps": None}, r"keeps 4, 8, 12, .*48, \.\.\.; choose one"),
         (6, {"keep_every": 20}, r"keep_every=20 keeps none; choose one"),
-        (-1, {}, r"pretrain_step=-1 must be a number of steps, 0 for no pre-training, null for the end"),
+        (-1, {}, r"pretrain_step=-1 must be a number of steps, 0 for no pre-training, below 1 a share"),
         ("end", {}, r"pretrain_step=end must be a number of steps"),
     ],
 )

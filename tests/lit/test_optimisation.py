@@ -1,5 +1,7 @@
 """The schedule's corner points, the groups of AdamW, steps from epochs."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -7,9 +9,9 @@ from torch import nn
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, number_of_steps
 
 
-def rates(steps, warmup):
+def rates(steps, warmup, made=None):
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule = LinearSchedule().make(optimiser, steps, warmup)
+    schedule = (made or LinearSchedule()).make(optimiser, steps, warmup)
     seen = []
     for _ in range(steps + 1):
         seen.append(optimiser.param_groups[0]["lr"])
@@ -37,6 +39,15 @@ def test_biases_and_norms_do_not_decay_and_frozen_parameters_are_left_out():
 def test_wrong_betas():
     with pytest.raises(ValueError, match="betas"):
         AdamW([0.9, 1.5])
+
+
+def test_warm_up_by_the_logarithm_of_the_step():
+    """DeepSpeed's WarmupDecayLR: ln(step + 1) / ln(warm-up), then linear to 0."""
+    seen = rates(16, 8, LinearSchedule("logarithm"))
+    assert seen[:8] == pytest.approx([2 * math.log(step + 1) / math.log(8) for step in range(8)])
+    assert (seen[7], seen[8], seen[12], seen[16]) == (2.0, 2.0, 1.0, 0.0)
+    with pytest.raises(ValueError, match="growth must be one of linear, logarithm, got 'square'"):
+        LinearSchedule("square")
 
 
 def test_steps_from_epochs():

@@ -165,7 +165,7 @@ def kept(tmp_path):
         (directory / "model").write_text(str(len(written)))
         written.append(directory)
 
-    return Snapshots(tmp_path, 3, save), written
+    return Snapshots(tmp_path, range(3, 8, 3), save), written
 
 
 def kept_steps(tmp_path):
@@ -174,7 +174,7 @@ def kept_steps(tmp_path):
 
 def test_every_third_step_of_the_first_process(kept, tmp_path):
     snapshots, written = kept
-    second = Snapshots(tmp_path, 3, snapshots.save)
+    second = Snapshots(tmp_path, range(3, 8, 3), snapshots.save)
     for step in range(1, 8):
         snapshots.on_train_batch_end(trainer_at(step, accumulates=True), None, None, None, 0)
         second.on_train_batch_end(trainer_at(step, first=False), None, None, None, 0)
@@ -195,7 +195,7 @@ def interrupted(directory):
 def test_half_a_snapshot_is_none(kept, tmp_path):
     snapshots, _ = kept
     with pytest.raises(KeyboardInterrupt):
-        Snapshots(tmp_path, 3, interrupted).keep(3)
+        Snapshots(tmp_path, [3], interrupted).keep(3)
     assert not list(tmp_path.iterdir())
     half = tmp_path / ".step-3.1.tmp" / "encoder"  # of a killed process
     half.mkdir(parents=True)

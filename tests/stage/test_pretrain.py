@@ -98,7 +98,7 @@ def test_decoders_go_on_from_a_file(made, prepared, tmp_path):
         ("pretrain.length=3", "pretrain: length=3 leaves no room for a text"),
         ("pretrain.loss_norm=mean", "pretrain: loss_norm must be one of global_mean"),
         ("pretrain.crop=middle", "pretrain: crop must be one of right, window, got 'middle'"),
-        ("pretrain.keep_every=0", "pretrain: keep_every must be at least 1 step, or null"),
+        ("pretrain.keep_every=0", "pretrain: keep_every must be a number of steps, below 1 a share"),
         ("pretrain.epochs=1", "pretrain: give either steps or epochs, got steps=3 and epochs=1"),
         ("pretrain.diagnostics=3", "pretrain: diagnostics must be {every: N}"),
         ("pretrain.length=long", "pretrain.length must be of type int, got 'long'"),

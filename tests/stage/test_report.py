@@ -198,7 +198,7 @@ def test_every_split_has_a_table_tests_and_values_of_its_own(stages, tmp_path):
             (stages[key] / f"per_query.{split}.json").write_text(kept)
     directory = tmp_path / "report"
     directory.mkdir()
-    measures = {"test": ["RR@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}
+    measures = ["RR@10", {"dl19": ["nDCG@10", "R(rel=2)@100"]}]
     printed = {"msmarco/test": {"evaluate": {"RR@10": 0.3553}}, "msmarco/dl19": {"evaluate": {"nDCG@10": 0.66}}}
     stage = maker(measures=measures, splits=["test", "dl19"], paper_results=printed)
     stage.preflight(["test", "dl19"])
@@ -230,7 +230,7 @@ def test_every_split_has_a_table_tests_and_values_of_its_own(stages, tmp_path):
 
 
 def test_a_measure_is_tested_where_a_split_has_it(stages):
-    measures = {"test": ["RR@10", "R@10"], "dl19": ["nDCG@10", "R(rel=2)@100"]}
+    measures = ["RR@10", "R@10", {"dl19": ["nDCG@10", "R(rel=2)@100"]}]
     asked = {"measures": measures, "splits": ["test", "dl19"]}
     report = make_report(stages, **asked, significance=["R(rel=2)@100", "R@10"])
     assert report.tested == {"test": ["R@10"]}, "no stage measured dl19"

@@ -11,6 +11,8 @@ from support.stages import context, prepare
 
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.report.tracking.loggers import NoTracking
+from bmae_lightning.retrieval.negatives.source import Groups, RankedNegatives
+from bmae_lightning.retrieval.reranking.teacher_scores import TeacherScores
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.stage import score as module
@@ -60,6 +62,23 @@ def test_positives_and_the_first_negatives_are_scored(corpus, tmp_path, monkeypa
     assert found == wanted | {queries[-1]: ["p39", "p1"]}
     counts = {"pairs": 4 * 39 + 2, "queries": 40, "positives": 40, "short": 1}
     assert read_json(tmp_path / "score" / "metrics.json") == counts
+
+
+def test_what_fills_lists_up_is_scored_as_training_draws_it(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "open_scorer", lambda *_: Product())
+    prepared = Prepared(corpus)
+    run = Run({query: [("p1", 2.0), ("p2", 1.0)] for query in prepared.qrels("train")})
+    (tmp_path / "ranking").mkdir()
+    write_run(tmp_path / "ranking" / "run.train.trec", run, "x")
+    score(least=6).run(
+        context(tmp_path / "score", corpus=corpus, ranking=tmp_path / "ranking", reranker=tmp_path / "reranker")
+    )
+    stores = prepared.queries(), prepared.passages()
+    groups = Groups(prepared.qrels("train"), *stores, RankedNegatives(3, least=6), run, 7, seed=5)
+    teacher = TeacherScores(tmp_path / "score" / "scores.parquet", *stores)
+    teacher.check(groups)
+    assert groups.short == 0
+    assert len(teacher) == 40 * 7
 
 
 def test_names_of_rows(corpus):

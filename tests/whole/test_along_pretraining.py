@@ -90,7 +90,8 @@ def test_a_sweep_over_the_steps_trains_once_and_draws_a_few_shot_curve(cli_here,
     for module in ("stage.report", "report.sweep"):
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     output = cli_here(
-        "-m", "pretrain_step=0,2", "train_share=0.3", "pretrain.keep_every=2", "pretrain.steps=2", "logger=none",
+        "-m", "pretrain_step=0,0.5", "train_share=0.3", "pretrain.keep_every=0.5", "pretrain.steps=null",
+        "pretrain.epochs=0.5", "logger=none",
         "retriever1.steps=null", "retriever1.epochs=1", "measures=[RR@10]", code=0,
     )  # fmt: skip
     store = tmp_path / "outputs" / "store"

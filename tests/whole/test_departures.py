@@ -90,7 +90,7 @@ def read_by(raw: dict, key: str) -> str | None:
     parts = key.split(".")
     for depth, part in enumerate(parts, 1):
         raw = raw.get(part) if isinstance(raw, dict) else None
-        if isinstance(raw, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", raw)):
+        if isinstance(raw, str) and (found := re.fullmatch(r"\$\{(?:oc\.select:)?([\w.]+)(?:,\w+)?\}", raw)):
             return ".".join([found[1], *parts[depth:]])
     return None
 

@@ -1,10 +1,12 @@
 """Fine-tuning losses, scores and gradients equal those of the released codes (tests/golden/README.md §6)."""
 
 import json
+from functools import cache
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.compose import composed
 from support.contrast import contrastive_logits, contrastive_loss
 from support.paths import GOLDEN
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
@@ -23,6 +25,15 @@ from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group
 SET = GOLDEN / "retriever"
 GROUP = 3
 DTYPES = pytest.mark.parametrize("dtype", ["float64", "float32"])
+
+
+NQ = ("corpus=nq", "corpus.path=DIR")
+
+
+@cache
+def released(stage, corpus=("corpus=beir", "corpus.path=DIR")):
+    """The options of a stage as SimLM's released code has them."""
+    return composed("+experiment=simlm", "reading=code", "scale=paper", *corpus)[stage]
 
 
 def recorded(folder, case):
@@ -126,14 +137,17 @@ def test_contrast_in_four_blocks(case, dtype):
     settings = recorded("simlm_biencoder", case)["settings"]
     similarity, temperature = ("cos", settings["t"]) if settings["l2"] else ("dot", 1.0)
     if "step" in settings:
-        temperature = temperature_at(temperature, settings["step"], 1000)
-    form = "simlm_code" if settings["full"] else "plain"
+        temperature = temperature_at(temperature, settings["step"], released("retriever1", NQ)["temperature_warmup"])
+    form = released("retriever1")["losses"]["contrastive"]["form"] if settings["full"] else "plain"
     named, queries, passages, teacher_Bn = dual_encoder("simlm_biencoder", dtype, "cls", similarity)
     matrices = load_file(SET / "simlm_biencoder" / "expected.safetensors")
     close(queries.dense_BD, matrices[f"{case}.q_reps.{dtype}"], dtype, "state")
     close(passages.dense_BD, matrices[f"{case}.p_reps.{dtype}"], dtype, "state")
     masked = settings.get("mask_hn", False)
-    contrastive = Contrastive(settings.get("kd_cont_loss_weight", 0), form, mask_hard_negatives=masked)
+    distilling = released("distilled")["losses"]
+    weight = distilling["contrastive"]["weight"] if settings["kd"] else 0
+    assert weight == settings.get("kd_cont_loss_weight", 0)
+    contrastive = Contrastive(weight, form, mask_hard_negatives=masked)
     contrast = contrastive_loss(
         queries, passages, GROUP, temperature, form=form,
         mask_hard_negatives=masked,
@@ -146,8 +160,8 @@ def test_contrast_in_four_blocks(case, dtype):
     assert torch.equal(matrices[f"{case}.target"], targets(4, GROUP))
     losses = {"contrastive": contrast.loss, "total": contrast.loss}
     if settings["kd"]:
-        distillation = Distillation(kind="kl", reduction="queries")
-        losses |= listed(queries, passages, teacher_Bn, temperature, distillation, contrastive)
+        options = {name: distilling["distillation"][name] for name in ("kind", "reduction")}
+        losses |= listed(queries, passages, teacher_Bn, temperature, Distillation(**options), contrastive)
     check("simlm_biencoder", case, dtype, losses, named, relative=2e-5)
 
 
@@ -168,6 +182,12 @@ def test_cross_encoder(case, dtype):
     )
     listwise = group_loss(model, pairs, 4, temperature, factor)
     check("cross_encoder", case, dtype, {"total": listwise.loss}, named)
+
+
+def test_the_re_ranker_is_the_released_codes_with_that_reading():
+    reranker = released("reranker")
+    assert (reranker["train_group_size"], reranker["forward_factor"], reranker["r_drop"]) == (64, 4, True)
+    assert released("retriever1")["temperature"] == recorded("simlm_biencoder", "full")["settings"]["t"]
 
 
 @DTYPES

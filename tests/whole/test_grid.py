@@ -20,7 +20,8 @@ def composed(*overrides: str) -> tuple[dict, dict]:
     """The configuration of the pre-training, and its inputs."""
     stages = "stages@_global_=[prepare,statistics,masked_lm,pretrain]"
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", overrides=[stages, *overrides]), resolve=True)
+        composed = compose("config", overrides=[stages, "general=none", *overrides])
+        config = OmegaConf.to_container(composed, resolve=True)
     entry = read_entry(config["pretrain"])
     return entry.options, entry.inputs
 

@@ -148,25 +148,23 @@ def canonical(measures: Sequence[str | Measure]) -> list[str]:
     return [_name(find_measure(measure)) for measure in measures]
 
 
-Measures = Sequence[str | Measure] | Mapping[str, Sequence[str | Measure]]
-"""The option `measures`: a list for all splits, or one for each."""
+Measures = Sequence[str | Measure | Mapping[str, Sequence[str | Measure]]]
+"""The option `measures`: those of all splits but the ones that have a list of their own, {dl19: [nDCG@10]}."""
 
 
 def measures_of(measures: Measures, split: str) -> list[str | Measure]:
     """What the rankings of a split are measured by.
 
     Raises:
-        BadInput: it is no list, an empty one, or there is none for this split.
+        BadInput: it is no list, or there is none for this split.
     """
-    found = measures.get(split) if isinstance(measures, Mapping) else measures
-    if found is None:
-        raise BadInput(
-            f"measures has none for the split {split!r}, only for {', '.join(measures)}: name some, or give one list "
-            "for all splits, as measures=[RR@10]"
-        )
-    if not isinstance(found, Sequence) or isinstance(found, str) or not found:
-        raise BadInput(f"measures must be a list of at least one, as measures=[nDCG@10], got {found!r}")
-    return list(found)
+    entries = measures if isinstance(measures, list) else []
+    own = {name: of for entry in entries if isinstance(entry, Mapping) for name, of in entry.items()}
+    found = own.get(split, [entry for entry in entries if not isinstance(entry, Mapping)])
+    if not isinstance(found, list) or not found:
+        where = f" for the split {split!r}" if own else ""
+        raise BadInput(f"measures must be a list of at least one{where}, as measures=[nDCG@10], got {measures!r}")
+    return found
 
 
 def check_measures(measures: Measures, splits: Sequence[str] = ("",)) -> None:

@@ -14,14 +14,17 @@ class FileNegatives(RankedNegatives):
 
     Args:
         path: TREC run (`qid Q0 docid rank score tag`), gzipped where the name ends in .gz; other queries are ignored.
-        depth, empty, margin: as for `RankedNegatives`.
+        depth, empty, margin, least, short: as for `RankedNegatives`.
     """
 
     needs_run = False
     foreign = True
 
-    def __init__(self, path: str, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
-        super().__init__(depth, empty, margin)
+    def __init__(
+        self, path: str, depth: int = 200, empty: str = "fill", margin: float | None = None, least: int = 0,
+        short: str = "fill",
+    ) -> None:  # fmt: skip
+        super().__init__(depth, empty, margin, least, short)
         self.path = Path(path).expanduser()
 
     def identity(self) -> str:

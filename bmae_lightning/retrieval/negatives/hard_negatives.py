@@ -33,17 +33,18 @@ def negatives_from_run(run: Run, positives: Mapping[str, Collection[str]], depth
 
 def sample(
     negatives: Sequence[str], n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str] = (),
-    positives: Collection[str] = (),
+    positives: Collection[str] = (), repeat: bool = False,
 ) -> list[str]:  # fmt: skip
     """n different negatives of one query for one epoch.
 
     A list of at least n gives its window epoch·n .. epoch·n + n - 1, modulo its length. A shorter list is taken whole
-    and filled with random passages of `corpus` that are neither in it nor in `positives`, new ones every epoch.
+    and filled with random passages of `corpus` that are neither in it nor in `positives`, new ones every epoch; with
+    `repeat` it gives its window all the same, in which a passage then stands more than once.
 
     Raises:
         BadInput: the list is too short and the corpus cannot fill it.
     """
-    if n > len(negatives):
+    if n > len(negatives) and not (repeat and negatives):
         return [*negatives, *_fill(n - len(negatives), seed, epoch, query_id, corpus, {*negatives, *positives})]
     order = np.argsort(_bits(f"{seed}\0order\0{query_id}", len(negatives)), kind="stable")
     window = (epoch * n + np.arange(n)) % max(len(negatives), 1)
@@ -52,15 +53,28 @@ def sample(
 
 def group(
     positives: Sequence[str], negatives: Sequence[str], n: int, seed: int, epoch: int, query_id: str,
-    corpus: Sequence[str] = (), known: Collection[str] = (),
+    corpus: Sequence[str] = (), known: Collection[str] = (), repeat: bool = False,
 ) -> list[str]:  # fmt: skip
     """The n passages of one query in one epoch: a positive first (they take turns), then n - 1 negatives.
 
-    known: further positives, which are not drawn but are no negatives either.
+    known: further positives, which are not drawn but are no negatives either.  repeat: see `sample`.
     """
     turn = int(_bits(f"{seed}\0positive\0{query_id}", 1)[0] % np.uint64(len(positives)))
     first = positives[(turn + epoch) % len(positives)]
-    return [first, *sample(negatives, n - 1, seed, epoch, query_id, corpus, {*positives, *known})]
+    return [first, *sample(negatives, n - 1, seed, epoch, query_id, corpus, {*positives, *known}, repeat)]
+
+
+def fill_up(
+    negatives: Mapping[str, list[str]], least: int, positives: Mapping[str, Collection[str]], corpus: Sequence[str]
+) -> dict[str, list[str]]:
+    """Lists shorter than `least` with random passages behind that are neither in them nor in the query's positives.
+
+    They depend on the query alone. Raises BadInput where the corpus cannot fill a list.
+    """
+    return {
+        query: sample(listed, least, 0, 0, query, corpus, positives[query]) if len(listed) < least else listed
+        for query, listed in negatives.items()
+    }
 
 
 def _fill(n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str], barred: set[str]) -> list[str]:

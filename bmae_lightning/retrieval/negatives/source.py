@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.retrieval.negatives.hard_negatives import group, negatives_from_run
-from bmae_lightning.runtime.checks import choice
+from bmae_lightning.retrieval.negatives.hard_negatives import fill_up, group, negatives_from_run
+from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.errors import BadInput
 
-EMPTY = ("fill", "drop")
+EMPTY, SHORT = ("fill", "drop"), ("fill", "repeat")
 
 
 class Negatives(ABC):
@@ -23,12 +23,16 @@ class Negatives(ABC):
         foreign: whether the ids are the user's own, to be looked up in the corpus first.
         path: file that they come from, for messages.
         depth: how far down that ranking it reads.
+        least: shorter lists get random passages up to so many, the same ones in every stage, so that a teacher scores
+            them as well.
         empty: what becomes of a query that has none, `fill` (random passages) or `drop`.
+        short: what makes up for negatives that a group lacks, `fill` (random passages, others in every epoch) or
+            `repeat` (the list again).
         margin: keep only those that a teacher scores this much below the query's worst positive, None for all.
     """
 
     needs_run, foreign = False, False
-    depth, empty, margin = 0, "fill", None
+    depth, least, empty, short, margin = 0, 0, "fill", "fill", None
     path: str | Path = ""
 
     @abstractmethod
@@ -46,16 +50,19 @@ class RankedNegatives(Negatives):
 
     Args:
         depth: how many of them are kept per query.
-        empty, margin: see `Negatives`; RetroMAE's BEIR model has a margin.
+        empty, margin, least, short: see `Negatives`; RetroMAE's BEIR model has a margin, SimLM's code the others.
     """
 
     needs_run = True
 
-    def __init__(self, depth: int = 200, empty: str = "fill", margin: float | None = None) -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+    def __init__(
+        self, depth: int = 200, empty: str = "fill", margin: float | None = None, least: int = 0, short: str = "fill"
+    ) -> None:
+        at_least(1, depth=depth)
+        at_least(0, least=least)
         choice(EMPTY, empty=empty)
-        self.depth, self.empty, self.margin = depth, empty, margin
+        choice(SHORT, short=short)
+        self.depth, self.empty, self.margin, self.least, self.short = depth, empty, margin, least, short
 
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Query id -> passage ids in rank order.
@@ -117,6 +124,7 @@ class Groups:
         if source.foreign:
             check_ids(negatives, passages, source.path)
         self.restrict(negatives)
+        self._fill_up()
 
     def restrict(self, negatives: Mapping[str, Sequence[str]]) -> None:
         """Train with these negatives; queries without any are dropped if the source says so.
@@ -137,6 +145,10 @@ class Groups:
     def renew(self, run: Run, depth: int) -> None:
         """Draw hard negatives from another ranking of the same queries, its first `depth` that are no positives."""
         self.negatives = negatives_from_run(run, {query: self.known[query] for query in self.ids}, depth)
+        self._fill_up()
+
+    def _fill_up(self) -> None:
+        self.negatives = fill_up(self.negatives, self.source.least, self.known, self.passages.external_ids)
 
     @property
     def short(self) -> int:
@@ -152,7 +164,7 @@ class Groups:
         turn = epoch * len(self.positives[query]) + self.places[number] if self.pairs else epoch
         drawn = group(
             self.positives[query], self.negatives[query], self.size, self.seed, turn, query,
-            self.passages.external_ids, self.known[query],
+            self.passages.external_ids, self.known[query], self.source.short == "repeat",
         )  # fmt: skip
         return self.passages.rows_of(drawn).tolist()
 

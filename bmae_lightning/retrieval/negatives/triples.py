@@ -28,7 +28,7 @@ class TripleNegatives(FileNegatives):
     Args:
         path: lines `query<tab>positive<tab>negative` of ids (qidpidtriples.train.full.2.tsv), gzipped where the name
             ends in .gz; queries that are not trained with are skipped.
-        depth, empty, margin: as for `RankedNegatives`.
+        depth, empty, margin, least, short: as for `RankedNegatives`.
     """
 
     def of(self, run: Run | None, positives: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

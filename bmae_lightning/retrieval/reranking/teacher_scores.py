@@ -92,11 +92,11 @@ class TeacherScores:
             BadInput: a score is missing, or a query has too few hard negatives.
         """
         for query, _, negatives, _ in self._scored(groups):
-            if len(negatives) < groups.size - 1:
+            if len(negatives) < groups.size - 1 and not (negatives and groups.source.short == "repeat"):
                 raise BadInput(
                     f"query {query} has {len(negatives)} hard negatives and train_group_size={groups.size} needs "
-                    f"{groups.size - 1}: random ones have no teacher score; use a smaller group, or mine and score "
-                    "deeper"
+                    f"{groups.size - 1}: random ones have no teacher score; use negatives.short=repeat, a smaller "
+                    "group, or mine and score deeper"
                 )
 
     def denoise(self, groups: Groups, margin: float) -> int:

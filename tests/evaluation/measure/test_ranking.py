@@ -92,17 +92,18 @@ def test_binary_measures_of_graded_judgments_count_from_a_grade():
 
 
 def test_measures_by_split_and_for_all():
-    by_split = {"dev": ["RR@10"], "dl19": ["nDCG@10"]}
-    assert [measures_of(by_split, split) for split in by_split] == [["RR@10"], ["nDCG@10"]]
+    by_split = ["RR@10", {"dl19": ["nDCG@10"], "dl20": ["Foo"]}, "R@5"]
+    assert [measures_of(by_split, split) for split in ("dev", "dl19")] == [["RR@10", "R@5"], ["nDCG@10"]]
     assert measures_of(["R@5"], "dev") == measures_of(["R@5"], "dl19") == ["R@5"]
-    with pytest.raises(BadInput, match="has none for the split 'test', only for dev, dl19: .*measures=.RR@10."):
-        measures_of(by_split, "test")
-    for wrong in ("RR@10", [], {"dev": "RR@10"}, {"dev": []}):
-        with pytest.raises(BadInput, match=r"measures must be a list of at least one, as measures=\[nDCG@10\]"):
+    for wrong in ("RR@10", [], {"dev": ["RR@10"]}, None):
+        with pytest.raises(BadInput, match=r"measures must be a list of at least one, as measures=\[nDCG@10\], got"):
             check_measures(wrong, ["dev"])
-    check_measures({"dev": ["RR@10"], "dl19": ["Foo"]}, ["dev"])
+    for wrong in ([{"dl19": ["RR@10"]}], ["RR@10", {"dev": "RR@10"}], ["RR@10", {"dev": []}]):
+        with pytest.raises(BadInput, match="must be a list of at least one for the split 'dev', as"):
+            check_measures(wrong, ["dev"])
+    check_measures(by_split, ["dev", "dl19"])
     with pytest.raises(BadInput, match="unknown measure 'Foo'"):
-        check_measures({"dev": ["RR@10"], "dl19": ["Foo"]}, ["dev", "dl19"])
+        check_measures(by_split, ["dev", "dl19", "dl20"])
 
 
 def test_ids_of_another_split_and_empty_sides():

@@ -6,6 +6,7 @@ import pytest
 
 from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.hard_negatives import (
+    fill_up,
     group,
     negatives_from_run,
     sample,
@@ -81,6 +82,27 @@ def test_short_lists_are_filled():
         assert "d0" not in drawn
     assert sample(["d1"], 6, 0, 0, "q", CORPUS) != sample(["d1"], 6, 0, 1, "q", CORPUS)
     assert sorted(sample(["d1"], 7, 0, 0, "q", CORPUS[:8], {"d0"})) == CORPUS[1:8]  # the corpus just suffices
+
+
+def test_short_lists_are_repeated_evenly_where_that_is_asked_for():
+    for epoch in range(5):
+        drawn = sample(["d1", "d2", "d3"], 7, 0, epoch, "q", CORPUS, repeat=True)
+        assert sorted(drawn.count(passage) for passage in ("d1", "d2", "d3")) == [2, 2, 3]
+    assert len(set(sample([], 3, 0, 0, "q", CORPUS, {"d0"}, repeat=True))) == 3
+    assert sample(CORPUS[:9], 4, 0, 1, "q", repeat=True) == sample(CORPUS[:9], 4, 0, 1, "q")
+
+
+def test_lists_are_filled_up_alike_whoever_asks():
+    negatives, positives = {"q": ["d1", "d2"], "r": CORPUS[:6], "s": []}, {"q": {"d0"}, "r": {"d9"}, "s": {"d3"}}
+    filled = fill_up(negatives, 5, positives, CORPUS)
+    assert filled == fill_up(dict(reversed(negatives.items())), 5, positives, CORPUS)
+    assert filled["r"] == CORPUS[:6]
+    assert filled["q"][:2] == ["d1", "d2"]
+    for query in ("q", "s"):
+        assert len(set(filled[query])) == 5
+        assert not positives[query] & set(filled[query])
+    assert filled["q"][2:] != filled["s"][:3]
+    assert fill_up(negatives, 0, positives, CORPUS) == negatives
 
 
 def test_queries_missing_from_the_run_are_kept_empty():

@@ -71,6 +71,21 @@ def test_short_lists_are_counted(tmp_path):
     assert (groups.short, groups.negatives) == (2, {"q1": ["p1"], "q2": []})
 
 
+def test_lists_are_filled_up_but_queries_without_any_are_dropped_first(tmp_path):
+    groups = Groups(QRELS, *stores(tmp_path), RankedNegatives(empty="drop", least=4), RUN, 6, seed=1)
+    assert groups.ids == ["q3"]
+    assert groups.negatives["q3"][:2] == ["p2", "p8"]
+    assert len({*groups.negatives["q3"], "p1"}) == 5
+    groups.renew(Run({"q3": [("p7", 1.0)]}), 5)
+    assert (groups.negatives["q3"][0], len(groups.negatives["q3"])) == ("p7", 4)
+    repeated = Groups(QRELS, *stores(tmp_path), RankedNegatives(empty="drop", short="repeat"), RUN, 6, seed=1)
+    assert sorted(repeated.draw(0, 0)[1:]) in ([2, 2, 2, 8, 8], [2, 2, 8, 8, 8])
+    with pytest.raises(ValueError, match="short must be one of fill, repeat, got 'cut'"):
+        RankedNegatives(short="cut")
+    with pytest.raises(ValueError, match="least must be at least 0, got -1"):
+        RankedNegatives(least=-1)
+
+
 def test_queries_without_negatives_are_dropped_and_counted_where_that_is_asked_for(tmp_path):
     groups = Groups(QRELS, *stores(tmp_path), RankedNegatives(200, empty="drop"), RUN, 3, seed=1)
     assert (groups.ids, groups.query_rows, groups.dropped, len(groups)) == (["q3"], [3], 2, 1)

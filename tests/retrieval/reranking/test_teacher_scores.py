@@ -50,12 +50,15 @@ def test_coverage_is_checked_before_training(tmp_path, stores):
     write(tmp_path / FILE, ROWS)
     teacher = TeacherScores(tmp_path / FILE, *stores)
 
-    def groups(size, run):
-        return Groups({"qa": {"p8": 1}}, *stores, RankedNegatives(5), Run(run), size, 0)
+    def groups(size, run, **options):
+        return Groups({"qa": {"p8": 1}}, *stores, RankedNegatives(5, **options), Run(run), size, 0)
 
     teacher.check(groups(2, {"qa": [("p8", 2.0), ("p1", 1.0)]}))
     with pytest.raises(BadInput, match="query qa and passage p2"):
         teacher.check(groups(2, {"qa": [("p1", 2.0), ("p2", 1.0)]}))
+    teacher.check(groups(3, {"qa": [("p1", 2.0)]}, short="repeat"))
+    with pytest.raises(BadInput, match="query qa has 0 hard negatives and train_group_size=3 needs 2"):
+        teacher.check(groups(3, {}, short="repeat"))
     with pytest.raises(BadInput, match="query qa has 1 hard negatives and train_group_size=3 needs 2"):
         teacher.check(groups(3, {"qa": [("p1", 2.0)]}))
 
