@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from support import two_steps as steps
 from support.paths import CONF
 
-from bmae_lightning.command.plan import read_entry
+from bmae_lightning.command.plan import read_entries
 from bmae_lightning.runtime.errors import BadInput
 
 MASKS = ["uniform", "keyword", "importance", "complement", "superset"]
@@ -20,9 +20,8 @@ def composed(*overrides: str) -> tuple[dict, dict]:
     """The configuration of the pre-training, and its inputs."""
     stages = "stages@_global_=[prepare,statistics,masked_lm,pretrain]"
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", overrides=[stages, "general=none", *overrides])
-        config = OmegaConf.to_container(composed, resolve=True)
-    entry = read_entry(config["pretrain"])
+        config = OmegaConf.to_container(compose("config", overrides=[stages, *overrides]), resolve=True)
+    entry = read_entries(config)["pretrain"]
     return entry.options, entry.inputs
 
 

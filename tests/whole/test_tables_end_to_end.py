@@ -29,7 +29,8 @@ def given(tmp_path_factory) -> dict[str, list[str]]:
     shutil.copy(msmarco / "msmarco-test2019-queries.tsv.gz", msmarco / "msmarco-test2020-queries.tsv.gz")
     shutil.copy(msmarco / "2019qrels-pass.txt", msmarco / "2020qrels-pass.txt")
     suite, glue = write_suite(root / "beir"), write_glue(root / "glue")
-    both = [f"collections.msmarco={msmarco}", f"collections.nq={nq}"]
+    order = "corpus.neighbours=collection_order"  # for MASTER, whose documents no file tells
+    both = [order, f"collections.msmarco={msmarco}", f"collections.nq={nq}"]
     return {
         "msmarco": both, "nq": both, "beir": [*both, f"suite.path={suite}"],
         "glue": [*both, f"glue.path={glue}", "glue.lr=[5e-5]", "glue.batch_size=8"],

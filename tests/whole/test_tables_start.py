@@ -163,9 +163,10 @@ def on_paper(start: Command, collections: list[str]) -> dict[tuple[str, str], Jo
         rows = [name for name in rows if places(name) & here and chosen(name, "corpus") in (None, corpus)]
         needs = {name for name in rows if chosen(name, "general") == "only" and not chosen(name, "corpus")}
         rows = [name for name in rows if (name in needs) == alone]
-        general = ["corpus@general.corpus=nq"] if alone else []
+        more = ["corpus@general.corpus=nq"] if alone else []
+        more += ["corpus.neighbours=collection_order"] if corpus == "msmarco" else []  # no file tells documents
         if rows:
-            jobs = launch(start, folder, rows, "scale=paper", f"corpus={corpus}", *general, *collections)
+            jobs = launch(start, folder, rows, "scale=paper", f"corpus={corpus}", *more, *collections)
             found |= {(name, corpus): job for name, job in zip(rows, jobs, strict=True)}
     return found
 
