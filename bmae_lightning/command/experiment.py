@@ -95,7 +95,7 @@ def _check_order(nodes: dict[str, Node]) -> None:
     """
     for node in nodes.values():
         decoders, views = node.config.get("decoders") or {}, node.config.get("view") or {}
-        read = {decoder["view"] for decoder in decoders.values()}
+        read = {decoder.get("view", "passage") for decoder in decoders.values()}
         parts = {f"decoders.{name}": decoder for name, decoder in decoders.items()}
         parts |= {f"view.{name}": view for name, view in views.items() if name in read or view.get("alone")}
         for part, options in parts.items():
