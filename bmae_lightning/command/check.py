@@ -73,5 +73,5 @@ def _downloads(options: Any, key: str) -> Iterator[tuple[str, str]]:
                         find_checkpoint(name, options.get("package"))
                 except Absent:
                     yield name, join(key, option)
-    if hasattr(part := key == "prepare.corpus" and build(options, key), "downloads"):
+    if hasattr(part := key.startswith("prepare") and key.endswith(".corpus") and build(options, key), "downloads"):
         yield from ((name, key) for name in part.downloads())

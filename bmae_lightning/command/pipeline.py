@@ -62,10 +62,10 @@ class Pipeline:
             stage = build(_on_cpus(node.config) if self.elsewhere else node.config, node.stage)
             stage.name = node.stage
             try:
+                stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
                 stage.preflight(self.splits)
             except Absent:
                 self.unchecked.append(node.stage)
-            stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
             stages[node.key] = stage
         return stages
 

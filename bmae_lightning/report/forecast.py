@@ -68,10 +68,9 @@ def table(jobs: list[Forecast]) -> Table:
     ]  # fmt: skip
     for stage, sizes in {name: sizes for job in jobs for name, sizes in job.collections.items()}.items():
         queries = ", ".join(f"{split} {_number(count)}" for split, count in sizes.queries.items())
-        notes.append(
-            f"{stage}: {_number(sizes.passages)} passages of {_number(sizes.pieces)} word pieces; queries: {queries} "
-            f"({sizes.source})."
-        )
+        queries = queries and f"; queries: {queries}"
+        texts = f"{_number(sizes.passages)} passages of {_number(sizes.pieces)} word pieces"
+        notes.append(f"{stage}: {texts}{queries} ({sizes.source}).")
     fetched = ChainMap(*(job.downloads for job in jobs))
     notes += [f"To be downloaded: {name} ({fetched[name]})." for name in sorted(fetched)]
     if unchecked := dict.fromkeys(stage for job in jobs for stage in job.unchecked):
