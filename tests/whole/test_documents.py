@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from support.compose import composed
 from support.dpr_files import passages, write_dpr
 from support.msmarco_files import TEXTS, write_documents
 
@@ -61,6 +62,13 @@ def test_natural_questions_have_documents(here, tmp_path):
     titles = [title for *_, title in passages(96)]
     following = [row + 1 if titles[row + 1 : row + 2] == [title] else -1 for row, title in enumerate(titles)]
     assert Prepared(finished(tmp_path, "prepare")).order("next")[:].tolist() == following
+
+
+def test_in_a_sweep_over_both_collections_the_file_is_ms_marcos():
+    both = "collections.documents=FILE", "collections.neighbours=x", "collections.msmarco=A", "collections.nq=B"
+    for corpus, known in (("msmarco", ["FILE", "x"]), ("nq", [None, "documents"])):
+        prepare = composed(f"corpus={corpus}", *both)["prepare"]
+        assert [prepare["documents"], prepare["neighbours"]] == known
 
 
 def test_the_doctor_tells_what_a_file_of_documents_says(here, msmarco):

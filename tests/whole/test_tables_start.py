@@ -195,6 +195,8 @@ def explained() -> set[str]:
 def test_a_printed_cell_is_one_computation(start, collections):
     """Rows of any tables that print one value for one system have it from one stage with one fingerprint."""
     jobs = on_paper(start, collections)
+    shared = {jobs[f"dupmae/{name}", "msmarco"].pretrain.hash for name in ("t3_retromae", "t3_cls")}
+    assert len(shared) == 1, "DupMAE §4.2: CLS decoding only is RetroMAE's pre-training, represented in two parts"
     check_that_what_differs_in_print_is_computed_differently(jobs)
     cells = defaultdict(dict)
     for (name, _), job in jobs.items():
