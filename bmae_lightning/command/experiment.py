@@ -11,7 +11,7 @@ from bmae_lightning.command.look import judge_files, judges_files, look_up, look
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.corpus.doctor import look_over
-from bmae_lightning.corpus.document_order import STREAMS, check_order, documents_file
+from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
@@ -62,7 +62,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         stand_in(config, asked)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
-        look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]))
+        order = DocumentOrder(asked["documents"], asked["neighbours"])
+        look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]), order)
         return
     if not lookup:
         _check_order(plan(config, config["name"], {}))
@@ -97,7 +98,7 @@ def _check_order(nodes: dict[str, Node]) -> None:
     """
     for node in nodes.values():
         decoders, views = node.config.get("decoders") or {}, node.config.get("view") or {}
-        read = {decoder["view"] for decoder in decoders.values()}
+        read = {decoder.get("view", "passage") for decoder in decoders.values()}
         parts = {f"decoders.{name}": decoder for name, decoder in decoders.items()}
         parts |= {f"view.{name}": view for name, view in views.items() if name in read or view.get("alone")}
         for part, options in parts.items():
@@ -142,9 +143,14 @@ def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _general(config: dict[str, Any]) -> dict[str, str]:
-    """The content of the general collection, of which only the passages are read, for the stage that prepares it."""
+    """The content of the general collection, of which only the passages are read, for the stage that prepares it.
+
+    Pre-training on it takes the place of the checkpoint that `pretrain` would start from.
+    """
     if (corpus := config["prepare_general"]["corpus"]) is None:
         return {}
+    if config["pretrain"]["inputs"]["encoder"]:
+        config["pretrain"]["start"] = None
     if "splits" in corpus:
         corpus["splits"] = []
     try:
@@ -208,6 +214,9 @@ def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: 
             raise BadInput(f"{place}.{name} is set but not selected: add {name} to {override}=[…]")
         with open_dict(cfg):
             del found[name]
+    if left and not found and place.startswith("general."):  # [] means the method's own there
+        with open_dict(cfg):
+            del cfg.general[group]
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:

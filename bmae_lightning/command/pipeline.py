@@ -62,6 +62,7 @@ class Pipeline:
             stage = build(_on_cpus(node.config) if self.elsewhere else node.config, node.stage)
             stage.name = node.stage
             try:
+                stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
                 stage.preflight(self.splits)
                 stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
             except Absent:

@@ -16,6 +16,7 @@ from bmae_lightning.corpus.beir import BeirCorpus
 from bmae_lightning.corpus.builtin.collection import BuiltinCorpus
 from bmae_lightning.corpus.check import Check
 from bmae_lightning.corpus.collection import Collection
+from bmae_lightning.corpus.document_order import DocumentOrder, Order
 from bmae_lightning.corpus.id_set import IdSet
 from bmae_lightning.corpus.lines import BrokenLine, Problems
 from bmae_lightning.corpus.records import Passage, Query
@@ -53,8 +54,11 @@ class Finding(NamedTuple):
 class Examination(Check):
     """A check that goes on after problems and looks at the texts, too."""
 
-    def __init__(self, tolerate: tuple[str, ...], advance: Callable[[int], None] = lambda n: None) -> None:
-        super().__init__(tolerate)
+    def __init__(
+        self, tolerate: tuple[str, ...], advance: Callable[[int], None] = lambda n: None,
+        see: Callable[[Passage | Query], None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(tolerate, see)
         self.advance = advance
         self.problems: list[tuple[BrokenLine, int]] = []
         self.odd: Counter[str] = Counter()
@@ -65,6 +69,7 @@ class Examination(Check):
         self.problems.extend(problems)
 
     def see(self, record: Passage | Query) -> None:
+        super().see(record)
         if isinstance(record, Passage):
             text, kind = record.content, "passages"
             self.texts.add(text)
@@ -83,8 +88,9 @@ class Examination(Check):
 
 
 def look_over(
-    corpus: Collection | BuiltinCorpus, expected: dict[str, Any] | None, vector_bytes: int, directory: Path
-) -> None:
+    corpus: Collection | BuiltinCorpus, expected: dict[str, Any] | None, vector_bytes: int, directory: Path,
+    order: DocumentOrder,
+) -> None:  # fmt: skip
     """Print what `examine` finds.
 
     Raises:
@@ -97,15 +103,16 @@ def look_over(
             corpus.write(written)
             corpus = BeirCorpus(written)
         title = f"corpus.check of {corpus.name} (titles: {corpus.title}), {', '.join(corpus.splits())}"
-        findings = examine(corpus, expected, vector_bytes, directory)
+        findings = examine(corpus, expected, vector_bytes, directory, order)
     print_tables([table(findings, title)])
     if errors := sum(finding.grade == ERROR for finding in findings):
         raise BadInput(f"corpus.check found {errors} {'error' if errors == 1 else 'errors'}, marked {ERROR} above")
 
 
 def examine(
-    collection: Collection, expected: dict[str, Any] | None, vector_bytes: int, directory: Path
-) -> list[Finding]:
+    collection: Collection, expected: dict[str, Any] | None, vector_bytes: int, directory: Path,
+    order: DocumentOrder | None = None,
+) -> list[Finding]:  # fmt: skip
     """Read a collection once and tell what was counted, what is broken or odd, and how much disk it will take.
 
     Args:
@@ -113,15 +120,17 @@ def examine(
         expected: {passages, splits: {name: {queries, judgments}}}, None for the published counts of the collection.
         vector_bytes: of one passage's vector in the index.
         directory: where the results will lie, for the space that is free there.
+        order: which passage follows which, empty; None: this is not looked at.
     """
     expected = collection.published() if expected is None else expected
     total = expected.get("passages")
     progress = track("corpus.check", total) if total else nullcontext(lambda n: None)
     stopped = None
     with progress as advance:
-        check = Examination(collection.rules.tolerate, advance)
+        check = Examination(collection.rules.tolerate, advance, order and order.note)
         try:
             collection.inspect(check)
+            ordered = order.order() if order else None
             with suppress(BrokenLine):  # it is listed already
                 deque(collection.queries(), maxlen=0)  # raises where a query has different texts in different splits
         except BadInput as error:
@@ -132,8 +141,8 @@ def examine(
     if stopped:
         return [*broken, stopped]
     return [
-        _count("passages", check.passage_count, total), *_texts(check), *_splits(check, expected.get("splits") or {}),
-        *broken, *_disk(check, vector_bytes, directory),
+        _count("passages", check.passage_count, total), *_texts(check), *_order(ordered),
+        *_splits(check, expected.get("splits") or {}), *broken, *_disk(check, vector_bytes, directory),
     ]  # fmt: skip
 
 
@@ -158,6 +167,13 @@ def _texts(check: Examination) -> list[Finding]:
     for what, number in check.odd.items():
         findings.append(Finding(what, number, grade=WARNING, note=f"the first is {check.first[what]!r}"))
     return findings
+
+
+def _order(order: Order | None) -> list[Finding]:
+    """How many passages have a next one, where that is known."""
+    if order is None or not order.told:
+        return []
+    return [Finding("passages that another one follows", int((order.next >= 0).sum()), note=order.told)]
 
 
 def _splits(check: Examination, published: dict[str, dict[str, int]]) -> list[Finding]:

@@ -48,10 +48,12 @@ def paper_table(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]
     """
     jobs = [job for job in jobs if _is_readable(job, rungs)]
     able = [job for job in jobs if job["requires"] != BACKBONE]
+    refused = [(job, read_row(job["paper_row"], job["name"])) for job in jobs if job not in able]
     references = [
-        Reference(label=label, why=NOT_BERT, values=_printed(about, job, stage))
-        for job in jobs if job not in able for stage, label in _labels(job)
-    ]  # fmt: skip
+        Reference(label=label, why=NOT_BERT, values=_printed(about, job, stage), digits=row.digits)
+        for job, row in refused
+        for stage, label in row.labels().items()
+    ]
     return filled(about, _lines(about, able), [*references, *about.references], rungs)
 
 

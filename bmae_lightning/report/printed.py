@@ -226,15 +226,15 @@ def as_printed(results: Results, source: str, names: Mapping[str, str], measured
 
     names: stage -> what its row is called.  measured: the collection and splits of the run.
     """
-    columns = list(dict.fromkeys(
-        PrintedColumn(place, "", measure)
-        for place, by_stage in results.items() for values in by_stage.values() for measure in values
-    ))  # fmt: skip
-    stages = list(dict.fromkeys(stage for by_stage in results.values() for stage in by_stage))
-    rows = [
-        [names[stage], *(results.get(c.place, {}).get(stage, {}).get(c.measure, "") for c in columns)]
-        for stage in stages
-    ]
-    note = f"Printed values of collections, splits or stages that this run (on {measured}) has not measured."
-    heads = ["", *(column.head("g") for column in columns)]
-    return [Table(f"As printed: {source}" if source else "As printed", heads, rows, notes=[note])] if columns else []
+    rows: dict[str, dict[tuple[str, str], float]] = {}
+    for place, by_stage in results.items():
+        for stage, values in by_stage.items():
+            rows.setdefault(names[stage], {}).update({(place, measure): value for measure, value in values.items()})
+    places = list(dict.fromkeys((place, m) for place, of in results.items() for values in of.values() for m in values))
+    if not places:
+        return []
+    digits = max(len(str(value).partition(".")[2]) for values in rows.values() for value in values.values())
+    heads = [Column(measure, f".{digits}f", group=PLACES.get(place, place)) for place, measure in places]
+    cells = [[name, *(values.get(key, "") for key in places)] for name, values in rows.items() if values]
+    note = f"Printed, and not measured by this run, which is of {measured}."
+    return [Table(" ".join(["As printed:", source] if source else ["As printed"]), ["", *heads], cells, notes=[note])]

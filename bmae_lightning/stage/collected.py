@@ -155,7 +155,7 @@ class Collected:
             left[place] = {stage: of for stage, of in by_stage.items() if of and (place, stage) not in self._shown}
         arm = next((node.arm for node in self._nodes if self._is_printed(node) and node.arm), "")
         names = {stage: row_name("" if stage == "bm25" else arm, shown) for stage, shown in shown_as.items()}
-        measured = ", ".join(f"{self.collection or 'another collection'}/{split}" for split in self.measures)
+        measured = f"{self.collection or 'another collection'} ({', '.join(self.measures)})"
         tables = as_printed(left, self.paper_source, names, measured)
         return {PRINTED: tables} if tables else {}
 

@@ -136,14 +136,16 @@ class TrainsOnGroups(TrainingStage):
         run, answered = mined or (None, {})
         chosen = choose_positives(self.positives, relevant_of(qrels), run, answered, above_negatives=not scored)
         negatives = mined and mined.negatives
-        return Groups(qrels, *stores, self.negatives, negatives, self.train_group_size, self.seed, chosen)
+        options = self.negatives, negatives, self.train_group_size, self.seed, chosen, self.positives == "pairs"
+        return Groups(qrels, *stores, *options)
 
     def announce(self, title: str, groups: Groups, note: str, held_out: int = 0) -> None:
         """Print how many queries are trained with, and how many of them have too few hard negatives."""
         dropped = f", {groups.dropped:,} dropped" if groups.dropped else ""
         how = "repeated" if self.negatives.short == "repeat" else "filled at random"
         dropped += f", {held_out:,} held out for validation" if held_out else ""
+        kind = "pairs" if groups.pairs else "training queries"
         print_once(
-            f"{title}: {len(groups):,} training queries{dropped}, {groups.short:,} with fewer than "
+            f"{title}: {len(groups):,} {kind}{dropped}, {groups.short:,} with fewer than "
             f"{self.train_group_size - 1} hard negatives ({how}), {note}"
         )

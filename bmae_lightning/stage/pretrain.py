@@ -104,7 +104,7 @@ class Pretrain(TrainingStage):
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
-        if self.start and not inputs.get("encoder"):
+        if self.start:
             self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer))
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:

@@ -137,6 +137,59 @@ def test_planning_keys_are_in_no_fingerprint(tmp_path):
     assert set(node) - set(read_entry(node).options) <= PLANNING_KEYS
 
 
+GENERAL = {
+    "prepare_general": {"inputs": {}, "if_any": {"path": "x"}, "a": 2},
+    "pretrain_general": {"inputs": {"corpus": "prepare_general"}, "if_any": {"path": "x"}, "steps": 5},
+    "pretrain": {"inputs": {"corpus": "prepare", "encoder": "pretrain_general"}},
+}  # fmt: skip
+CHAIN = ["prepare_general", "pretrain_general"]
+
+
+def chained(monkeypatch, tmp_path, *arguments, given=True, **changes):
+    """The nodes with a general stage before pre-training; given: whether its collection is."""
+    for name in CHAIN:
+        monkeypatch.setitem(STAGES, name, GENERAL[name] | ({} if given else {"if_any": None}))
+    return make(tmp_path, *arguments, **{"pretrain": GENERAL["pretrain"]} | changes)
+
+
+def test_a_general_stage_comes_before_and_all_arms_and_jobs_share_it(tmp_path, monkeypatch):
+    before = make(tmp_path)
+    nodes = chained(monkeypatch, tmp_path)
+    assert list(nodes) == ["prepare", *CHAIN, *FIRST_RUNG[1:]]
+    assert nodes["pretrain@retromae"].inputs["encoder"] == "pretrain_general"
+    assert {key for key in before if before[key].hash != nodes[key].hash} == {
+        "pretrain@retromae", "retriever1@retromae", "evaluate@retromae", "report",
+    }, "the arm without pre-training has neither"  # fmt: skip
+    other = chained(monkeypatch, tmp_path, prepare={"a": 3}, baseline=False, arm="other")
+    assert [other[name].hash for name in CHAIN] == [nodes[name].hash for name in CHAIN]
+    assert different(nodes, chained(monkeypatch, tmp_path, pretrain_general={"steps": 6}))
+    assert not set(CHAIN) & set(chained(monkeypatch, tmp_path, step=0))
+    step = chained(monkeypatch, tmp_path, step=10, pretrain=GENERAL["pretrain"] | {"keep_every": 5})
+    assert (step["pretrain@retromae"].pretrain_step, step["retriever1@retromae"].pretrain_step) == (None, 10)
+
+
+def test_what_is_not_given_is_no_input(tmp_path, monkeypatch):
+    nodes = chained(monkeypatch, tmp_path, given=False)
+    assert list(nodes) == FIRST_RUNG
+    assert nodes["pretrain@retromae"].inputs["encoder"] is None
+    none = chained(monkeypatch, tmp_path, pretrain={"inputs": {"corpus": "prepare", "encoder": None}})
+    assert not different(nodes, none)
+    with pytest.raises(BadInput, match=r"pretrain_general needs a general collection: add corpus@general"):
+        chained(monkeypatch, tmp_path, ["pretrain_general"], given=False)
+    assert list(chained(monkeypatch, tmp_path, ["prepare_general"], given=False)) == ["prepare_general"], "it is named"
+
+
+def test_the_first_input_that_there_is_counts(tmp_path, monkeypatch):
+    either = {"inputs": {"corpus": ["prepare_general", "prepare"], "encoder": None}}
+    alone = chained(monkeypatch, tmp_path, ["pretrain"], baseline=False, pretrain=either)
+    assert list(alone) == ["prepare_general", "pretrain@retromae"]
+    nodes = chained(monkeypatch, tmp_path, ["pretrain"], baseline=False, given=False, pretrain=either)
+    assert list(nodes) == ["prepare", "pretrain@retromae"]
+    only = {"inputs": {"corpus": "prepare_general", "encoder": None}}
+    with pytest.raises(BadInput, match=r"^pretrain needs a general collection"):
+        chained(monkeypatch, tmp_path, given=False, pretrain=only)
+
+
 def test_requirements_of_parts_become_inputs_and_options():
     mask = {"rate": 0.5, "requires": {"statistics": "statistics"}}
     generator = {"train": False, "requires": {"generator": "masked_lm"}}

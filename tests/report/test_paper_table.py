@@ -146,6 +146,10 @@ def test_a_row_may_be_printed_with_digits_of_its_own(job):
     table = made([job("x", printed, {"evaluate@a": {"dev": {"RR@10": 0.35}}}, paper_row=row)])
     assert [line[1] for line in cells(table)] == ["35.0", "35.53"]
     assert csv_text(table).splitlines()[1:] == ["RetroMAE,35.0,,,", "paper,35.53,,,"]
+    assert cells(made([job("x", printed, paper_row=row, requires="backbone")]))[0][:2] == [
+        "RetroMAE (reference)",
+        "35.53",
+    ]
 
 
 def test_two_jobs_of_one_label_and_collection_are_two_rows(job):

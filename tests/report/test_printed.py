@@ -109,10 +109,14 @@ def test_heads_are_as_printed():
 
 
 def test_what_is_not_measured_stands_as_printed():
-    results = {"msmarco/dev": {"evaluate": {"RR@10": 0.383}, "rerank": {"RR@10": 0.437}}, "nq/test": {"rerank": {}}}
-    (found,) = as_printed(results, "T 5", {"evaluate": "a", "rerank": "a re-ranked"}, "another collection/test")
+    results = {
+        "msmarco/dev": {"evaluate": {"RR@10": 0.38}, "rerank": {"RR@10": 0.437}}, "nq/test": {"rerank": {}},
+        "beir/test": {"suite": {"NQ": 0.5}},
+    }  # fmt: skip
+    names = {"evaluate": "a", "suite": "a", "rerank": "a re-ranked"}
+    (found,) = as_printed(results, "T 5", names, "another collection (test)")
     assert found.title == "As printed: T 5"
-    assert [column.key for column in found.columns] == ["", "MS MARCO dev/RR@10"]
-    assert found.rows == (("a", 0.383), ("a re-ranked", 0.437))
-    assert [found.cells(row) for row in range(2)] == [["a", "0.383"], ["a re-ranked", "0.437"]]
-    assert as_printed({"nq/test": {}}, "T", {}, "x") == []
+    assert [column.key for column in found.columns] == ["", "MS MARCO dev/RR@10", "BEIR/NQ"]
+    assert [found.cells(row) for row in range(2)] == [["a", "0.380", "0.500"], ["a re-ranked", "0.437", ""]]
+    assert found.notes == ("Printed, and not measured by this run, which is of another collection (test).",)
+    assert as_printed({"nq/test": {"rerank": {}}}, "", names, "x") == []

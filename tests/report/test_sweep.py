@@ -123,6 +123,18 @@ def test_a_pre_training_that_all_jobs_share_stands_once(tmp_path):
     assert [found.table.cells(row) for row in range(2)] == [["retromae: enhanced", "0.1"], ["all words", ""]]
 
 
+def test_curves_of_a_general_pre_training_that_all_jobs_share_stand_once(tmp_path):
+    jobs = [job(tmp_path, i, [f"lr={i}"], {"bm25": "b", "retromae": f"r{i}"}) for i in (1, 2)]
+    curves = [Curve(f"Pre-training ({name})", {"mlm": [(1, 3.0)]}) for name in ("general", "retromae")]
+    for each in jobs:
+        each["nodes"] |= {"pretrain_general": "g", "pretrain@retromae": each["nodes"]["report"]}
+        path = Path(each["nodes"]["report"]) / "report.json"
+        write_report(path, replace(read_report(path), curves=curves))
+    compare(jobs, tmp_path)
+    titles = [curve.title for curve in read_report(tmp_path / "report.json").curves]
+    assert titles == ["Pre-training (general)", "Pre-training (retromae) lr=1", "Pre-training (retromae) lr=2"]
+
+
 def test_published_values_come_along(tmp_path, capsys):
     jobs = [job(tmp_path, i, [f"a={i}"], {"bm25": "b", "retromae": f"r{i}"}) for i in (1, 2)]
     path = Path(jobs[1]["nodes"]["report"]) / "report.json"

@@ -62,7 +62,7 @@ def test_stages_have_their_losses_and_follow_retriever_1():
         (["retriever1.similarity=cos", "representation=hybrid"], "cos is for dense representations"),
         (["retriever1.temperature=0"], "temperature must be above 0, got 0"),
         (["retriever1.losses.contrastive.weight=-1"], "retriever1.losses.contrastive: weight is a factor of the loss"),
-        (["retriever1.positives=some"], "positives must be one of labelled, first, answers, got 'some'"),
+        (["retriever1.positives=some"], "positives must be one of labelled, pairs, first, answers, got 'some'"),
     ],
 )
 def test_options_that_no_retriever_can_be_trained_with(overrides, message):

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import random
 from pathlib import Path
 
 ARTICLES = {
@@ -45,19 +46,30 @@ QUESTIONS = {
 }
 
 
-def passages() -> list[tuple[str, str, str]]:
-    """(id, text, title), ids from 1."""
-    rows = [(text, title) for title, texts in ARTICLES.items() for text in texts]
+def passages(more: int = 0) -> list[tuple[str, str, str]]:
+    """(id, text, title), ids from 1; `more` articles of three blocks behind those above."""
+    articles = ARTICLES | {f"Article {n}": made_up(n) for n in range(more)}
+    rows = [(text, title) for title, texts in articles.items() for text in texts]
     return [(str(number), *row) for number, row in enumerate(rows, start=1)]
 
 
-def write_dpr(directory: Path, zipped: bool = False) -> Path:
+def made_up(number: int) -> list[str]:
+    """Three blocks of words, other ones for every number."""
+    draw = random.Random(number)
+    words = ["".join(draw.choice("bdfgklmnprst") + draw.choice("aeiou") for _ in range(3)) for _ in range(60)]
+    return [" ".join(words[start : start + 20]) for start in (0, 20, 40)]
+
+
+def write_dpr(directory: Path, zipped: bool = False, more: int = 0) -> Path:
+    """more: articles behind those above; every fifth of them has a training question."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "psgs_w100.tsv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["id", "text", "title"])
-        writer.writerows(passages())
-    rows = passages()
+        writer.writerows(passages(more))
+    rows = passages(more)
+    asked = [(f"{rows[i][1].split()[5]} {rows[i][1].split()[9]}", [rows[i][1].split()[3]], [i + 1], [i + 2])
+             for i in range(len(passages()), len(rows), 15)]  # fmt: skip
 
     def contexts(ids: list[int], score: float) -> list[dict]:
         return [
@@ -71,7 +83,7 @@ def write_dpr(directory: Path, zipped: bool = False) -> Path:
             "positive_ctxs": contexts(positives, 1000), "negative_ctxs": contexts([10], 0),
             "hard_negative_ctxs": contexts(hard, 14.5),
         }
-        for question, answers, positives, hard in TRAIN
+        for question, answers, positives, hard in TRAIN + asked
     ]  # fmt: skip
     (directory / "biencoder-nq-train.json").write_text(json.dumps(records, indent=4))
     for split, questions in QUESTIONS.items():

@@ -1,7 +1,10 @@
 """A folder as MS MARCO and TREC DL publish it, with a dozen made-up passages."""
 
 import gzip
+import random
 from pathlib import Path
+
+from support.dpr_files import made_up
 
 TEXTS = [
     f"made up passage number {i} about {'rivers' if i % 2 else 'hills'} and their {i * i} names" for i in range(12)
@@ -27,4 +30,23 @@ def write_msmarco(directory: Path) -> Path:
     (directory / "msmarco-test2019-queries.tsv.gz").write_bytes(gzip.compress(topics.encode()))
     judged = "".join(f"{q} Q0 {p} {grade}\n" for q, marks in GRADES.items() for p, grade in marks.items())
     (directory / "2019qrels-pass.txt").write_text(judged)
+    return directory
+
+
+def write_documents(directory: Path, documents: int = 96) -> Path:
+    """The folder with documents of three passages behind those above, a training query about every fifth of them, and
+    `passageID2DocumentId.tsv`, which says of each passage which document it is of, in no order."""
+    write_msmarco(directory)
+    lines = [(3 * n + at + len(TEXTS), n, text) for n in range(documents) for at, text in enumerate(made_up(n))]
+    asked = lines[::15]
+    for name, more in (
+        ("collection.tsv", [f"{id}\t{text}\n" for id, _, text in lines]),
+        ("queries.train.tsv", [f"9{id}\t{' '.join(text.split()[5:8])}\n" for id, _, text in asked]),
+        ("qrels.train.tsv", [f"9{id}\t0\t{id}\t1\n" for id, *_ in asked]),
+    ):
+        with (directory / name).open("a") as file:
+            file.writelines(more)
+    random.Random(0).shuffle(lines)
+    mapping = "".join(f"{id}\tD{n}\n" for id, n, _ in lines) + "8841822\tD9999999\n"
+    (directory / "passageID2DocumentId.tsv").write_text(mapping)
     return directory

@@ -226,7 +226,7 @@ def test_every_experiment_runs_all_its_stages_in_one_sweep(tmp_path, collection)
         if experiment != "none":
             lines = metrics(tmp_path / "outputs", "pretrain", experiment)
             assert len(lines) == 3
-            assert all(0 < line["loss"] < 100 for line in lines)
+            assert all(0 < line["loss"] < 5000 for line in lines)  # a sum over a passage's tokens, or a mean
     for stage in ("prepare", "statistics", "masked_lm", "generate", "bm25"):
         assert len(list(store.glob(f"{stage}-*/done"))) == 1, stage
     groups = {json.loads(path.read_text())["context"]["group"] for path in store.glob("*/manifest.json")}

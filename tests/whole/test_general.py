@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support import quick_hydra
-from support.command import write_collection
+from support.command import TINY, write_collection
 from support.compose import composed
 
 from bmae_lightning.lit.metrics import StepMetrics
@@ -133,6 +133,13 @@ def test_the_remedy_for_statistics_of_another_collection_works(cli_here, general
     assert started(output) == ["prepare", "statistics", "prepare_general", "pretrain_general", ARM]
 
 
+def test_what_a_chain_would_take_is_told(cli_here, general):
+    here = cli_here("check=true", "logger=none", *general, "general.checkpoint=authors/general", "baseline=false")
+    assert re.search(r"prepare_general: 40 passages of \d+ word pieces \(counted in the files\)", here)
+    assert "authors/general" not in here, "the general stage is in its place"
+    assert "authors/general (pretrain.start)" in cli_here("check=true", "general.checkpoint=authors/general")
+
+
 BERT, GENERAL = "google-bert/bert-base-uncased", (512, 256, None, 8, 1e-4)
 STARTS = {
     "retromae": ("Shitao/RetroMAE", (150, 1024, None, 20, 1e-4)),
@@ -162,11 +169,19 @@ def test_every_method_starts_where_its_paper_says(experiment):
     assert (none["start"], none["inputs"]["encoder"], budgets(none)) == (None, None, wanted)
 
 
-@pytest.mark.parametrize(
-    ("experiment", "decoders"),
-    [("retromae", ["enhanced"]), ("dupmae", ["enhanced", "bag_of_words"]), ("cdmae", ["enhanced"])],
-)
-def test_the_general_stage_is_the_methods_own_or_retromaes(experiment, decoders):
-    config = composed(f"+experiment={experiment}")
-    assert list(config["pretrain_general"]["decoders"]) == decoders
-    assert (config["pretrain_general"]["decoders"] == config["decoders"]) == (experiment != "cdmae")
+def test_the_general_stage_is_the_methods_own_or_retromaes():
+    found = {name: composed(f"+experiment={name}") for name in ("retromae", "dupmae", "cdmae")}
+    for name, decoders in {"retromae": ["enhanced"], "dupmae": ["enhanced", "bag_of_words"]}.items():
+        assert list(found[name]["pretrain_general"]["decoders"]) == decoders
+        assert found[name]["pretrain_general"]["decoders"] == found[name]["decoders"]
+    assert found["cdmae"]["pretrain_general"] == found["retromae"]["pretrain_general"], "one computation"
+
+
+def test_the_methods_own_can_be_chosen(here, collection, general):
+    output = here(
+        "+experiment=cdmae", *TINY[1:], f"corpus.path={collection}", *RUN, *general, "view@general.view=[]",
+        "decoders@general.decoders=[]", "mask@decoders.shallow.mask=uniform",
+        "stage=[pretrain]", "baseline=false",
+    )  # fmt: skip
+    place = Path(re.search(r"\] pretrain_general: started in (\S+)", output)[1])
+    assert list(json.loads((place / "manifest.json").read_text())["config"]["decoders"]) == ["shallow"]

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from support import two_steps as steps
 from support.paths import CONF
 
-from bmae_lightning.command.plan import read_entry
+from bmae_lightning.command.plan import read_entries
 from bmae_lightning.runtime.errors import BadInput
 
 MASKS = ["uniform", "keyword", "importance", "complement", "superset"]
@@ -21,7 +21,7 @@ def composed(*overrides: str) -> tuple[dict, dict]:
     stages = "stages@_global_=[prepare,statistics,masked_lm,pretrain]"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", overrides=[stages, *overrides]), resolve=True)
-    entry = read_entry(config["pretrain"])
+    entry = read_entries(config)["pretrain"]
     return entry.options, entry.inputs
 
 

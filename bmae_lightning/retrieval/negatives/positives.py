@@ -11,7 +11,7 @@ from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 
-POSITIVES = ("labelled", "first", "answers")
+POSITIVES = ("labelled", "pairs", "first", "answers")
 
 
 def choose_positives(
@@ -21,8 +21,8 @@ def choose_positives(
     """Query id -> the passages it is trained with as positives.
 
     Args:
-        rule: `labelled`, all relevant ones in turn; `first`, the first of them; `answers`, that and passages of the run
-            with an answer.
+        rule: `labelled`, all relevant ones in turn; `pairs`, each in an example of its own; `first`, the first of them;
+            `answers`, that and passages of the run with an answer.
         relevant: query id -> passages judged relevant.
         run: ranking of the queries.
         answered: judgments of the run: above 0 for a passage with an answer.
@@ -33,7 +33,7 @@ def choose_positives(
         BadInput: `answers` for a ranking that was not judged by answers.
     """
     choice(POSITIVES, positives=rule)
-    if rule == "labelled":
+    if rule in ("labelled", "pairs"):
         return {query: list(passages) for query, passages in relevant.items()}
     if rule == "first":
         return {query: list(passages[:1]) for query, passages in relevant.items()}

@@ -94,9 +94,10 @@ class Groups:
         size: passages per query, a positive first.
         seed: of the drawing.
         positives: query id -> what it is trained with as positives, None for all that is relevant.
+        pairs: a query is an example with each of its positives, instead of one with all of them in turn.
 
     Attributes:
-        ids: of the training queries.
+        ids: of the query of every example.
         positives: query id -> those that are drawn, in turn.
         known: query id -> all its positives, none of which is ever its negative.
         negatives: query id -> its list.
@@ -110,6 +111,7 @@ class Groups:
     def __init__(
         self, qrels: Mapping[str, Mapping[str, int]], queries: TokenStore, passages: TokenStore, source: Negatives,
         run: Run | None, size: int, seed: int, positives: Mapping[str, Sequence[str]] | None = None,
+        pairs: bool = False,
     ) -> None:  # fmt: skip
         relevant = relevant_of(qrels)
         self.positives = relevant if positives is None else {query: positives[query] for query in relevant}
@@ -117,7 +119,7 @@ class Groups:
         if not self.positives:
             raise BadInput("no training query has a passage judged relevant: look at qrels/train.tsv")
         self.judged, self.source, self.queries = len(qrels), source, queries
-        self.passages, self.size, self.seed = passages, size, seed
+        self.passages, self.size, self.seed, self.pairs = passages, size, seed, pairs
         negatives = source.of(run, self.known)
         if source.foreign:
             check_ids(negatives, passages, source.path)
@@ -135,7 +137,9 @@ class Groups:
         if not kept:
             raise BadInput("negatives.empty=drop leaves no training query: none has a hard negative; use fill")
         self.negatives, self.dropped = kept, self.judged - len(kept)
-        self.ids = [query for query in self.positives if query in kept]
+        times = {query: len(listed) if self.pairs else 1 for query, listed in self.positives.items() if query in kept}
+        examples = [(query, place) for query, count in times.items() for place in range(count)]
+        self.ids, self.places = [query for query, _ in examples], [place for _, place in examples]
         self.query_rows = self.queries.rows_of(self.ids).tolist()
 
     def renew(self, run: Run, depth: int) -> None:
@@ -155,10 +159,11 @@ class Groups:
         return len(self.ids)
 
     def draw(self, number: int, epoch: int) -> list[int]:
-        """Rows of the group of query `number` in `epoch`: a positive, then `size` - 1 negatives."""
+        """Rows of the group of example `number` in `epoch`: a positive, then `size` - 1 negatives."""
         query = self.ids[number]
+        turn = epoch * len(self.positives[query]) + self.places[number] if self.pairs else epoch
         drawn = group(
-            self.positives[query], self.negatives[query], self.size, self.seed, epoch, query,
+            self.positives[query], self.negatives[query], self.size, self.seed, turn, query,
             self.passages.external_ids, self.known[query], self.source.short == "repeat",
         )  # fmt: skip
         return self.passages.rows_of(drawn).tolist()

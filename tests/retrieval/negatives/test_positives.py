@@ -26,7 +26,7 @@ def test_found_passages_with_an_answer_count_above_every_negative():
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="positives must be one of labelled, first, answers, got 'all'"):
+    with pytest.raises(ValueError, match="positives must be one of labelled, pairs, first, answers, got 'all'"):
         choose_positives("all", {}, None, {})
     for run, answered in ((None, ANSWERED), (RUN, {})):
         with pytest.raises(BadInput, match="positives=answers needs a ranking.*corpus=nq"):

@@ -36,6 +36,19 @@ def test_groups_are_a_pure_function(tmp_path):
     assert made[0].draw(0, 0) != made[0].draw(0, 1)
 
 
+def test_a_query_is_an_example_with_each_of_its_positives(tmp_path):
+    """As RetroMAE's code reads the lines of the judgments; each example has negatives of its own."""
+    qrels = {"q3": {"p1": 1, "p2": 1, "p3": 1}, "q0": {"p5": 2}}
+    run = Run({"q3": [(f"p{row}", -row) for row in range(4, 10)], "q0": [("p6", 1.0)]})
+    groups = Groups(qrels, *stores(tmp_path), RankedNegatives(200), run, 3, seed=1, pairs=True)
+    assert groups.ids == ["q3", "q3", "q3", "q0"]
+    for epoch in range(3):
+        drawn = [groups.draw(number, epoch) for number in range(4)]
+        assert sorted(one[0] for one in drawn[:3]) == [1, 2, 3]
+        assert sorted(row for one in drawn[:3] for row in one[1:]) == [4, 5, 6, 7, 8, 9]
+        assert drawn[3][0] == 5
+
+
 def test_what_cannot_be_trained_on(tmp_path):
     with pytest.raises(BadInput, match="no training query has a passage judged relevant"):
         Groups({"q7": {"p4": 0}}, *stores(tmp_path), RandomNegatives(), None, 2, seed=1)
