@@ -55,6 +55,7 @@ def main() -> Any:
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(str(Path.cwd()))
+    _told.clear()
     try:
         sys.argv[1:] = completed(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
