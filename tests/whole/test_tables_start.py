@@ -127,6 +127,7 @@ def run_from_fine_tuning(start, rows, options, inputs, outputs, monkeypatch) -> 
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     folder = rows[0].split("/")[0]
     names = ",".join(name.split("/")[1] for name in rows)
+    options = [*options, "pretrain_step=null"]  # the pre-training that stands for all keeps its last encoder only
     start("-m", f"+{folder}={names}", "baseline=false", *options, f"output_dir={outputs}", pipeline=Rest)
     assert start.codes == [0] * len(rows)
 
