@@ -102,6 +102,10 @@ def toy(library):
         library.registry.register(name, library.Dataset(*parts))
 
 
+def test_nothing_is_fetched_to_tell_that_passages_say_no_documents(library):
+    assert not IrDatasetsCorpus("beir/scifact").has_documents()
+
+
 def test_splits_are_found_in_the_registry(toy):
     corpus = IrDatasetsCorpus("toy", tolerate=["empty"])
     assert corpus.splits() == ["train", "test"]
