@@ -90,7 +90,7 @@ def _fill(n: int, seed: int, epoch: int, query_id: str, corpus: Sequence[str], b
     if len(filled) < n:
         raise BadInput(
             f"query {query_id} lacks {n - len(filled)} negatives and the corpus of {len(corpus):,} passages cannot "
-            "fill them; use a smaller group, mine deeper, or drop queries without negatives"
+            "fill them; use a smaller group or negatives.least, mine deeper, or drop queries without negatives"
         )
     return filled
 
