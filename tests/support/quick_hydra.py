@@ -6,7 +6,10 @@ import functools
 import omegaconf.base
 import pytest
 from hydra._internal import defaults_list
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.plugins import Plugins
+
+Plugins.instance()  # makes the classes of its modules anew, the next one among them
+from hydra._internal.core_plugins.file_config_source import FileConfigSource  # noqa: E402
 
 _load, _interpolation_map = FileConfigSource.load_config, defaults_list._create_interpolation_map
 _loaded: dict[tuple[str, str], object] = {}

@@ -152,6 +152,6 @@ class Command:
             def run(self):
                 raise BadInput("")
 
-        self(*arguments, pipeline=Pipeline)
+        self(*arguments, "hydra.output_subdir=null", pipeline=Pipeline)
         assert set(self.codes) == {2}
         return jobs

@@ -40,6 +40,7 @@ def test_a_mixed_retriever_is_trained_and_evaluated(tmp_path, collection):
     (trained,) = (path.parent for path in store.glob("retriever1-*/done"))
     assert json.loads((evaluated / "metrics.json").read_text())["index_bytes"] == 60 * (8 * 4 + 12 * (2 + 4))
     model, config = load_dual_encoder(trained / "retriever")
+    assert (config.lexical_head, config.separator) == ("linear", "exclude"), "as the bag of words in pre-training"
     passages, queries = TokenStore(prepared / "passages"), TokenStore(prepared / "queries")
     of_passages = one_by_one(model, passages, config.passage_length, True)
     of_queries = one_by_one(model, queries, config.query_length, False)

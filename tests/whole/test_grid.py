@@ -18,7 +18,7 @@ DECODERS = [["shallow"], ["enhanced"], ["shallow", "bag_of_words"]]
 
 def composed(*overrides: str) -> tuple[dict, dict]:
     """The configuration of the pre-training, and its inputs."""
-    stages = "stages@_global_=[prepare,statistics,masked_lm,pretrain]"
+    stages = "stages@_global_=[prepare,statistics,masked_lm,pretrain_general,pretrain]"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", overrides=[stages, *overrides]), resolve=True)
     entry = read_entries(config)["pretrain"]
