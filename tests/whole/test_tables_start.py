@@ -164,7 +164,7 @@ def on_paper(start: Command, collections: list[str]) -> dict[tuple[str, str], Jo
         needs = {name for name in rows if chosen(name, "general") == "only" and not chosen(name, "corpus")}
         rows = [name for name in rows if (name in needs) == alone]
         more = ["corpus@general.corpus=nq"] if alone else []
-        more += ["corpus.neighbours=collection_order"] if corpus == "msmarco" else []  # no file tells documents
+        more += ["collections.neighbours=collection_order"]  # no file tells documents
         if rows:
             jobs = launch(start, folder, rows, "scale=paper", f"corpus={corpus}", *more, *collections)
             found |= {(name, corpus): job for name, job in zip(rows, jobs, strict=True)}
