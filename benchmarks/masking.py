@@ -1,7 +1,8 @@
 """From memory-mapped ids to corrupted, labelled, masked batches: this package side by side with loops over tokens.
 
-python benchmarks/masking.py [--batch 128] [--length 150] [--repeats 7] [--only NAME …]
+python benchmarks/masking.py [--batch 128] [--length 150] [--repeats 7] [--only NAME …] [--table]
 Both sides run in one process and take turns on the same passages; `slow_masks.py` is the other side.
+With --table: the masks of four experiments beside what CDMAE's Table 6 prints for their methods, in milliseconds.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from types import SimpleNamespace
 import numpy as np
 import slow_masks as slow
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from bmae_lightning.corpus.tokens.store import TokenStore, TokenStoreWriter
 from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -26,6 +29,7 @@ from bmae_lightning.pretraining.corruption.bert import BertCorruption
 from bmae_lightning.pretraining.corruption.corruption import Corruption
 from bmae_lightning.pretraining.corruption.hide import HideCorruption
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
+from bmae_lightning.pretraining.generator.scratch import ScratchGenerator
 from bmae_lightning.pretraining.kernels import dispatch as native
 from bmae_lightning.pretraining.mask.complement import ComplementMask
 from bmae_lightning.pretraining.mask.keyword import KeywordMask
@@ -34,6 +38,8 @@ from bmae_lightning.pretraining.mask.superset import SupersetMask
 from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View, take
+from bmae_lightning.runtime.configuration import build, config_directory
+from bmae_lightning.runtime.table import Column, Table, print_tables
 from bmae_lightning.stage.streams import PassageBatches, Stream
 
 PASSAGES = 2048
@@ -305,6 +311,70 @@ def cases(texts: Texts) -> dict[str, tuple[Callable, Callable]]:
     return found
 
 
+STRATEGIES = {
+    "MAE": ("retromae_basic", "O(n)", 0.4, None),
+    "RetroMAE": ("retromae", "O(n^2)", 11.6, None),
+    "SimLM": ("simlm", "O(n^2)", 0.4, 2.8),
+    "CDMAE": ("cdmae", "O(n log n)", 1.1, None),
+}
+"""Row of CDMAE's Table 6 -> the experiment with its mask; complexity, CPU and GPU milliseconds as printed."""
+
+
+def configured(ours: Ours, experiment: str) -> Callable:
+    """What draws the mask of an experiment's decoder, SimLM's together with the encoder's, which it needs."""
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        composed = compose("config", overrides=[f"+experiment={experiment}", "scale=gpu"])
+    config = OmegaConf.to_container(composed, resolve=True)
+    (decoder,) = (options for options in config["decoders"].values() if "_target_" in options)
+    seen, mask = (
+        build({key: value for key, value in options["mask"].items() if key != "requires"}, "mask")
+        for options in (config["view"]["passage"], decoder)
+    )
+    if "rows" in decoder:
+        return ours.rows(mask, decoder["rows"])
+    return ours.pair(seen, mask, HideCorruption()) if experiment == "simlm" else ours.policy(mask, *mask.values)
+
+
+def draws(texts: Texts, pair: Callable) -> Callable:
+    """What SimLM adds on a GPU: draws for encoder and decoder, of a network of its generator's size, random weights."""
+    known = texts.vocabulary
+    generator = ScratchGenerator(12, 256, 4, 768, train=False).build(range(known.size)).cuda()
+
+    def run(rows: np.ndarray) -> float:
+        batch = texts.collate(["passage"], [])([(row, 0) for row in rows.tolist()])
+        tokens = take(batch, "passage", "whole", known)
+        ids_BL, real_BL = tokens.ids_BL.cuda(), tokens.real_BL.cuda()
+        noise = Noise(0, batch.epoch_B.cuda(), batch.passage_B.cuda())
+        masks = [selected_BL.cuda() for selected_BL in pair(rows)]
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
+            for number, selected_BL in enumerate(masks):
+                shown_BL = torch.where(selected_BL, known.mask_id, ids_BL)
+                generator.replace(shown_BL, ids_BL, selected_BL, real_BL, noise, str(number))
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    return run
+
+
+def printed_table(texts: Texts, batch: int, repeats: int) -> Table:
+    """Our milliseconds, from memory-mapped ids to masked, corrupted and labelled batches, beside those of the paper."""
+    draw, ours, rows = np.random.default_rng(1), Ours(texts), []
+    for name, (experiment, complexity, cpu, gpu) in STRATEGIES.items():
+        run, own = configured(ours, experiment), None
+        chosen = [draw.permutation(PASSAGES)[:batch] for _ in range(3 + repeats)]
+        seconds = [timed(run, passages)[0] for passages in chosen][3:]
+        if gpu is not None and torch.cuda.is_available():
+            drawn = draws(texts, run)
+            own = 1e3 * statistics.median([drawn(passages) for passages in chosen][3:])
+        rows.append([f"{name} (+experiment={experiment})", complexity, 1e3 * statistics.median(seconds), own, cpu, gpu])
+    columns = ["mask", "complexity"]
+    columns += [Column(head, ".1f", group=group) for group in ("ours", "CDMAE") for head in ("CPU ms", "GPU ms")]
+    notes = ["Ours go from ids to corrupted, labelled and padded batches; what the paper's hold is not said."]
+    return Table(f"CDMAE Table 6: length {texts.length}, batch {batch}", columns, rows, notes=notes)
+
+
 def timed(function: Callable, rows: np.ndarray) -> tuple[float, float, list]:
     """Seconds by the clock, seconds of all processor cores, and the result."""
     wall, busy = time.perf_counter(), time.process_time()
@@ -348,7 +418,13 @@ def main() -> None:
     for name, default in (("batch", 128), ("length", 150), ("repeats", 7)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
+    parser.add_argument("--table", action="store_true", help="what CDMAE's Table 6 prints, and ours beside it")
     chosen = parser.parse_args()
+    if chosen.table:
+        with tempfile.TemporaryDirectory() as directory:
+            texts = Texts(Path(directory), "full", chosen.length)
+            print_tables([printed_table(texts, chosen.batch, chosen.repeats)])
+        return
     started = time.perf_counter()
     compiled = native.loops(torch.empty(0)) is not None
     print(

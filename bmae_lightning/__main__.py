@@ -20,6 +20,8 @@ from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput,
 
 _exit_codes: list[int] = []
 """One per job of this command; a failed job of a sweep does not stop the others."""
+_told: list[str] = []
+"""Mistakes of its jobs; what several jobs have in common is told once where they are only checked."""
 
 
 def job(cfg: DictConfig) -> None:
@@ -30,7 +32,9 @@ def job(cfg: DictConfig) -> None:
         run_experiment(cfg, HydraConfig.get())
         _exit_codes.append(0)
     except (BadInput, OmegaConfBaseException) as error:
-        _exit_codes.append(_refuse(error))
+        told = cfg.check and str(error) in _told
+        _told.append(str(error))
+        _exit_codes.append(EXIT_BAD_INPUT if told else _refuse(error))
     except Interrupted as error:
         if str(error):
             print(error, flush=True)
@@ -51,6 +55,7 @@ def main() -> Any:
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.path.append(str(Path.cwd()))
+    _told.clear()
     try:
         sys.argv[1:] = completed(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()

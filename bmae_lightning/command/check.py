@@ -6,8 +6,13 @@ from typing import Any
 
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node
+from bmae_lightning.corpus.absent import AbsentCorpus
+from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.corpus.sizes import known_sizes
 from bmae_lightning.encoder.checkpoint import find_checkpoint
+from bmae_lightning.evaluation.measure.ranking import TRAIN
+from bmae_lightning.evaluation.suite.collections import LIBRARY
+from bmae_lightning.report.along import AXES
 from bmae_lightning.report.forecast import FORECASTS, Forecast
 from bmae_lightning.retrieval.model_options import BM25
 from bmae_lightning.runtime.configuration import build, join, locate
@@ -19,10 +24,10 @@ _seen: dict[tuple[Path, bool], Sizes] = {}
 """(directory of a stage that prepares a collection, whether it is done) -> sizes, found once for all jobs."""
 
 
-def check(pipeline: Pipeline, name: str, expected: dict[str, Any] | None, tflops: float) -> None:
+def check(pipeline: Pipeline, name: str, published: dict[str, Any], tflops: float) -> None:
     """Add the job to `FORECASTS`.
 
-    expected: published counts of the corpus.  tflops: see `Forecast`.
+    published: stage that prepares a collection -> its counts.  tflops: see `Forecast`.
 
     Raises:
         BadInput: as `Pipeline.check`.
@@ -30,14 +35,53 @@ def check(pipeline: Pipeline, name: str, expected: dict[str, Any] | None, tflops
     stages, job, nodes = pipeline.check(), Forecast(name, tflops, unchecked=pipeline.unchecked), pipeline.nodes
     for node in nodes.values():
         corpus = node if "corpus" in node.config else nodes.get(node.inputs.get("corpus") or "")
-        sizes = _sizes(corpus, expected if corpus.stage == "prepare" else None) if corpus else Sizes()
+        sizes = _sizes(corpus, published.get(corpus.stage)) if corpus else Sizes()
         if node is corpus:
             job.collections[node.stage] = sizes
         job.stages[node.hash] = None
         if stage := stages.get(node.key):
-            job.stages[node.hash] = stage.cost(sizes, {role: key and nodes[key] for role, key in node.inputs.items()})
+            inputs = {role: key and nodes[key] for role, key in node.inputs.items()}
+            job.stages[node.hash], known = stage.cost(sizes, inputs).known()
+            job.uncounted += [] if known else [node.stage]
             job.downloads = dict(_downloads(node.config, node.stage)) | job.downloads
     FORECASTS.append(job)
+
+
+def row_label(config: dict[str, Any]) -> str:
+    """What the table calls a job: as its row is printed, else by the name of its arm and its place on an axis."""
+    row, usual = config["paper_row"] or {}, (None, 1.0)
+    label = row.get("label")
+    name = label if isinstance(label, str) else row.get("system") or config["name"]
+    return " ".join([name, *(f"{axis}={config[axis]}" for axis in AXES if not label and config[axis] not in usual)])
+
+
+def stand_in(config: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Replace collections whose folder is not given or not there by an `AbsentCorpus`, wherever stages have them.
+
+    asked: `expected`, `evaluated` and `collection` of the corpus.
+    """
+    splits = list(dict.fromkeys([TRAIN, *((asked["expected"] or {}).get("splits") or {}), *asked["evaluated"]]))
+    general, read = config["prepare_general"], config["pretrain"]["inputs"]["corpus"]
+    if general["corpus"] is None and "prepare" not in ([read] if isinstance(read, str) else read):
+        general["corpus"] = general["if_any"] = {"path": None}
+    for key, node in [("", config), *config.items()]:
+        corpus = node.get("corpus") if isinstance(node, dict) else None
+        if isinstance(corpus, dict) and "path" in corpus and not _there(corpus["path"]):
+            name = "a general collection" if key.endswith("general") else asked["collection"] or "the collection"
+            node["corpus"] = _absent(name, splits)
+    suite = config["suite"]
+    listed = [suite["collections"]] if isinstance(suite["collections"], str) else suite["collections"]
+    named = [name for name in listed if isinstance(name, str) and not _there(name)]
+    if named and suite["path"] != LIBRARY and not _there(suite["path"]):
+        suite["collections"] = [_absent(", ".join(named), [suite["split"]])]
+
+
+def _there(path: str | None) -> bool:
+    return path is not None and Path(path).expanduser().is_dir()
+
+
+def _absent(what: str, splits: list[str]) -> dict[str, Any]:
+    return {"_target_": f"{AbsentCorpus.__module__}.{AbsentCorpus.__qualname__}", "what": what, "splits": splits}
 
 
 def _sizes(node: Node, expected: dict[str, Any] | None) -> Sizes:
@@ -64,7 +108,8 @@ def _downloads(options: Any, key: str) -> Iterator[tuple[str, str]]:
     for name, value in options.items():
         yield from _downloads(value, join(key, name))
     if "_target_" in options:
-        for option in getattr(locate(options["_target_"], key), "hub", ()):
+        target = locate(options["_target_"], key)
+        for option in getattr(target, "hub", ()):
             listed = options.get(option) or []
             for model in listed if isinstance(listed, list) else [listed]:
                 name = model["name"] if isinstance(model, dict) else model
@@ -73,5 +118,5 @@ def _downloads(options: Any, key: str) -> Iterator[tuple[str, str]]:
                         find_checkpoint(name, options.get("package"))
                 except Absent:
                     yield name, join(key, option)
-    if hasattr(part := key.startswith("prepare") and key.endswith(".corpus") and build(options, key), "downloads"):
-        yield from ((name, key) for name in part.downloads())
+        if isinstance(target, type) and issubclass(target, Collection):
+            yield from ((name, key) for name in build(options, key).downloads())

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bmae_lightning.command.check import check
+from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
@@ -56,7 +56,10 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         return
     lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
+    published = {stage: (config[stage]["corpus"] or {}).get("expected") for stage in ("prepare", "prepare_general")}
     asked = take_corpus_options(config)
+    if config["check"]:
+        stand_in(config, asked)
     corpus = build(config["corpus"], "corpus")
     if asked["check"]:
         order = DocumentOrder(asked["documents"], asked["neighbours"])
@@ -70,7 +73,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         return
     if config["check"]:
         with without_downloads():
-            check(_planned(cfg, config, corpus, extra), config["name"], asked["expected"], config["check_tflops"])
+            check(_planned(cfg, config, corpus, extra), row_label(config), published, config["check_tflops"])
         return
     pipeline = _planned(cfg, config, corpus, extra)
     pipeline.run()

@@ -64,6 +64,7 @@ class Pipeline:
             try:
                 stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
                 stage.preflight(self.splits)
+                stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
             except Absent:
                 self.unchecked.append(node.stage)
             stages[node.key] = stage

@@ -11,9 +11,9 @@ from bmae_lightning.runtime.table import SUMMARY, Column, Table, print_tables
 COLUMNS = (
     "job",
     Column("stages", ","), Column("done", ","),
-    Column("steps", ",.0f", group="pre-training"), Column("passages", ",.0f", group="pre-training"),
-    Column("steps", ",.0f", group="fine-tuning"), Column("passages", ",.0f", group="fine-tuning"),
-    Column("encoded", ",.0f"), Column("GPU hours", ",.1f"), Column("GB", ",.1f"),
+    Column("steps", ",.0f", group="pre-training"), Column("M passages", ",.1f", group="pre-training"),
+    Column("steps", ",.0f", group="fine-tuning"), Column("M passages", ",.1f", group="fine-tuning"),
+    Column("M encoded", ",.1f"), Column("GPU h", ",.1f"), Column("GB", ",.1f"),
 )  # fmt: skip
 
 
@@ -28,6 +28,7 @@ class Forecast:
         collections: what is known of the size of each, by the stage that prepares it.
         downloads: what is not on this machine, with the option that names it.
         unchecked: stages that could not look ahead because of that.
+        uncounted: stages whose cost is not wholly known.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Forecast:
     collections: dict[str, Sizes] = field(default_factory=dict)
     downloads: dict[str, str] = field(default_factory=dict)
     unchecked: list[str] = field(default_factory=list)
+    uncounted: list[str] = field(default_factory=list)
 
 
 FORECASTS: list[Forecast] = []
@@ -61,18 +63,16 @@ def table(jobs: list[Forecast]) -> Table:
         f"saves {_number(apart - once[-2])} GPU hours."
     ] * (len(rows) > 1)
     notes += [
-        f"GPU hours assume {tflops:g} TFLOP/s sustained on each GPU (check_tflops; an A100's peak in bf16 is 312): 6 "
-        "operations per weight and token in training, 2 in encoding, the vocabulary head at every position; searching, "
-        "and attention's share that grows with the square of the length, are left out. GB: texts, weights and vectors "
-        "that stay.",
-    ]  # fmt: skip
-    for stage, sizes in {name: sizes for job in jobs for name, sizes in job.collections.items()}.items():
-        queries = ", ".join(f"{split} {_number(count)}" for split, count in sizes.queries.items())
-        queries = queries and f"; queries: {queries}"
-        texts = f"{_number(sizes.passages)} passages of {_number(sizes.pieces)} word pieces"
-        notes.append(f"{stage}: {texts}{queries} ({sizes.source}).")
+        f"GPU h: hours at an assumed {tflops:g} TFLOP/s sustained on each GPU (check_tflops; an A100's peak in bf16 is "
+        "312), 6 operations per weight and token in training and 2 in encoding, the vocabulary head at every position; "
+        "searching, and attention's share that grows with the square of the length, are left out. GB: texts, weights "
+        "and vectors that stay."
+    ]
+    notes += dict.fromkeys(_size(stage, sizes) for job in jobs for stage, sizes in job.collections.items())
     fetched = ChainMap(*(job.downloads for job in jobs))
     notes += [f"To be downloaded: {name} ({fetched[name]})." for name in sorted(fetched)]
+    if uncounted := dict.fromkeys(stage for job in jobs for stage in job.uncounted):
+        notes.append(f"Not wholly counted, as the size of a collection is unknown: {', '.join(uncounted)}.")
     if unchecked := dict.fromkeys(stage for job in jobs for stage in job.unchecked):
         notes.append(f"Not wholly checked before that is there: {', '.join(unchecked)}.")
     title = "What this would take; nothing was run"
@@ -82,9 +82,16 @@ def table(jobs: list[Forecast]) -> Table:
 def _row(name: str, stages: dict[str, Cost | None], tflops: float) -> list:
     costs = [cost for cost in stages.values() if cost is not None]
     cost = sum(costs, Cost())
-    hours, gigabytes = cost.flops / (tflops * 1e12 * 3600), cost.disk / 1e9
-    counts = (cost.pretrain_steps, cost.pretrain_passages, cost.tune_steps, cost.tune_passages, cost.encoded)
-    return [name, len(stages), len(stages) - len(costs), *counts, hours, gigabytes]
+    work = [cost.pretrain_steps, cost.pretrain_passages / 1e6, cost.tune_steps, cost.tune_passages / 1e6]
+    work += [cost.encoded / 1e6, cost.flops / (tflops * 1e12 * 3600), cost.disk / 1e9]
+    return [name, len(stages), len(stages) - len(costs), *work]
+
+
+def _size(stage: str, sizes: Sizes) -> str:
+    length = "full length is assumed" if math.isnan(sizes.pieces) else f"{sizes.pieces:.0f} word pieces each"
+    parts = [f"{_number(sizes.passages)} passages ({length})"]
+    parts += [f"{_number(count)} queries of {split}" for split, count in sizes.queries.items()]
+    return f"{stage}, {sizes.source}: {', '.join(parts)}."
 
 
 def _number(value: float) -> str:

@@ -52,6 +52,11 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
+    def known(self) -> tuple["Cost", bool]:
+        """Without what is not known, and whether that is all."""
+        values = [0 if math.isnan(value) else value for value in dataclasses.astuple(self)]
+        return Cost(*values), Cost(*values) == self
+
 
 @dataclasses.dataclass(frozen=True)
 class Shape:

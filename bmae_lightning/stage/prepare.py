@@ -27,6 +27,9 @@ from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.prepared import ANSWERS
 
+ASSUMED = 128
+"""Word pieces of a passage where their mean is not known."""
+
 
 @dataclass(kw_only=True)
 class Prepare(Stage):
@@ -58,7 +61,7 @@ class Prepare(Stage):
         self.tokenizer.preflight()
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
-        return Cost(disk=sizes.passages * (BYTES_PER_PIECE * sizes.pieces + BYTES_PER_OFFSET))
+        return Cost(disk=sizes.passages * (BYTES_PER_PIECE * sizes.tokens(ASSUMED) + BYTES_PER_OFFSET))
 
     def run(self, context: Context) -> None:
         directory = context.directory

@@ -25,32 +25,54 @@ def row(output: str, name: str) -> list[str]:
 
 
 def test_a_sweep_tells_what_it_would_take_and_counts_shared_stages_once(cli_here, tmp_path):
-    output = cli_here("-m", "decoders.enhanced.mask.rate=0.3,0.5", "check=true")
+    steps = ["pretrain.steps=100000", "retriever1.steps=50000"]
+    output = cli_here("-m", "decoders.enhanced.mask.rate=0.3,0.5", *steps, "check=true")
     assert not list(tmp_path.iterdir())
     assert "started in" not in output
-    # prepare, bm25, both retrievers with their evaluation, pretrain, report; 6 x 8 passages, 2 x 4 x 8 x 4 passages
-    retriever = 2 * 4 * 8 * composed("+experiment=retromae")["retriever1"]["train_group_size"]
-    rows = [line.split() for line in output.splitlines() if line.startswith("retromae ")]
-    assert [cells[:8] for cells in rows] == [["retromae", "8", "0", "6", "48", "8", f"{retriever}", "120"]] * 2
+    group = composed("+experiment=retromae")["retriever1"]["train_group_size"]
+    # prepare, bm25, pretrain, two retrievers with their evaluation, report
+    rows = [line.split()[1:8] for line in output.splitlines() if line.startswith("retromae ")]
+    assert rows == [["8", "0", "100,000", "0.8", "100,000", f"{0.8 * group:.1f}", "0.0"]] * 2
     (total,) = (line.split()[-9:] for line in output.splitlines() if line.startswith("all, shared stages"))
     # prepare, bm25 and the arm without pre-training are shared: 4 of 8 stages, one of two fine-tunings
-    assert total[:7] == ["12", "0", "12", "96", "12", f"{3 * retriever // 2}", "180"]
+    assert total[:6] == ["12", "0", "200,000", "1.6", "150,000", f"{1.2 * group:.1f}"]
     assert "2 jobs plan 16 stages, 12 of them distinct, 0 done" in output
-    assert "prepare: 60 passages of" in output
-    assert "queries: train 40, test 20 (counted in the files)" in output
+    assert "prepare, counted in the files: 60 passages (37 word pieces each), 40 queries of train, 20" in output
 
 
 def test_finished_stages_are_told_and_cost_nothing(cli_here):
     cli_here("stage=[prepare]")
     output = cli_here("check=true")
     assert row(output, "retromae")[:2] == ["8", "1"]
-    assert re.search(r"prepare: 60 passages of \d+ word pieces; queries: train 40, test 20 \(prepared\)", output)
+    assert re.search(r"prepare, prepared: 60 passages \(\d+ word pieces each\), 40 queries of train, 20", output)
 
 
 def test_a_wrong_job_is_told_and_the_others_are_counted(cli_here):
     output = cli_here("-m", "pretrain.length=64,1000", "check=true", code=2)
     assert "error: pretrain.length=1000: the encoder has only 128 positions" in output
     assert row(output, "retromae")[0] == "8"
+
+
+def test_collections_that_are_not_there_are_as_published_and_to_be_downloaded(here, tmp_path):
+    paper = ["scale=paper", "recipe=retromae_dpr", "baseline=false", "check=true"]
+    output = here("-m", "+experiment=retromae,simlm", "corpus=msmarco", *paper)
+    assert row(output, "simlm")[2:4] == ["80,000", "163.8"]
+    assert "prepare, as published: 8,841,823 passages (full length is assumed), 502,939 queries of train" in output
+    assert "To be downloaded: msmarco (prepare.corpus)." in output
+    assert not list(tmp_path.iterdir())
+    output = here("+experiment=retromae", "corpus=nq", "collections.nq=nowhere", "general=only", *paper)
+    assert "To be downloaded: a general collection (prepare_general.corpus)." in output
+    assert "Not wholly counted, as the size of a collection is unknown: prepare_general, pretrain." in output
+    assert float(row(output, "retromae")[7]) > 1
+
+
+def test_a_mistake_of_several_jobs_is_told_once_and_rows_are_called_as_printed(here, collection):
+    corpus = ["corpus=beir", f"corpus.path={collection}"]
+    names = "paper_row={label: As printed, system: a, from: null}"
+    output = here("-m", "+experiment=retromae", "pretrain.length=1000,64", "seed=1,2", "encoder=tiny", *corpus, names,
+                  "check=true", code=2)  # fmt: skip
+    assert output.count("error: pretrain.length=1000") == 1
+    assert len(re.findall("^As printed", output, re.MULTILINE)) == 2
 
 
 def test_devices_of_another_machine_do_not_matter_but_the_batch_must_fit_them(cli_here):
@@ -121,8 +143,8 @@ def test_stages_count_the_tokens_that_pass_their_weights(cli_here):
 
 def test_teachers_that_write_texts_are_counted(here, collection):
     corpus = ["corpus=beir", f"corpus.path={collection}"]
-    output = here("+experiment=master", "encoder=tiny", *corpus, "stage=[generate]", "check=true")
-    assert row(output, "master")[6] == "120"  # 60 passages, queries and continuations
+    output = here("+experiment=master", "encoder=tiny", *corpus, "stage=[generate]", "check=true", "check_tflops=1e-6")
+    assert float(row(output, "master")[7]) > 0
 
 
 SIMLM_FLOPS = 2.45e19

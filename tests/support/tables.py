@@ -1,6 +1,7 @@
 """The tables of the papers in experiments/: which there are, what rows print, and the jobs that a command plans."""
 
 import dataclasses
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,12 @@ def rows_of(table: str) -> list[str]:
     params = read(f"table/{table}")["hydra"]["sweeper"]["params"]
     (group,) = (key for key in params if key.startswith("+"))
     return [f"{group.removeprefix('+')}/{name.strip()}" for name in params[group].split(",")]
+
+
+def repeated(table: str) -> int:
+    """How many jobs a table has of each row, which stand one behind the other."""
+    params = read(f"table/{table}")["hydra"]["sweeper"]["params"]
+    return math.prod(len(str(values).split(",")) for key, values in params.items() if not key.startswith("+"))
 
 
 def runnable(rows: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from support.beir_files import write_suite
 from support.dpr_files import write_dpr
 from support.glue_files import write_glue
 from support.msmarco_files import write_documents
-from support.tables import TABLES, Command, chosen, places, read, row, rows_of, runnable
+from support.tables import TABLES, Command, chosen, places, read, repeated, row, rows_of, runnable
 
 from bmae_lightning.report.content import read_report
 from bmae_lightning.runtime.table import PAPER, REFERENCE
@@ -48,7 +48,7 @@ def run(start: Command, table: str, rows: list[str], given: dict[str, list[str]]
     corpus = [] if pinned else [f"corpus={','.join(corpora)}"]
     general = ["corpus@general.corpus=nq"] if any(chosen(n, "general") == "only" for n in rows) and not pinned else []
     start(f"+table={table}", f"+{folder}={names}", *corpus, *general, *given[found[0]], *TINY, *options)
-    assert start.codes == [0] * len(rows) * (1 if pinned else len(corpora))
+    assert start.codes == [0] * len(rows) * repeated(table) * (1 if pinned else len(corpora))
 
 
 def labelled(rows: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -60,7 +60,7 @@ def labelled(rows: list[str]) -> Iterator[tuple[str, str, str]]:
 
 def printed_for(name: str, stage: str, column: str) -> float | None:
     """The printed value of a row in a column, collection/split/stage/measure with or without the stage."""
-    stages = row(name)["paper_results"].get("/".join(column.split("/")[:2]), {})
+    stages = row(name).get("paper_results", {}).get("/".join(column.split("/")[:2]), {})
     wanted = {*column.split("/")[2:-1], stage} - {""}
     return next(
         (v[column.split("/")[-1]] for at, v in stages.items() if not wanted - {at} and column.split("/")[-1] in v), None
@@ -80,7 +80,7 @@ def check_page(start: Command, table: str, rows: list[str]) -> None:
     factor = {"percent": 100, "fraction": 1}[about["unit"]]
     for name, stage, label in labelled(rows):
         (ours, printed), digits = shown[label], row(name)["paper_row"].get("digits", about["digits"])
-        assert printed[0] == PAPER
+        assert printed[:1] == [PAPER] or "paper_results" not in row(name)
         for i, column in enumerate(about["columns"], 1):
             if (value := printed_for(name, stage, column)) is not None:
                 assert printed[i] == f"{factor * value:.{digits}f}"

@@ -13,7 +13,7 @@ from support.beir_files import write_suite
 from support.dpr_files import write_dpr
 from support.msmarco_files import write_msmarco
 from support.paths import ROOT
-from support.tables import ENTRIES, ROWS, TABLES, Command, Job, chosen, places, read, row, rows_of, runnable
+from support.tables import ENTRIES, ROWS, TABLES, Command, Job, chosen, places, read, repeated, row, rows_of, runnable
 
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.fingerprint import fingerprint
@@ -82,8 +82,8 @@ def test_a_table_starts_and_every_row_takes_two_steps(
 ):
     """Pre-trainings and fine-tunings that several rows or tables share take theirs once."""
     here = [f"+table={table}", "corpus=beir", f"corpus.path={collection}", *collections, *TINY, *ONLY.get(table, [])]
-    jobs = dict(zip(runnable(rows_of(table)), start.planned(*here), strict=True))
-    assert len(start.codes) == len(rows_of(table))
+    jobs = dict(zip(runnable(rows_of(table)), start.planned(*here)[:: repeated(table)], strict=True))
+    assert len(start.codes) == repeated(table) * len(rows_of(table))
     assert {job.group for job in jobs.values()} == {table}
     chosen = []
     for name, job in jobs.items():
@@ -127,6 +127,7 @@ def run_from_fine_tuning(start, rows, options, inputs, outputs, monkeypatch) -> 
         monkeypatch.setattr(f"bmae_lightning.{module}.write_html", lambda *_: None)  # its figures take the longest
     folder = rows[0].split("/")[0]
     names = ",".join(name.split("/")[1] for name in rows)
+    options = [*options, "pretrain_step=null"]  # the pre-training that stands for all keeps its last encoder only
     start("-m", f"+{folder}={names}", "baseline=false", *options, f"output_dir={outputs}", pipeline=Rest)
     assert start.codes == [0] * len(rows)
 
