@@ -20,6 +20,7 @@ from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.pretraining.bmae import BottleneckMAE, check, used_views
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
+from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
 from bmae_lightning.pretraining.decoder.decoder import Decoder
 from bmae_lightning.pretraining.generator.generator import Generator
 from bmae_lightning.pretraining.loss.normalise import NORMS
@@ -111,7 +112,8 @@ class Pretrain(TrainingStage):
         """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
         steps, network = self.estimated_steps(sizes.passages), shape_of(self.encoder)
         views = used_views(self.view, self.decoders, self.objective).values()
-        heads = len(views) * bool(self.objective.weight) + sum(part.uses_head for part in self.decoders.values())
+        naming = (part.uses_head or isinstance(part, BagOfWordsDecoder) for part in self.decoders.values())
+        heads = len(views) * bool(self.objective.weight and self.objective.uses_head) + sum(naming)
         layers = sum(getattr(part, "layers", 0) for part in self.decoders.values())
         weights = TRAINED * (len(views) * network.body + layers * network.layer + heads * network.head)
         if self.generator is not None:

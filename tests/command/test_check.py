@@ -141,6 +141,14 @@ def test_stages_count_the_tokens_that_pass_their_weights(cli_here):
     assert both == pytest.approx((pretraining + learning) / 1e11, abs=0.06)
 
 
+def test_a_decoder_over_the_vocabulary_counts_its_map_whatever_head_it_has(here, collection):
+    options = ["corpus=beir", f"corpus.path={collection}", "encoder=tiny", "stage=[pretrain]", "pretrain.steps=1000"]
+    options += ["baseline=false", "check=true", "check_tflops=1e-6"]
+    hours = {name: float(row(here(f"+experiment={name}", *options), name)[7]) for name in ("retromae", "dupmae")}
+    head = 6 * 1000 * 32 * 37 * 32 * 1000 / (1e6 * 3600)
+    assert hours["dupmae"] - hours["retromae"] == pytest.approx(head, abs=0.11)
+
+
 def test_teachers_that_write_texts_are_counted(here, collection):
     corpus = ["corpus=beir", f"corpus.path={collection}"]
     output = here("+experiment=master", "encoder=tiny", *corpus, "stage=[generate]", "check=true", "check_tflops=1e-6")

@@ -30,7 +30,7 @@ def given(tmp_path_factory) -> dict[str, list[str]]:
     shutil.copy(msmarco / "msmarco-test2019-queries.tsv.gz", msmarco / "msmarco-test2020-queries.tsv.gz")
     shutil.copy(msmarco / "2019qrels-pass.txt", msmarco / "2020qrels-pass.txt")
     suite, glue = write_suite(root / "beir"), write_glue(root / "glue")
-    order = "corpus.neighbours=collection_order"  # for MASTER, whose documents no file tells
+    order = "collections.neighbours=collection_order"  # no file tells of MS MARCO which document a passage is of
     both = [order, f"collections.msmarco={msmarco}", f"collections.nq={nq}"]
     return {
         "msmarco": both, "nq": both, "beir": [*both, f"suite.path={suite}"],

@@ -156,16 +156,16 @@ def launch(start: Command, folder: str, rows: list[str], *options: str) -> list[
 
 
 def on_paper(start: Command, collections: list[str]) -> dict[tuple[str, str], Job]:
-    """(row, corpus) -> its job at scale=paper on each collection that its table has a column of."""
+    """(row, corpus) -> its job at scale=paper on each collection that it has a printed value of, otherwise MS MARCO."""
     found = {}
     for folder, corpus, alone in itertools.product(FOLDERS, ("msmarco", "nq"), (True, False)):
         here = {corpus, "beir", "glue"} if corpus == "msmarco" else {corpus}
         rows = runnable([f"{folder}/{path.stem}" for path in ROWS if path.parent.name == folder])
-        rows = [name for name in rows if places(name) & here and chosen(name, "corpus") in (None, corpus)]
+        rows = [n for n in rows if (places(n) or {"msmarco"}) & here and chosen(n, "corpus") in (None, corpus)]
         needs = {name for name in rows if chosen(name, "general") == "only" and not chosen(name, "corpus")}
         rows = [name for name in rows if (name in needs) == alone]
         more = ["corpus@general.corpus=nq"] if alone else []
-        more += ["corpus.neighbours=collection_order"] if corpus == "msmarco" else []  # no file tells documents
+        more += ["collections.neighbours=collection_order"]  # no file tells documents
         if rows:
             jobs = launch(start, folder, rows, "scale=paper", f"corpus={corpus}", *more, *collections)
             found |= {(name, corpus): job for name, job in zip(rows, jobs, strict=True)}
