@@ -135,7 +135,7 @@ class Report:
     def by_split(self) -> "dict[str, Report]":
         """The arms and differences of every split as a report of their own, which has the split in its title.
 
-        Where all are of one split (or none is) that is called "".
+        Where all are of one split (or none is) that is called "". What is noted of an arm stands in the first.
         """
         splits = list(dict.fromkeys(arm.split for arm in self.arms))
         if len(splits) < 2:
@@ -144,7 +144,7 @@ class Report:
             split: replace(
                 self,
                 title=f"{self.title}, {split}",
-                arms=[arm for arm in self.arms if arm.split == split],
+                arms=[arm if split == splits[0] else replace(arm, note="") for arm in self.arms if arm.split == split],
                 differences=[row for row in self.differences if row.split == split],
             )
             for split in splits
