@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from bmae_lightning.report.comparison import CHECKED
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import config_directory
 from bmae_lightning.runtime.errors import BadInput
@@ -64,7 +65,7 @@ def completed(arguments: list[str]) -> list[str]:
         overrides.append(f"+stages=[{','.join(added)}]")
     looking = NO_DIRECTORY if any(map(LOOKING.match, overrides)) else []
     if any(override.lower() == "check=true" for override in overrides):  # a sweep must have a directory
-        looking = [*looking, f"hydra.sweep.dir={tempfile.mkdtemp()}"]
+        looking = [*looking, f"hydra.sweep.dir={tempfile.mkdtemp(prefix=CHECKED)}"]
     return flags + looking + list(map(_quoted, overrides))
 
 

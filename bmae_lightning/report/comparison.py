@@ -12,6 +12,8 @@ from hydra.experimental.callback import Callback
 UNNAMED = ("output_dir=", "logger", "trainer", "stage=")
 """Overrides that say how a sweep is run, not what it runs over."""
 LONGEST_GROUP = 80
+CHECKED = "bmae_lightning-check-"
+"""What the name of the directory begins with that a sweep is given where nothing runs."""
 ROW, RESULT = "row.json", "result.json"
 """What a job of a sweep leaves in its directory: the printed row that it is, and at its end what it has run."""
 KEPT = ("name", "paper_row", "paper_results", "requires")
@@ -32,10 +34,13 @@ class Comparison(Callback):
                 config.hydra.overrides.task.append(f"group='{self.group}'")
 
     def on_run_end(self, config: Any, **_: Any) -> None:
-        """Print what a single job would take (`check=true`)."""
+        """Print what the jobs would take (`check=true`), and remove the directory that Hydra was given for them."""
         from bmae_lightning.report.forecast import print_forecasts
 
         print_forecasts()
+        directory = Path(config.hydra.sweep.dir)
+        if config.check and directory.name.startswith(CHECKED):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def on_job_start(self, config: Any, **_: Any) -> None:
         """Keep what is printed for a job of a printed table, whatever becomes of the job."""
@@ -60,7 +65,6 @@ class Comparison(Callback):
         directory = Path(config.hydra.sweep.dir)
         if config.check:
             self.on_run_end(config)
-            shutil.rmtree(directory, ignore_errors=True)
             return
         jobs = left_by_jobs(directory, RESULT)
         if process_rank() == 0 and (len(jobs) > 1 or config.paper_table is not None):

@@ -1,6 +1,7 @@
 """`check=true`: what jobs would take is told, nothing runs and nothing is written."""
 
 import re
+import tempfile
 
 import pytest
 from support import quick_hydra
@@ -8,6 +9,7 @@ from support.compose import composed
 
 from bmae_lightning.encoder import checkpoint
 from bmae_lightning.encoder.checkpoint import find_checkpoint, without_downloads
+from bmae_lightning.report.comparison import CHECKED
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.cost import Sizes
 from bmae_lightning.runtime.errors import Absent
@@ -24,10 +26,15 @@ def row(output: str, name: str) -> list[str]:
     return line.removeprefix(name).split()
 
 
-def test_a_sweep_tells_what_it_would_take_and_counts_shared_stages_once(cli_here, tmp_path):
+def test_a_sweep_tells_what_it_would_take_and_counts_shared_stages_once(
+    cli_here, tmp_path, tmp_path_factory, monkeypatch
+):
+    made = tmp_path_factory.mktemp("made")
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
     steps = ["pretrain.steps=100000", "retriever1.steps=50000"]
     output = cli_here("-m", "decoders.enhanced.mask.rate=0.3,0.5", *steps, "check=true")
     assert not list(tmp_path.iterdir())
+    assert not list(made.glob(f"{CHECKED}*"))
     assert "started in" not in output
     group = composed("+experiment=retromae")["retriever1"]["train_group_size"]
     # prepare, bm25, pretrain, two retrievers with their evaluation, report
