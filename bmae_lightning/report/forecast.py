@@ -90,9 +90,10 @@ def _row(name: str, stages: dict[str, Cost | None], tflops: float) -> list:
 def _size(stage: str, sizes: Sizes) -> str:
     length = "full length is assumed" if math.isnan(sizes.pieces) else f"{sizes.pieces:.0f} word pieces each"
     parts = [f"{_number(sizes.passages)} passages ({length})"]
-    parts += [f"{_number(count)} queries of {split}" for split, count in sizes.queries.items()]
+    known = {split: count for split, count in sizes.queries.items() if not math.isnan(count)}
+    parts += [f"{_number(count)} queries of {split}" for split, count in known.items()]
     return f"{stage}, {sizes.source}: {', '.join(parts)}."
 
 
 def _number(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return "unknown" if math.isnan(value) else f"{value:,.0f}" if value >= 10 or value % 1 == 0 else f"{value:.1f}"

@@ -22,7 +22,7 @@ class CorpusStatistics(Stage):
         threads: None for one per processor that this process may use.
     """
 
-    keyword: str = StatisticsOptions.keyword
+    keyword: str = "tfidf"
     window: int = StatisticsOptions.window
     unit: str = StatisticsOptions.unit
     pmi_mode: str = StatisticsOptions.pmi_mode

@@ -135,7 +135,7 @@ def test_the_remedy_for_statistics_of_another_collection_works(cli_here, general
 
 def test_what_a_chain_would_take_is_told(cli_here, general):
     here = cli_here("check=true", "logger=none", *general, "general.checkpoint=authors/general", "baseline=false")
-    assert re.search(r"prepare_general: 40 passages of \d+ word pieces \(counted in the files\)", here)
+    assert re.search(r"prepare_general, counted in the files: 40 passages \(\d+ word pieces each\)", here)
     assert "authors/general" not in here, "the general stage is in its place"
     assert "authors/general (pretrain.start)" in cli_here("check=true", "general.checkpoint=authors/general")
 
