@@ -50,6 +50,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
     _check_requirement(config)
+    _check_values(config)
     check_options(config)
     if judges_files(config):
         judge_files(config)
@@ -177,6 +178,20 @@ def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
                 f" (tables of papers and their rows need -cd experiments){nearest(key, groups)}"
             )
             raise BadInput(f"{item}: there is no group {key!r}{hint}")
+
+
+def _check_values(config: dict[str, Any]) -> None:
+    """Refuse values of another kind where a traceback would follow."""
+    general, check, tflops = config["general"]["corpus"], config["check"], config["check_tflops"]
+    if general is not None and not (isinstance(general, dict) and "_target_" in general):
+        raise BadInput(
+            f"general.corpus={general} is no collection: name its format and its place, as "
+            "corpus@general.corpus=files general.corpus.path=DIR"
+        )
+    if not isinstance(check, bool):
+        raise BadInput(f"check={check} must be true or false")
+    if isinstance(tflops, bool) or not isinstance(tflops, int | float) or not tflops > 0:
+        raise BadInput(f"check_tflops={tflops} must be a number above 0, 10^12 operations a second of a GPU")
 
 
 def _check_requirement(config: dict[str, Any]) -> None:

@@ -179,3 +179,15 @@ def test_the_operations_of_simlms_pre_training_are_those_counted_by_hand():
         found = build(node, "pretrain").cost(Sizes(8_841_823, 300), {})
     assert (found.pretrain_steps, found.pretrain_passages) == (80_000, 80_000 * 2048)
     assert found.flops == pytest.approx(SIMLM_FLOPS, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("general.corpus=DIR", "corpus@general.corpus=files general.corpus.path=DIR"),
+        ("check=perhaps", "check=perhaps must be true or false"),
+        ("check_tflops=0", "check_tflops=0 must be a number above 0"),
+    ],
+)
+def test_values_of_another_kind_are_refused(cli, override, words):
+    assert words in cli(override, code=2)
