@@ -12,13 +12,13 @@ from bmae_lightning.lit.module import LOSS, StepCallback, TrainedModule
 from bmae_lightning.lit.optimisation import Optimisation
 from bmae_lightning.pretraining.bmae import BottleneckMAE
 from bmae_lightning.pretraining.diagnostics import diagnose
-from bmae_lightning.pretraining.loss.normalise import mean_loss, terms
+from bmae_lightning.pretraining.loss.normalise import quotient, terms
 from bmae_lightning.runtime.files import replacing
 from bmae_lightning.runtime.snapshots import snapshot
 
 
 class PretrainModule(TrainedModule):
-    """Trains a `BottleneckMAE`; `loss_norm` says over what losses are averaged, see `mean_loss`."""
+    """Trains a `BottleneckMAE`; `loss_norm` says over what losses are averaged, see `quotient`."""
 
     def __init__(self, model: BottleneckMAE, optimisation: Optimisation, loss_norm: str) -> None:
         super().__init__(model, optimisation)
@@ -31,7 +31,7 @@ class PretrainModule(TrainedModule):
         self.parts = {LOSS + name: (total.detach() / n.clamp(min=1), n.detach()) for name, (total, n) in of.items()}
         texts = self.count(len(batch.passage_B))
         self.parts |= {f"mask_rate/{name}": (rate.detach(), texts) for name, rate in output.rates.items()}
-        return sum(output.weights[name] * mean_loss(loss, self.loss_norm) for name, loss in output.losses.items())
+        return sum(output.weights[name] * quotient(*parts, self.loss_norm) for name, parts in of.items())
 
 
 class Diagnostics(pl.Callback):

@@ -20,7 +20,6 @@ from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.lit.resume import check_architecture
 from bmae_lightning.pretraining.bmae import BottleneckMAE, check, used_views
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
-from bmae_lightning.pretraining.decoder.bag_of_words import BagOfWordsDecoder
 from bmae_lightning.pretraining.decoder.decoder import Decoder
 from bmae_lightning.pretraining.generator.generator import Generator
 from bmae_lightning.pretraining.loss.normalise import NORMS
@@ -82,7 +81,8 @@ class Pretrain(TrainingStage):
             )
         check_diagnostics(self.diagnostics)
         check(self.view, self.decoders, self.generator)
-        check_sums(self.loss_norm, self.decoders)
+        for name, decoder in self.decoders.items():
+            decoder.check_norm(self.loss_norm, f"decoders.{name}")
         used_views(self.view, self.decoders, self.objective)
 
     def preflight(self, splits: list[str]) -> None:
@@ -112,8 +112,9 @@ class Pretrain(TrainingStage):
         """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
         steps, network = self.estimated_steps(sizes.passages), shape_of(self.encoder)
         views = used_views(self.view, self.decoders, self.objective).values()
-        naming = (part.uses_head or isinstance(part, BagOfWordsDecoder) for part in self.decoders.values())
-        heads = len(views) * bool(self.objective.weight and self.objective.uses_head) + sum(naming)
+        heads = len(views) * bool(self.objective.weight and self.objective.uses_head) + sum(
+            part.names_tokens for part in self.decoders.values()
+        )
         layers = sum(getattr(part, "layers", 0) for part in self.decoders.values())
         weights = TRAINED * (len(views) * network.body + layers * network.layer + heads * network.head)
         if self.generator is not None:
@@ -130,7 +131,8 @@ class Pretrain(TrainingStage):
         steps = self.steps_over(items)
         model = self._model(context, prepared, vocabulary)
         streams = open_streams(self._needs(), prepared, context.inputs)
-        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, self.separator)
+        separator = self.separator or prepared.record["title"] != "pair"  # no other titles leave one
+        collate = PassageBatches(streams, vocabulary, self.length, self.crop, self.seed, separator)
         unmaskable = count_unmaskable(dict(model.views.items()), self.decoders, collate, items, context.title)
         module = PretrainModule(model, self.optimisation(max(steps, self.decay_steps or 0)), self.loss_norm)
         callbacks: list[Callback] = [Diagnostics(every, steps)] if (every := self.diagnostics["every"]) else []
@@ -198,22 +200,6 @@ class Pretrain(TrainingStage):
         columns = ["original", "masked", *(samples[0]["rebuilt"] if samples else ())]
         table = [[s["original"], s["masked"], *s["rebuilt"].values()] for s in samples]
         log_table(loggers, "masked and rebuilt", columns, table)
-
-
-def check_sums(loss_norm: str, decoders: Mapping[str, Decoder]) -> None:
-    """Raise ValueError for a bag of words that is summed over its words beside losses that are means, or the reverse.
-
-    On one passage that would be 3,621 beside 7.1 + 7.1 nats.
-    """
-    for name, decoder in decoders.items():
-        normalise = getattr(decoder, "normalise", None)
-        if normalise is not None and (normalise == "none") != (loss_norm == "sum"):
-            key = f"decoders.{name}.normalise"
-            wanted, other = ("length", "sum") if normalise == "none" else ("none", "micro_mean")
-            raise ValueError(
-                f"loss_norm={loss_norm} and {key}={normalise}: one is a sum over a passage, the other a mean; set "
-                f"{key}={wanted}, or pretrain.loss_norm={other}"
-            )
 
 
 def check_diagnostics(options: Any) -> None:

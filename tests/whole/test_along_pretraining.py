@@ -9,11 +9,11 @@ import pytest
 import torch
 from support import quick_hydra
 from support.paths import CONF
+from support.power_cuts import power_cut
 
 from bmae_lightning.encoder.scratch import ScratchEncoder
 from bmae_lightning.encoder.tokenizer import TrainedTokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.lit.metrics import StepMetrics
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.snapshots import snapshot
 from bmae_lightning.runtime.stage import Context
@@ -41,17 +41,8 @@ def test_snapshots_of_a_killed_run_are_those_of_a_whole_one(cli_here, tmp_path, 
     cli_here(*RUN, "output_dir=whole", code=0)
     whole = made(tmp_path / "whole", "pretrain")
     assert sorted(path.name for path in whole.glob("step-*")) == ["step-2", "step-4", "step-6"]
-    logged = StepMetrics.on_train_batch_end
-
-    def power_cut(self, trainer, *rest):
-        logged(self, trainer, *rest)
-        if trainer.global_step == 5:
-            raise OSError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepMetrics, "on_train_batch_end", power_cut)
-        with pytest.raises(OSError, match="power cut"):
-            cli_here(*RUN, "output_dir=cut", code=0)
+    with power_cut(monkeypatch, 5):
+        cli_here(*RUN, "output_dir=cut", code=0)
     cut = made(tmp_path / "cut", "pretrain")
     assert (cut / "checkpoints" / "step-00000003.ckpt").is_file()
     (cut / "step-4").rename(cut / ".step-4.1.tmp")  # as if it had been cut off while it was written

@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 from support import quick_hydra
 from support.command import TINY, write_collection
 from support.compose import composed
-
-from bmae_lightning.lit.metrics import StepMetrics
+from support.power_cuts import power_cut
 
 RUN = [
     "pretrain.steps=2", "pretrain.checkpoint.every_steps=1", "retriever1.steps=1", "logger=none",
@@ -74,17 +73,8 @@ def test_the_chain_runs_and_a_killed_one_continues(cli_here, general, tmp_path, 
     assert started(scratch) == [ARM]
     assert same(weights(tmp_path / "outputs", other, ARM), weights(tmp_path / "outputs", scratch, ARM)), "unmoved"
 
-    logged = StepMetrics.on_train_batch_end
-
-    def power_cut(self, trainer, *rest):
-        logged(self, trainer, *rest)
-        if trainer.global_step == 1:
-            raise OSError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepMetrics, "on_train_batch_end", power_cut)
-        with pytest.raises(OSError, match="power cut"):
-            cli_here(*RUN, *general, *only, "output_dir=cut")
+    with power_cut(monkeypatch, 1):
+        cli_here(*RUN, *general, *only, "output_dir=cut")
     cut = cli_here(*RUN, *general, *only, "output_dir=cut")
     assert "] pretrain_general: continued in" in cut
     assert same(weights(tmp_path / "outputs", output, ARM), weights(tmp_path / "cut", cut, ARM))

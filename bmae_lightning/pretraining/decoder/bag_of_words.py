@@ -57,6 +57,17 @@ class BagOfWordsDecoder(Decoder):
     def uses_head(self) -> bool:
         return self.head == "mlm"
 
+    names_tokens = True
+
+    def check_norm(self, norm: str, key: str) -> None:
+        """Refuse a sum over its words beside losses that are means, or the reverse: 3,621 beside 7.1 + 7.1 nats."""
+        if (self.normalise == "none") != (norm == "sum"):
+            wanted, other = ("length", "sum") if self.normalise == "none" else ("none", "micro_mean")
+            raise ValueError(
+                f"loss_norm={norm} and {key}.normalise={self.normalise}: one is a sum over a passage, the other a "
+                f"mean; set {key}.normalise={wanted}, or pretrain.loss_norm={other}"
+            )
+
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         pass
 

@@ -82,6 +82,14 @@ class Decoder(nn.Module, ABC):
     def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
         """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""
 
+    @property
+    def names_tokens(self) -> bool:
+        """Whether its loss maps states to the vocabulary, by the encoder's head unless it says otherwise."""
+        return self.uses_head
+
+    def check_norm(self, norm: str, key: str) -> None:  # noqa: B027  most losses can be summed and averaged
+        """Raise ValueError where its loss does not go with losses that are normalised so; key: of the decoder."""
+
     @abstractmethod
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         """Make this decoder's own parameters; built: the decoders before it, by name."""

@@ -26,13 +26,18 @@ def terms(loss: TokenLoss, norm: str) -> tuple[Tensor, Tensor]:
 
 
 def mean_loss(loss: TokenLoss, norm: str) -> Tensor:
-    """The quotient of `terms`; 0 where there is no label.
+    """What is optimised: the `quotient` of the `terms`."""
+    return quotient(*terms(loss, norm), norm)
+
+
+def quotient(total: Tensor, count: Tensor, norm: str) -> Tensor:
+    """total / count; 0 where there is no label.
 
     norm 'micro_mean': of this process's.  Others: of the sums over all processes, times their number, so that the
     average of gradients that DDP takes is the gradient a single process would have had. With 'sum' this holds for
     accumulated batches as well, which all have the same number of passages.
     """
-    (total, count), processes = terms(loss, norm), 1
+    processes = 1
     if norm != "micro_mean" and distributed.is_available() and distributed.is_initialized():
         count, processes = count.clone(), distributed.get_world_size()
         with torch.no_grad():
