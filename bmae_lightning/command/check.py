@@ -68,7 +68,10 @@ def stand_in(config: dict[str, Any], asked: dict[str, Any]) -> None:
         corpus = node.get("corpus") if isinstance(node, dict) else None
         if isinstance(corpus, dict) and "path" in corpus and not _there(corpus["path"]):
             name = "a general collection" if key.endswith("general") else asked["collection"] or "the collection"
-            node["corpus"] = _absent(name, splits)
+            path = corpus["path"]
+            node["corpus"] = _absent(f"{name} ({path} is not there)" if path else name, splits)
+            if "columns" in corpus:  # of lines with tabs, which do not say it
+                node["corpus"]["documents"] = any(".jsonl" in file for file in corpus["passages"])
     suite = config["suite"]
     listed = [suite["collections"]] if isinstance(suite["collections"], str) else suite["collections"]
     named = [name for name in listed if isinstance(name, str) and not _there(name)]

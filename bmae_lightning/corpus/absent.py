@@ -10,17 +10,18 @@ from bmae_lightning.corpus.stream import Stream
 
 
 class AbsentCorpus(Collection):
-    """what: how messages call it. splits: that it has as published; it is taken to have all else that is asked for."""
+    """what: how messages call it. splits: that it has as published. documents: whether passages will say of which they
+    are; it is taken to have all else that is asked for."""
 
-    def __init__(self, what: str, splits: list[str]) -> None:
-        self.rules, self.what, self._splits = Rules(), what, splits
+    def __init__(self, what: str, splits: list[str], documents: bool = True) -> None:
+        self.rules, self.what, self._splits, self._documents = Rules(), what, splits, documents
 
     @property
     def name(self) -> str:
         return self.what
 
     def options(self) -> dict[str, Any]:
-        return {"what": self.what, "splits": self._splits}
+        return {"what": self.what, "splits": self._splits, "documents": self._documents}
 
     def passages(self) -> Stream[Passage]:
         return self._nothing()
@@ -44,7 +45,7 @@ class AbsentCorpus(Collection):
         return [self.what]
 
     def has_documents(self) -> bool:
-        return True
+        return self._documents
 
     def _nothing(self) -> Stream:
         return Stream(self.what, tuple, lambda *_: None)

@@ -21,6 +21,7 @@ class PretrainedEncoder:
         package: Python package that carries the checkpoint; tried first.
         sha256: what model.safetensors must hash to; other weights are refused.
         dropout: hidden and attention dropout; None keeps the checkpoint's.
+        key: where `name` is set, for messages.
     """
 
     name: str
@@ -28,6 +29,7 @@ class PretrainedEncoder:
     package: str | None = None
     sha256: str | None = None
     dropout: float | None = None
+    key: str = "encoder.name"
 
     hub = ("name",)
 
@@ -37,8 +39,8 @@ class PretrainedEncoder:
         Raises:
             BadInput: not found, or not of type BERT.
         """
-        directory = str(find_checkpoint(self.name, self.package, self.sha256))
-        config = load_config(directory, f"encoder.name={self.name}")
+        directory = str(find_checkpoint(self.name, self.package, self.sha256, self.key))
+        config = load_config(directory, f"{self.key}={self.name}")
         return config.num_hidden_layers, config.max_position_embeddings
 
     def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
@@ -48,10 +50,10 @@ class PretrainedEncoder:
             BadInput: not found, not of type BERT, or with another vocabulary than the tokenizer's.
         """
         return load_masked_lm(
-            str(find_checkpoint(self.name, self.package, self.sha256)),
+            str(find_checkpoint(self.name, self.package, self.sha256, self.key)),
             vocabulary_size,
             self.dropout,
-            f"encoder.name={self.name}",
+            f"{self.key}={self.name}",
         )
 
 

@@ -191,3 +191,10 @@ def test_the_operations_of_simlms_pre_training_are_those_counted_by_hand():
 )
 def test_values_of_another_kind_are_refused(cli, override, words):
     assert words in cli(override, code=2)
+
+
+def test_what_would_be_refused_once_the_files_are_there_is_refused_before(here):
+    output = here("+experiment=master", "corpus=msmarco", "corpus.path=/nowhere", "check=true", code=2)
+    assert "corpus.documents=FILE" in output
+    output = here("+experiment=retromae", "corpus=msmarco", "corpus.path=/nowhere", "check=true")
+    assert "To be downloaded: msmarco (/nowhere is not there) (prepare.corpus)." in output

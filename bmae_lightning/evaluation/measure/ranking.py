@@ -163,13 +163,18 @@ def measures_of(measures: Measures, split: str) -> list[str | Measure]:
     found = own.get(split, [entry for entry in entries if not isinstance(entry, Mapping)])
     if not isinstance(found, list) or not found:
         where = f" for the split {split!r}" if own else ""
-        raise BadInput(f"measures must be a list of at least one{where}, as measures=[nDCG@10], got {measures!r}")
+        raise BadInput(
+            f"measures must be a list of at least one{where}, as measures=[nDCG@10] or "
+            f"measures=[RR@10,{{dl19: [nDCG@10]}}], got {measures!r}"
+        )
     return found
 
 
 def check_measures(measures: Measures, splits: Sequence[str] = ("",)) -> None:
-    """Raise BadInput for a split without measures, and for an entry that is none."""
-    for split in splits:
+    """Raise BadInput for a split without measures, and for an entry that is none, of whatever split."""
+    entries = measures if isinstance(measures, list) else []
+    named = [split for entry in entries if isinstance(entry, Mapping) for split in entry]
+    for split in dict.fromkeys([*splits, *named]):
         for measure in measures_of(measures, split):
             find_measure(measure)
 
