@@ -171,10 +171,8 @@ def measures_of(measures: Measures, split: str) -> list[str | Measure]:
 
 
 def check_measures(measures: Measures, splits: Sequence[str] = ("",)) -> None:
-    """Raise BadInput for a split without measures, and for an entry that is none, of whatever split."""
-    entries = measures if isinstance(measures, list) else []
-    named = [split for entry in entries if isinstance(entry, Mapping) for split in entry]
-    for split in dict.fromkeys([*splits, *named]):
+    """Raise BadInput for a split without measures, and for an entry that is none."""
+    for split in splits:
         for measure in measures_of(measures, split):
             find_measure(measure)
 
