@@ -1,5 +1,6 @@
 """From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
 
+import copy
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.command.check import check, row_label, stand_in
+from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
@@ -57,6 +59,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         return
     lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
+    job = copy.deepcopy(describe_job(config, hydra_cfg))
     published = {stage: (config[stage]["corpus"] or {}).get("expected") for stage in ("prepare", "prepare_general")}
     asked = take_corpus_options(config)
     if config["check"]:
@@ -74,22 +77,24 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
         return
     if config["check"]:
         with without_downloads():
-            check(_planned(cfg, config, corpus, extra), row_label(config), published, config["check_tflops"])
+            check(_planned(cfg, config, corpus, extra, job), row_label(config), published, config["check_tflops"])
         return
-    pipeline = _planned(cfg, config, corpus, extra)
+    pipeline = _planned(cfg, config, corpus, extra, job)
     pipeline.run()
     if process_rank() == 0:
-        _record(config, pipeline.nodes, hydra_cfg)
+        _record(config, pipeline, hydra_cfg)
         _show(pipeline.nodes, pipeline.output_dir)
 
 
-def _planned(cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[str, Any]) -> Pipeline:
+def _planned(
+    cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[str, Any], job: dict[str, Any]
+) -> Pipeline:  # fmt: skip
     """The stages that the command asks for, ready to be checked and run."""
     nodes, group = plan(config, config["name"], extra | _models(config)), config["group"] or config["name"]
     if config["general"]["corpus"] and "prepare_general" not in nodes:
         print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
     splits, elsewhere = corpus.splits(), config["check"]
-    return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, elsewhere)
+    return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, job, elsewhere)
 
 
 def _check_order(nodes: dict[str, Node]) -> None:
@@ -114,14 +119,15 @@ def _identity(corpus: Any, documents: str | None) -> Any:
     return [corpus.identity(), file_digest(documents_file(documents))] if documents else corpus.identity()
 
 
-def _record(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
+def _record(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -> None:
     """Write what this job ran, for the comparison of a sweep and for a reader of the run's directory."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
-    directories = {key: str(node.directory) for key, node in nodes.items()}
+    directories = {key: str(node.directory) for key, node in pipeline.nodes.items()}
     places = {axis: config[axis] for axis in AXES}
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(run_dir / "result.json", {"overrides": overrides, "nodes": directories, "places": places})
+    result = {"overrides": overrides, "nodes": directories, "places": places, "fingerprint": pipeline.fingerprint()}
+    write_json(run_dir / "result.json", result | {"job": pipeline.job})
 
 
 def _show(nodes: dict[str, Node], output_dir: Path) -> None:

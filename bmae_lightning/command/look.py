@@ -3,12 +3,12 @@
 They plan nothing that runs, and nothing is written to the store.
 """
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from bmae_lightning.command.job import command_of
 from bmae_lightning.command.plan import BASELINE_ARM, named_stages, plan
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import build
@@ -83,16 +83,8 @@ def look_up(lookup: "Lookup", config: dict[str, Any], extra: dict[str, Any], hyd
         if node.done:
             lookup.run(f"{arm}, {stage}", corpus.directory, retriever.directory, node.directory / "passages.npy")
             return
+    trains = command_of(hydra_cfg, ("stage=", "query=", f"{SEARCHING}."))
     raise BadInput(
         f"none of {', '.join(lookup.indexes)} is finished for {arm} in {Path(config['output_dir']) / 'store'} with "
-        f"these options: run `{_command(hydra_cfg)}` first, or give {SEARCHING} the options of a finished run"
+        f"these options: run `{trains}` first, or give {SEARCHING} the options of a finished run"
     )
-
-
-def _command(hydra_cfg: DictConfig) -> str:
-    """What trains the retriever that was looked for."""
-    sources = [source.path for source in hydra_cfg.runtime.config_sources if source.provider == "command-line"]
-    flags = [word for path in sources for word in ("-cd", path)]
-    ours = ("stage=", "query=", f"{SEARCHING}.")
-    overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(ours)]
-    return shlex.join(["python", "-m", "bmae_lightning", *flags, *overrides])

@@ -14,6 +14,7 @@ from bmae_lightning.command.plan import Node
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.run_stage import MANIFEST, count_former, distributed, run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Stage
@@ -32,6 +33,7 @@ class Pipeline:
         output_dir: directory of all outputs.
         origins: stage -> {its option: dotted key where the user sets it}, for messages.
         splits: judged splits of the corpus.
+        job: what is being run (`describe_job`), for logs.
         elsewhere: whether it will run on another machine, so that the devices of this one do not matter.
         unchecked: stages that could not look ahead for want of a checkpoint, where nothing is downloaded.
     """
@@ -41,6 +43,7 @@ class Pipeline:
     output_dir: Path
     origins: dict[str, dict[str, str]]
     splits: list[str]
+    job: dict[str, Any] = field(default_factory=dict)
     elsewhere: bool = False
     unchecked: list[str] = field(default_factory=list, init=False)
 
@@ -69,6 +72,10 @@ class Pipeline:
                 self.unchecked.append(node.stage)
             stages[node.key] = stage
         return stages
+
+    def fingerprint(self) -> str:
+        """Of the job: of the fingerprints of its stages."""
+        return fingerprint({key: node.hash for key, node in self.nodes.items()}, {}, None)
 
     def run(self) -> None:
         """Run every node that is not done, in order."""
@@ -119,6 +126,7 @@ class Pipeline:
         return {
             "stage": node.stage, "arm": node.arm, "directory": str(node.directory), "inputs": inputs,
             "group": self.group, "output_dir": str(self.output_dir), "pretrain_step": node.pretrain_step,
+            "job": self.job,
         }  # fmt: skip
 
 

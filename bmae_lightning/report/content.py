@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from bmae_lightning.evaluation.measure.significance import Difference
 from bmae_lightning.runtime.errors import BadInput
@@ -14,11 +15,44 @@ from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.plain import plain, restored
 from bmae_lightning.runtime.table import Table
 
-FORMAT, REPORT = 3, "report.json"
+FORMAT, REPORT = 4, "report.json"
 BASELINE = "none"
 """The arm without pre-training."""
 PRINTED = "paper"
 """What stands among stages for the table of printed values that a run has not measured."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one run behind a row is: how it was made and what it took.
+
+    Attributes:
+        job: what it was made from (`command/job.py`): its command, method, encoder, masks, seed and so on.
+        fingerprint: of the stage that measured it.
+        started: local time of the first of its stages, as ISO 8601.
+        seconds: that all stages took which it depends on, shared ones included.
+        device_hours: the same times the devices of each; None where it is not known.
+        device: what they ran on, in words.
+        passages_per_second: of pre-training, None without one.
+        peak_gib: the most memory that a stage took, on its device.
+        watt_hours: drawn by the devices, None where they do not tell.
+        versions: package -> version.
+        commit: of the code, None where it did not run from a checkout.
+        complete: False where a killed attempt left no record, so that times are at least these.
+    """
+
+    job: dict[str, Any]
+    fingerprint: str = ""
+    started: str = ""
+    seconds: float | None = None
+    device_hours: float | None = None
+    device: str = ""
+    passages_per_second: float | None = None
+    peak_gib: float | None = None
+    watt_hours: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -28,6 +62,10 @@ class Arm:
     `measures` and `paper` (the published values, if any) are keyed by names of ir_measures, in the same unit, higher is
     better; an absent or non-finite value is shown as missing. `paper_source` says where they are printed, `node` is
     the key of the stage that measured it.
+
+    A row over several seeds has `Mean`s for measures. `interval`: measure -> the ends of its bootstrap interval over
+    queries.  `origins`: a record for each run behind the row.  `state`: why it has no values, `failed` or `not run`,
+    empty where it has.
     """
 
     name: str
@@ -38,6 +76,9 @@ class Arm:
     paper_source: str = ""
     node: str = ""
     split: str = ""
+    interval: dict[str, tuple[float, float]] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +149,9 @@ class Report:
     `along`: the measures of a sweep's arms along an option.  `tables`: stage -> the tables that it left.  `names`: key
     of a node -> what its rows in these tables are called.  `printed`: a paper's tables, filled by a
     sweep, which stand first.
+    `headline`: what was found, in sentences that stand at the top.  `reference`: the arm that the others are tested
+    against, "" where all pairs are.  `single`: the runs behind rows that are means over seeds.  `verdicts`: ours
+    against the paper's, value by value.  `jobs`: the jobs of a sweep, done, failed or not started.
     """
 
     title: str
@@ -125,6 +169,11 @@ class Report:
     tables: dict[str, list[Table]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     printed: list[Table] = field(default_factory=list)
+    headline: list[str] = field(default_factory=list)
+    reference: str = ""
+    single: list[Arm] = field(default_factory=list)
+    verdicts: list[Table] = field(default_factory=list)
+    jobs: Table | None = None
 
     def measures(self) -> list[str]:
         """Names of all measures in order of appearance, those that only the paper has behind the others."""

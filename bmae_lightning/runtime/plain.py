@@ -1,10 +1,18 @@
-"""Records (dataclasses) as plain JSON values and back; a number that is not finite is null in JSON, nan in a record."""
+"""Records (dataclasses) as plain JSON values and back; a number that is not finite is null in JSON, nan in a record.
+
+A `Mean` over runs is an object of its mean, sd and runs.
+"""
 
 import dataclasses
 import math
 import types
 import typing
 from typing import Any
+
+from bmae_lightning.runtime.mean import Mean
+
+MEAN = {"mean", "sd", "runs"}
+"""Keys of a `Mean` in JSON."""
 
 
 def plain(value: Any) -> Any:
@@ -15,6 +23,8 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, Mean):
+        return {"mean": plain(float(value)), "sd": plain(value.sd), "runs": value.runs}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -24,6 +34,8 @@ def restored(kind: Any, value: Any) -> Any:
     Raises:
         TypeError, AttributeError: the value does not have the form of `kind`.
     """
+    if kind in (float, Any) and isinstance(value, dict) and value.keys() == MEAN:
+        return Mean(restored(float, value["mean"]), restored(float, value["sd"]), value["runs"])
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         (wanted,) = (part for part in arguments if part is not types.NoneType)

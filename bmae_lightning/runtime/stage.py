@@ -23,6 +23,7 @@ class Context:
         output_dir: directory of all outputs.
         settings: the stage's resolved configuration, for logging only.
         pretrain_step: which snapshot of the pre-training the stage starts from, None for its end.
+        job: what the job is that runs it (`command/job.py`), for logging only.
     """
 
     stage: str
@@ -33,6 +34,7 @@ class Context:
     output_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
     pretrain_step: float | None = None
+    job: dict[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

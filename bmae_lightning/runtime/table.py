@@ -19,6 +19,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from bmae_lightning.runtime.files import read_json, write_json
+from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.plain import plain, restored
 
 FILE = "tables.json"
@@ -207,7 +208,9 @@ def cell_text(value: Any, column: Column) -> str:
         return MISSING
     if column.format == "p":
         return "<0.0001" if value < 0.0001 else f"{value:.4f}"
-    return format(value, column.format or ",").replace("%", " %")
+    shown = format(float(value) if isinstance(value, Mean) else value, column.format or ",").replace("%", " %")
+    spread = isinstance(value, Mean) and math.isfinite(value.sd)
+    return f"{shown} ± {format(value.sd, column.format.lstrip('+') or ',').replace('%', ' %')}" if spread else shown
 
 
 def is_number(value: Any) -> bool:

@@ -1,0 +1,49 @@
+"""What a job is, in words and numbers that a log, a dashboard and a page can show: method, encoder, masks, seed."""
+
+import shlex
+from typing import Any
+
+from omegaconf import DictConfig
+
+LEFT_OUT = ("output_dir=", "logger")
+"""Overrides that say nothing about what a job computes."""
+
+
+def describe_job(config: dict[str, Any], hydra_cfg: DictConfig) -> dict[str, Any]:
+    """The record of a job; all values are plain JSON.
+
+    config: the resolved configuration.
+
+    Returns `name` (of its arm), `group`, `method`, `experiment`, `encoder`, `scale`, `corpus`, `collection`, `recipe`,
+    `reading` (choices of groups, None where there is none), `seed`, `masks` (part -> policy and rate), `overrides`,
+    `command` (which repeats the job alone), and `config` (all of it).
+    """
+    choices, overrides = hydra_cfg.runtime.choices, list(hydra_cfg.overrides.task)
+    groups = {name: choices.get(name) for name in ("method", "experiment", "encoder", "scale", "corpus", "recipe")}
+    return {
+        "name": config["name"], "group": config["group"] or config["name"], **groups, "reading": config["reading"],
+        "collection": config["corpus"].get("collection"), "seed": config["seed"], "masks": masks_of(config),
+        "overrides": [item for item in overrides if not item.startswith(LEFT_OUT)],
+        "command": command_of(hydra_cfg), "config": config,
+    }  # fmt: skip
+
+
+def masks_of(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Part of the model (`view.passage`, `decoders.enhanced`) -> the policy of its mask and, where it has one, rate."""
+    parts = {f"{group}.{name}": part for group in ("view", "decoders") for name, part in config[group].items()}
+    masks = {name: part["mask"] for name, part in parts.items() if isinstance(part.get("mask"), dict)}
+    return {
+        name: {"policy": mask["_target_"].rpartition(".")[2]} | ({"rate": mask["rate"]} if "rate" in mask else {})
+        for name, mask in masks.items()
+    }
+
+
+def command_of(hydra_cfg: DictConfig, left_out: tuple[str, ...] = ()) -> str:
+    """The command line that repeats a job alone.
+
+    left_out: beginnings of overrides that are not part of it.
+    """
+    sources = [source.path for source in hydra_cfg.runtime.config_sources if source.provider == "command-line"]
+    flags = [word for path in sources for word in ("-cd", path)]
+    overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(left_out)]
+    return shlex.join(["python", "-m", "bmae_lightning", *flags, *overrides])
