@@ -13,6 +13,7 @@ from bmae_lightning.evaluation.measure.ranking import (
     measures_of,
 )
 from bmae_lightning.report.content import Report, write_report
+from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
@@ -105,11 +106,11 @@ class MakeReport(Stage):
         subtitle = (
             f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
-        return Report(
+        return with_headline(Report(
             self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
             tested=tested, differences=[row for of in places for row in paired_tests(places[of], of, tested[of])],
             cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _tested(self, measures: list[str]) -> list[str]:
         """Those of a split's measures in which its arms are tested."""
