@@ -19,6 +19,8 @@ from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
 from bmae_lightning.report.printed import BACKBONE, check_options
 from bmae_lightning.report.tables import show_tables
+from bmae_lightning.report.tracking.about import JOB
+from bmae_lightning.report.tracking.summary import track_job
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.configuration import build, config_directory
@@ -27,6 +29,7 @@ from bmae_lightning.runtime.file_digest import file_digest
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.former import renamed_option
 from bmae_lightning.runtime.process import print_once, process_rank
+from bmae_lightning.runtime.stage import Context
 
 INSTANCES = ("view", "decoders", "losses")
 """Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
@@ -83,7 +86,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     pipeline.run()
     if process_rank() == 0:
         _record(config, pipeline, hydra_cfg)
-        _show(pipeline.nodes, pipeline.output_dir)
+        _show(pipeline.nodes)
+        _track(config, pipeline, hydra_cfg)
 
 
 def _planned(
@@ -130,14 +134,21 @@ def _record(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -
     write_json(run_dir / "result.json", result | {"job": pipeline.job})
 
 
-def _show(nodes: dict[str, Node], output_dir: Path) -> None:
-    """Print the tables of the report, or of the stages where there is none, and the places of pages and W&B runs."""
+def _track(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -> None:
+    """Log what the job has measured, in one run."""
+    fingerprint = pipeline.fingerprint()
+    context = Context(
+        JOB, config["name"], Path(hydra_cfg.runtime.output_dir) / f"job-{fingerprint}", {}, pipeline.group,
+        pipeline.output_dir, job=pipeline.job | {"fingerprint": fingerprint},
+    )  # fmt: skip
+    nodes = {key: node.directory for key, node in pipeline.nodes.items()}
+    track_job(build(config["logger"], "logger"), context, nodes)
+
+
+def _show(nodes: dict[str, Node]) -> None:
+    """Print the tables of the report, or of the stages where there is none, and the places of pages."""
     for node in [nodes["report"]] if "report" in nodes else nodes.values():
         show_tables(node.directory)
-    if (output_dir / "wandb").is_dir():
-        print_once(
-            f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"
-        )
 
 
 def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
