@@ -1,23 +1,35 @@
 """The report as one self-contained HTML page: tables, figures and rebuilt passages, readable offline and on paper.
 
 What stands where is written in `page.html.jinja`; here the report is brought into the form that the template prints.
+The page asks for nothing: styles (`page.css`) and the script that sorts tables (`page.js`) stand in it, and its content
+policy allows this script alone, by its digest. Without the script nothing is missing but the sorting.
 """
 
+import base64
+import hashlib
+import math
 import re
+from dataclasses import replace
 from functools import cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmae_lightning.report.content import Curve, Report
-from bmae_lightning.report.figure import bar_figure, colours, curve_figure
+from bmae_lightning.report.content import Answer, Curve, Report
+from bmae_lightning.report.figure import bar_figure, colours, curve_figure, whiskers
 from bmae_lightning.report.sample import sample_lines
-from bmae_lightning.report.tables import LEVEL, measures_tables, significance_tables
+from bmae_lightning.report.tables import measures_tables, significance_tables
 from bmae_lightning.runtime.files import write_text
-from bmae_lightning.runtime.table import printable
+from bmae_lightning.runtime.ledger import DONE, INTERRUPTED, PLANNED, RUNNING
+from bmae_lightning.runtime.table import FAILED, NOT_RUN, Table, is_number, printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+MANY = 9
+"""Columns of a table above which it is printed on a page of its own, across."""
+TONES = {FAILED: "bad", INTERRUPTED: "bad", NOT_RUN: "off", PLANNED: "off", RUNNING: "middling", DONE: "good"}
+"""What stands in a cell -> the class of the cell."""
 
 
 def write_html(path: str | Path, report: Report) -> None:
@@ -26,28 +38,65 @@ def write_html(path: str | Path, report: Report) -> None:
 
 
 def html(report: Report) -> str:
-    """The page of `report`: measures, tables, tests, cases, curves, rebuilt passages, settings."""
-    tints = colours(report)
+    """The page of `report`: what was found, tables, tests, figures, cases, rebuilt passages, jobs, settings."""
+    tints, differences, script = colours(report), significance_tables(report), _part("page.js")
     return _template().render(
         report=report,
         tints={printable(name): tint for name, tint in tints.items()},
         measures=measures_tables(report),
+        single=measures_tables(replace(report, arms=report.single)) if report.single else [],
         tables=[table for tables in report.tables.values() for table in tables],
         bars=_safe(bar_figure(report)),
+        narrow_bars=_safe(bar_figure(report, name="bars-narrow", panels=1)),
+        whiskers=whiskers(report),
         along=_drawn(report.along, {}, "along"),
-        differences=significance_tables(report),
-        level=LEVEL,
+        differences=differences,
+        tested=_told(differences),
         curves=_drawn(report.curves, tints, "curve"),
         diagnoses=[
             (_drawn(part.curves, tints, f"diagnosis{i}-"), part.table) for i, part in enumerate(report.diagnoses)
         ],
         samples=list(map(sample_lines, report.samples)),
+        many=MANY,
+        style=_safe(_part("page.css")),
+        script=_safe(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode(),
     )
+
+
+def _told(tables: list[Table]) -> list[str]:
+    """What marks mean and notes say, of several tables once."""
+    meanings = [f"Bold: {meaning}." for table in tables for meaning in table.emphasis().values()]
+    return list(dict.fromkeys([*meanings, *(note for table in tables for note in table.notes)]))
 
 
 def breakable(name: str) -> Any:
     """A name that may be broken after a dot or an equals sign, as an override needs."""
     return _safe("<wbr>".join(escape(part) for part in re.split(r"(?<=[.=_/])(?!\d)", printable(name))))
+
+
+def tone(cell: str) -> str:
+    """The class of a cell by what stands in it, empty for most."""
+    return f" {TONES[cell]}" if cell in TONES else ""
+
+
+def sorted_by(value: Any) -> Any:
+    """The attribute by which a number is sorted."""
+    return _safe(f' data-v="{float(value):.10g}"') if is_number(value) else ""
+
+
+def places(answer: Answer) -> list[str]:
+    """Where the arms rank the passage that should have been found: a line for each place."""
+    by_place: dict[str, list[str]] = {}
+    for arm, place in sorted(answer.places.items(), key=lambda item: item[1].rank or math.inf):
+        at = f"rank {place.rank:,}" if place.rank else f"not in the top {place.depth:,}"
+        by_place.setdefault(at if place.depth else "nothing found", []).append(printable(arm))
+    return [f"{at}: {', '.join(arms)}" for at, arms in by_place.items()]
+
+
+@cache
+def _part(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 @cache
@@ -58,8 +107,9 @@ def _template() -> "Template":
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )  # fmt: skip
-    environment.filters["breakable"] = breakable
-    return environment.from_string(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"))
+    environment.filters |= {"breakable": breakable, "tone": tone, "sorted_by": sorted_by, "places": places}
+    environment.filters["small_print"] = lambda value: value.split("\n")[1:] if isinstance(value, str) else ()
+    return environment.from_string(_part("page.html.jinja"))
 
 
 def _safe(markup: str) -> Any:
