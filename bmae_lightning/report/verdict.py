@@ -17,8 +17,8 @@ FEWEST = 3
 """Rows below which an order says nothing."""
 ORDER = "Kendall's τ-b (rows)"
 ABOUT_ORDER = (
-    f"{ORDER}: of our order of rows with the paper's, and over how many rows that have both values, from {FEWEST} on. A "
-    "column without values of its collection is compared by the same measure on the first split of ours."
+    f"{ORDER}: of our order of rows with the paper's, and over how many rows that have both values, from {FEWEST} on. "
+    "A column without values of its collection is compared by the same measure on the first split of ours."
 )
 SPREAD = "±: standard deviation over seeds."
 
