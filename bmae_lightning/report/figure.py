@@ -1,4 +1,4 @@
-"""Figures as inline SVG, drawn by matplotlib: the measures as bars, one panel per measure, and one plot per curve.
+"""Figures as inline SVG, drawn by matplotlib: one plot per curve.
 
 The same name has the same colour in every figure.
 """
@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bmae_lightning.report.content import Curve, Report
-from bmae_lightning.report.svg import SIZE, canvas, element, style, text_width
-from bmae_lightning.report.tables import decimals, measures_table
-from bmae_lightning.runtime.table import MISSING, PAPER, fold, is_number, printable
+from bmae_lightning.report.svg import canvas, element, style, text_width
+from bmae_lightning.runtime.table import fold, is_number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 PALETTE = ("#2d78b4", "#e17800", "#691eff", "#4ba578", "#a53c1e", "#6978ff", "#006969")
 DASHES = ((None, None), (5, 2), (1.5, 1.5))
 POINTS = 250  # a longer series is drawn as means of equal stretches
-PANELS = 5  # panels side by side
 
 
 def colours(report: Report) -> dict[str, str]:
@@ -28,65 +26,6 @@ def colours(report: Report) -> dict[str, str]:
     curves = report.curves + [curve for part in report.diagnoses for curve in part.curves]
     names = [arm.name for arm in report.arms] + [name for curve in curves for name in curve.series]
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(names))}
-
-
-@style()
-def bar_figure(report: Report) -> str:
-    """One panel per measure of the first split, one bar per arm (id `bars-a{arm}-m{measure}`), values written; ''
-    without values."""
-    report = next(iter(report.by_split().values()))
-    measures = [m for m in report.measures() if any(is_number(arm.measures.get(m)) for arm in report.arms)]
-    known = [arm.measures[m] for arm in report.arms for m in measures if is_number(arm.measures.get(m))]
-    if not known:
-        return ""
-    low, high = min(0.0, *known), max(0.0, *known)
-    names = [fold(printable(arm.name), 34) for arm in report.arms]
-    heights = [0.115 * (len(name) + 1) + 0.06 for name in names]  # inches
-    left = 0.12 + max(text_width(line) for name in names for line in name)
-    columns = min(PANELS, len(measures))
-    bands = math.ceil(len(measures) / columns)
-    band = 0.32 + sum(heights)
-    wide, tall = min(9.6, left + 2.6 * columns), bands * band
-    figure = canvas(wide, tall)
-    width = (wide - left) / columns
-    # Room for a value in bold, with its distance from the bar.
-    written = 1.15 * max(text_width(f"{value:.{decimals(report.arms)}f}") for value in known) + 0.08
-    tips: dict[str, str] = {}
-    for m, measure in enumerate(measures):
-        column, line = m % columns, m // columns
-        box = (left + column * width, tall - line * band - 0.28 - sum(heights), width - 0.1, sum(heights))
-        axes = figure.add_axes((box[0] / wide, box[1] / tall, box[2] / wide, box[3] / tall))
-        room = ((high - low) or 1.0) * written / max(0.2, box[2] - written)
-        axes.set(ylim=(-sum(heights), 0), xlim=(low, high + room), xticks=[], yticks=[])
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
-        axes.spines["left"].set(position=("data", 0), alpha=0.4)
-        axes.set_title(measure, loc="left", fontsize=SIZE + 1, fontweight="bold", parse_math=False, pad=5)
-        middles = [height / 2 - sum(heights[: a + 1]) for a, height in enumerate(heights)]
-        for name, middle in zip(names, middles, strict=True) if column == 0 else ():
-            figure.text((left - 0.08) / wide, (box[1] + box[3] + middle) / tall, "\n".join(name), ha="right",
-                        va="center", ma="right", parse_math=False, linespacing=1.05)  # fmt: skip
-        tips |= _bars(axes, report, measure, middles, f"m{m}")
-    label = "Bar chart of " + ", ".join(measures) + " for " + ", ".join(arm.name for arm in report.arms)
-    return element(figure, "bars", label, tips)
-
-
-def _bars(axes: "Axes", report: Report, measure: str, middles: list[float], panel: str) -> dict[str, str]:
-    """Draw the bars of one measure; returns the tooltip of each by its id."""
-    table, tints = measures_table(report), colours(report)
-    own = [row for row in range(len(table.rows)) if row not in table.marked(PAPER)]
-    place = [column.name for column in table.columns].index(measure)
-    tips = {}
-    for a, (arm, row) in enumerate(zip(report.arms, own, strict=True)):
-        value = arm.measures.get(measure)
-        shown = table.cells(row)[place].replace(MISSING, "–")
-        if is_number(value):
-            (bar,) = axes.barh(middles[a], value, height=0.19, color=tints[arm.name], gid=f"a{a}-{panel}")
-            bar.set_linewidth(0)
-        tips[f"a{a}-{panel}"] = f"{arm.name}: {measure} {shown}"
-        axes.annotate(shown, (max(0.0, value) if is_number(value) else 0.0, middles[a]), (3, 0),
-                      textcoords="offset points", va="center", annotation_clip=False,
-                      fontweight="bold" if (row, place) in table.emphasis() else "normal")  # fmt: skip
-    return tips
 
 
 @style()

@@ -15,8 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bmae_lightning.report.bars import about_whiskers, bars
 from bmae_lightning.report.content import Answer, Curve, Report
-from bmae_lightning.report.figure import bar_figure, colours, curve_figure, whiskers
+from bmae_lightning.report.figure import colours, curve_figure
 from bmae_lightning.report.sample import sample_lines
 from bmae_lightning.report.tables import measures_tables, significance_tables
 from bmae_lightning.runtime.files import write_text
@@ -46,9 +47,8 @@ def html(report: Report) -> str:
         measures=measures_tables(report),
         single=measures_tables(replace(report, arms=report.single)) if report.single else [],
         tables=[table for tables in report.tables.values() for table in tables],
-        bars=_safe(bar_figure(report)),
-        narrow_bars=_safe(bar_figure(report, name="bars-narrow", panels=1)),
-        whiskers=whiskers(report),
+        bars=bars(report),
+        whiskers=about_whiskers(report),
         along=_drawn(report.along, {}, "along"),
         differences=differences,
         tested=_told(differences),
@@ -108,6 +108,7 @@ def _template() -> "Template":
         finalize=lambda value: printable(value) if type(value) is str else value,
     )  # fmt: skip
     environment.filters |= {"breakable": breakable, "tone": tone, "sorted_by": sorted_by, "places": places}
+    environment.filters |= {"printable": printable, "percent": lambda share: f"{100 * share:.4g}%"}
     environment.filters["small_print"] = lambda value: value.split("\n")[1:] if isinstance(value, str) else ()
     return environment.from_string(_part("page.html.jinja"))
 

@@ -69,7 +69,7 @@ class MakeReport(Stage):
         canonical(self.significance or [])
 
     def run(self, context: Context) -> None:
-        report = self.collect({key: path for key, path in context.inputs.items() if path is not None})
+        report = self.collect({key: path for key, path in context.inputs.items() if path is not None}, context.job)
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         tables = all_tables(report)
@@ -88,10 +88,10 @@ class MakeReport(Stage):
                 logger.log_metrics(results, step=0)
             log_tables(loggers, tables)
 
-    def collect(self, stages: Mapping[str, Path]) -> Report:
-        """The report of finished stages: `stage` or `stage@arm` -> its directory."""
+    def collect(self, stages: Mapping[str, Path], job: dict[str, Any] | None = None) -> Report:
+        """The report of finished stages: `stage` or `stage@arm` -> its directory, of a job (`describe_job`)."""
         measures = {split: canonical(measures_of(self.measures, split)) for split in self.splits}
-        found = Collected(measures, self.paper, self.paper_source or "", self.collection)
+        found = Collected(measures, self.paper, self.paper_source or "", self.collection, job or {})
         for key, directory in stages.items():
             found.add(read_node(key, directory, self.shown_as))
         arms = found.all_arms()
