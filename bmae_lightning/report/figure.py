@@ -3,7 +3,6 @@
 The same name has the same colour in every figure.
 """
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ def colours(report: Report) -> dict[str, str]:
 
 
 @style()
-def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide: bool = False) -> str:
+def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve") -> str:
     """One plot of all series of `curve` in the colours `tints` (element ids begin with `name`); '' without points.
 
     Non-finite points are left out; the y axis is logarithmic where all values are positive and span a factor over 30.
@@ -42,9 +41,8 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
     logarithmic = not curve.linear and min(heights) > 0 and max(heights) > 30 * min(heights)
     direct = len(series) <= 4 and max(map(text_width, map(printable, series))) < 1.5
     labels = [printable(key) if direct else "\n".join(fold(printable(key), 44)) for key in series]
-    across = 2 if wide else 1
-    legend = 0.0 if direct else _legend_height(labels, across)
-    size = (9.0, 3.3 + legend) if wide else (5.2, 3.1 + legend)
+    legend = 0.0 if direct else _legend_height(labels)
+    size = (5.2, 3.1 + legend)
     right = (max(map(text_width, labels)) + 0.15) if direct else 0.12
     figure = canvas(*size)
     box = (0.68, 0.5 + legend, size[0] - 0.68 - right, size[1] - 0.62 - legend)
@@ -70,7 +68,7 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
         _direct_labels(axes, labels, [points[-1] for points in series.values()], box[3])
     else:
         drawn = figure.legend(lines, ["-"] * len(lines), loc="lower left", bbox_to_anchor=(0.5 / size[0], 0),
-                              ncols=across, frameon=False, handlelength=2.2, borderaxespad=0.2,
+                              frameon=False, handlelength=2.2, borderaxespad=0.2,
                               alignment="left", labelspacing=0.45)  # fmt: skip
         for text, label in zip(drawn.get_texts(), labels, strict=True):
             text.set(text=label, parse_math=False)
@@ -135,7 +133,5 @@ def _direct_labels(axes: "Axes", labels: list[str], ends: list[tuple[float, floa
                   color=axes.lines[i].get_color(), scalex=False, scaley=False)  # fmt: skip
 
 
-def _legend_height(labels: list[str], across: int) -> float:
-    per_column = math.ceil(len(labels) / across)
-    columns = [labels[i : i + per_column] for i in range(0, len(labels), per_column)]
-    return 0.1 + max(sum(0.155 * (label.count("\n") + 1) + 0.055 for label in column) for column in columns)
+def _legend_height(labels: list[str]) -> float:
+    return 0.1 + sum(0.155 * (label.count("\n") + 1) + 0.055 for label in labels)

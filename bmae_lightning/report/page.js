@@ -14,6 +14,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const missing = v => v === "" || Number.isNaN(v);
     const button = document.createElement("button");
     button.type = "button";
+    button.title = "sort";
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {

@@ -20,16 +20,20 @@ from bmae_lightning.report.content import Answer, Curve, Report
 from bmae_lightning.report.figure import colours, curve_figure
 from bmae_lightning.report.sample import sample_lines
 from bmae_lightning.report.tables import measures_tables, significance_tables
+from bmae_lightning.report.verdict import NOT_COMPARABLE, VERDICTS
 from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.ledger import DONE, INTERRUPTED, PLANNED, RUNNING
-from bmae_lightning.runtime.table import FAILED, NOT_RUN, Table, is_number, printable
+from bmae_lightning.runtime.table import FAILED, NOT_RUN, Table, first_line, is_number, printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 MANY = 9
 """Columns of a table above which it is printed on a page of its own, across."""
+LONG = 20
+"""Signs of a name above which it is a long one."""
 TONES = {FAILED: "bad", INTERRUPTED: "bad", NOT_RUN: "off", PLANNED: "off", RUNNING: "middling", DONE: "good"}
+TONES |= dict(zip(VERDICTS, ("good", "middling", "bad"), strict=True))
 """What stands in a cell -> the class of the cell."""
 
 
@@ -75,14 +79,20 @@ def breakable(name: str) -> Any:
     return _safe("<wbr>".join(escape(part) for part in re.split(r"(?<=[.=_/])(?!\d)", printable(name))))
 
 
-def tone(cell: str) -> str:
-    """The class of a cell by what stands in it, empty for most."""
-    return f" {TONES[cell]}" if cell in TONES else ""
+def tone(cell: str) -> Any:
+    """A further class of a cell by what stands in it, after a blank; empty for most."""
+    found = "off" if cell.startswith(NOT_COMPARABLE) else TONES.get(cell)
+    return _safe(f" {found}" if found else "")
 
 
 def sorted_by(value: Any) -> Any:
     """The attribute by which a number is sorted."""
     return _safe(f' data-v="{float(value):.10g}"') if is_number(value) else ""
+
+
+def has_long_names(table: Table) -> bool:
+    """Whether the first column needs the room that a phone can give it."""
+    return any(len(first_line(row[0])) > LONG for row in table.rows)
 
 
 def places(answer: Answer) -> list[str]:
@@ -108,6 +118,7 @@ def _template() -> "Template":
         finalize=lambda value: printable(value) if type(value) is str else value,
     )  # fmt: skip
     environment.filters |= {"breakable": breakable, "tone": tone, "sorted_by": sorted_by, "places": places}
+    environment.filters["has_long_names"] = has_long_names
     environment.filters |= {"printable": printable, "percent": lambda share: f"{100 * share:.4g}%"}
     environment.filters["small_print"] = lambda value: value.split("\n")[1:] if isinstance(value, str) else ()
     return environment.from_string(_part("page.html.jinja"))
@@ -121,7 +132,4 @@ def _safe(markup: str) -> Any:
 
 def _drawn(curves: list[Curve], tints: dict[str, str], name: str) -> list[tuple[str, Any]]:
     """Title and figure of every curve."""
-    return [
-        (curve.title, _safe(curve_figure(curve, tints, name=f"{name}{i}", wide=len(curves) == 1)))
-        for i, curve in enumerate(curves)
-    ]
+    return [(curve.title, _safe(curve_figure(curve, tints, name=f"{name}{i}"))) for i, curve in enumerate(curves)]

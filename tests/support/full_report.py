@@ -44,8 +44,8 @@ def full_report() -> Report:
         diagnoses=[diagnosis()],
         tested={"test": ["RR@10"]},
         differences=[
-            Difference("RR@10", of.name, none.name, 208, of.measures["RR@10"] - none.measures["RR@10"], x, min(1, 8 * x),
-                       x / 2, min(1, 4 * x), "test")
+            Difference("RR@10", of.name, none.name, 208, of.measures["RR@10"] - none.measures["RR@10"],
+                       x, min(1, 8 * x), x / 2, min(1, 4 * x), "test")
             for of, x in zip(own, p, strict=True)
         ],
         cases=cases(),
@@ -95,8 +95,8 @@ def cases() -> list[Case]:
 
 def daggers() -> Table:
     """Ours with daggers, a mean below a rule."""
-    columns = ["arm", Column("Matthews", ".3f", True, "CoLA\n1,043 examples"), Column("accuracy", ".3f", True, "QQP\n40,430"),
-               Column("F1", ".3f", True, "QQP\n40,430")]  # fmt: skip
+    columns = ["arm", Column("Matthews", ".3f", True, "CoLA\n1,043 examples"),
+               Column("accuracy", ".3f", True, "QQP\n40,430"), Column("F1", ".3f", True, "QQP\n40,430")]  # fmt: skip
     rows = [["no pre-training", 0.55, Mean(0.89, 0.002, 3), 0.87], ["retromae", 0.59, Mean(0.91, 0.001, 3), 0.88],
             ["mean", 0.57, 0.9, 0.875]]  # fmt: skip
     return Table(
@@ -132,8 +132,11 @@ def printed() -> Table:
 
 def verdicts() -> Table:
     columns = ["row", Column("ours", ".1f"), Column("paper", ".1f"), Column("difference", "+.1f"), "verdict"]
-    rows = [["RetroMAE", 41.2, 41.6, -0.4, "OK"], ["DupMAE", 40.9, 42.1, -1.2, "OKish"], ["SimLM", 36.0, 41.1, -5.1, "FAIL"],
-            ["MASTER", 20.0, 41.5, "", "not comparable: scale=laptop"], ["CDMAE", FAILED, 42.1, "", FAILED]]  # fmt: skip
+    rows = [
+        ["RetroMAE", 41.2, 41.6, -0.4, "OK"], ["DupMAE", 40.9, 42.1, -1.2, "OKish"],
+        ["SimLM", 36.0, 41.1, -5.1, "FAIL"], ["MASTER", 20.0, 41.5, "", "not comparable: scale=laptop"],
+        ["CDMAE", FAILED, 42.1, "", FAILED],
+    ]  # fmt: skip
     return Table(
         "Table 6, value by value", columns, rows, notes=["OK: within 0.5 points. Kendall's τ over 3 rows: 1.00."]
     )
