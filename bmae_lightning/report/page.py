@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MANY = 9
-"""Columns of a table above which it is printed on a page of its own, across."""
+"""Columns of a table above which its section is printed on pages of its own, across."""
 LONG = 20
 """Signs of a name above which it is a long one."""
 TONES = {FAILED: "bad", INTERRUPTED: "bad", NOT_RUN: "off", PLANNED: "off", RUNNING: "middling", DONE: "good"}
