@@ -169,7 +169,7 @@ def with_published(table: Table, row: str, values: Mapping[str, float], source: 
 def all_tables(report: Report) -> dict[str, Table]:
     """Every table of a report by the name of its file, in the order of the page."""
     others = [f"measures {split}" for split in list(report.by_split())[1:]]
-    named = [(table.title, table) for table in report.printed]
+    named = [(table.title, table) for table in [*report.printed, *report.verdicts]]
     named += zip(["measures", *others], measures_tables(report), strict=True) if report.arms else []
     named += [(table.title.lower(), table) for table in behind_tables(report)]
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
