@@ -27,17 +27,19 @@ class Origin:
     """What one run behind a row is: how it was made and what it took.
 
     Attributes:
-        job: what it was made from (`command/job.py`): its command, method, encoder, masks, seed and so on.
+        job: what it was made from (`command/job.py`) without `config`: its command, method, encoder, masks, seed and
+            so on; `masks` is empty where nothing was pre-trained, `encoder` and `seed` None where nothing was trained.
         fingerprint: of the stage that measured it.
         started: local time of the first of its stages, as ISO 8601.
-        seconds: that all stages took which it depends on, shared ones included.
-        device_hours: the same times the devices of each; None where it is not known.
-        device: what they ran on, in words.
+        seconds: that all stages took which it depends on, shared ones included; None where it is not known.
+        device_hours: of the stages on GPUs, each times its devices; where there is none, of all on processors.
+        device: what these ran on, in words.
         passages_per_second: of pre-training, None without one.
-        peak_gib: the most memory that a stage took, on its device.
-        watt_hours: drawn by the devices, None where they do not tell.
-        versions: package -> version.
-        commit: of the code, None where it did not run from a checkout.
+        encodes_per_second: passages that were encoded in a second to be ranked, None where none were.
+        peak_gib: the most memory that one of these took, on its device.
+        watt_hours: drawn by the GPUs, None where they do not tell.
+        versions: package -> version; several, with a comma between them, where stages had different ones.
+        commit: of the code, several as for versions, None where it did not run from a checkout.
         complete: False where a killed attempt left no record, so that times are at least these.
     """
 
@@ -48,6 +50,7 @@ class Origin:
     device_hours: float | None = None
     device: str = ""
     passages_per_second: float | None = None
+    encodes_per_second: float | None = None
     peak_gib: float | None = None
     watt_hours: float | None = None
     versions: dict[str, str] = field(default_factory=dict)

@@ -23,7 +23,11 @@ from bmae_lightning.runtime.table import SUMMARY, Column, Table
 
 
 def compare(
-    jobs: list[dict[str, Any]], directory: Path, title: str = "comparison", printed: Sequence[Table] = ()
+    jobs: list[dict[str, Any]],
+    directory: Path,
+    title: str = "comparison",
+    printed: Sequence[Table] = (),
+    verdicts: Sequence[Table] = (),
 ) -> None:
     """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
 
@@ -32,6 +36,7 @@ def compare(
         directory: where report.html, report.json and tables/ go.
         title: of the report.
         printed: tables of a paper, filled by these jobs, which stand first.
+        verdicts: ours against the paper's, value by value.
     """
     jobs = [job for job in jobs if "report" in job["nodes"]]
     parts = [read_report(Path(job["nodes"]["report"]) / "report.json") for job in jobs]
@@ -50,6 +55,7 @@ def compare(
         settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
         differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
         along=curves_along(jobs, parts), tables=tables, printed=list(printed),
+        verdicts=list(verdicts),
     )  # fmt: skip
     write_report(directory / "report.json", report)
     write_html(directory / "report.html", report)

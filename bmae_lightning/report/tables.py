@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
+from bmae_lightning.report.behind import behind_tables
 from bmae_lightning.report.content import REPORT, Arm, Report, read_report
 from bmae_lightning.runtime.table import (
     BEST_OF_ROW,
@@ -168,8 +169,9 @@ def with_published(table: Table, row: str, values: Mapping[str, float], source: 
 def all_tables(report: Report) -> dict[str, Table]:
     """Every table of a report by the name of its file, in the order of the page."""
     others = [f"measures {split}" for split in list(report.by_split())[1:]]
-    named = [(table.title, table) for table in report.printed]
+    named = [(table.title, table) for table in [*report.printed, *report.verdicts]]
     named += zip(["measures", *others], measures_tables(report), strict=True) if report.arms else []
+    named += [(table.title.lower(), table) for table in behind_tables(report)]
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
     named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]

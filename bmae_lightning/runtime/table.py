@@ -31,6 +31,10 @@ PUBLISHED, OF_ROWS = (PAPER, REFERENCE), (PAPER, REFERENCE, SUMMARY)
 BEST_OF_COLUMN, BEST_OF_ROW = "best of its column", "best of its row"
 SIGNS = ("*", "+", "#")
 """What follows a marked value in text, a sign for each meaning."""
+DAGGERS = "†‡"
+"""A meaning that begins with one of these is shown as this sign behind the value, everywhere; others are emphasised."""
+FAILED, NOT_RUN = "failed", "not run"
+"""What stands in the cells of a row that has no values."""
 NAME_WIDTH = 20
 """Columns of text that the first column of a table is given at least."""
 WIDEST = 110
@@ -47,12 +51,14 @@ class Column:
             empty for a column of text.
         higher: True where higher values are better, False where lower ones are, None where neither is.
         group: head above this and the neighbouring columns of the same group; lines after the first are small print.
+        code: whether its texts are code, such as commands, of any length.
     """
 
     name: str
     format: str = ""
     higher: bool | None = None
     group: str = ""
+    code: bool = False
 
     @property
     def key(self) -> str:
@@ -69,7 +75,8 @@ class Table:
         columns: of the table; a text stands for a column of text.
         rows: one value per column: a number, a text, "" for an empty cell, None or nan for a missing value. The first
             value is the row's name, whose lines after the first are small print.
-        marks: (row, column, meaning): one of `OF_ROWS`, or what an emphasised cell means ("best of its column").
+        marks: (row, column, meaning): one of `OF_ROWS`, what an emphasised cell means ("best of its column"), or a
+            sign of `DAGGERS`, a blank and what it means.
         notes: lines below the table.
     """
 
@@ -94,7 +101,19 @@ class Table:
 
     def emphasis(self) -> dict[tuple[int, int], str]:
         """(row, column) -> meaning, of the cells that are emphasised."""
-        return {(row, column): meaning for row, column, meaning in self.marks if meaning not in OF_ROWS}
+        return {(r, c): meaning for r, c, meaning in self.marks if meaning not in OF_ROWS and meaning[0] not in DAGGERS}
+
+    def signs(self) -> dict[tuple[int, int], str]:
+        """(row, column) -> the daggers behind its value."""
+        found: dict[tuple[int, int], str] = {}
+        for *place, meaning in self.marks:
+            if meaning[0] in DAGGERS:
+                found[tuple(place)] = found.get(tuple(place), "") + meaning[0]
+        return found
+
+    def daggers(self) -> dict[str, str]:
+        """Sign -> what it means."""
+        return {meaning[0]: meaning[1:].strip() for *_, meaning in self.marks if meaning[0] in DAGGERS}
 
     def cells(self, row: int) -> list[str]:
         """The values of a row as they are printed, names without small print."""
@@ -155,11 +174,11 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
     """
     meanings = dict.fromkeys(table.emphasis().values())
     signs = {meaning: SIGNS[i % len(SIGNS)] for i, meaning in enumerate(meanings)}
-    body = [_signed(table, row, signs) for row in range(len(table.rows))]
-    heads, legend = _heads(table, body)
+    body, room = _signed(table, signs)
+    heads, legend = _heads(table, body, room)
     widths = [max(cell_len(line[i]) for line in [*heads, *body]) for i in range(len(table.columns))]
-    room = max(NAME_WIDTH, width - sum(widths[1:]) - len(widths))
-    names = [fold(cells[0], room) for cells in body]
+    left_over = max(NAME_WIDTH, width - sum(widths[1:]) - len(widths))
+    names = [fold(cells[0], left_over) for cells in body]
     widths[0] = max((cell_len(line) for name in names for line in name), default=0)
     widths[0] = max(widths[0], *(cell_len(line[0]) for line in heads))
     left = [not column.format for column in table.columns]
@@ -179,7 +198,8 @@ def text(table: Table, width: int = 80, colour: bool = False) -> str:
     for row, (name, cells) in enumerate(zip(names, body, strict=True)):
         lines += [rule] * (row > 0 and row in table.marked(SUMMARY)[:1])
         lines += [line([name[0], *cells[1:]], row), *("  " + rest for rest in name[1:])]
-    lines += [f"{sign} {meaning}" for meaning, sign in signs.items()] + legend
+    lines += [f"{sign} {meaning}" for meaning, sign in signs.items()]
+    lines += [f"{sign} {meaning}" for sign, meaning in table.daggers().items()] + legend
     for note in map(printable, table.below()):
         lines += textwrap.wrap(note, WIDEST, break_long_words=False, break_on_hyphens=False)
     return "\n".join(filter(None, lines)) + "\n"
@@ -230,8 +250,7 @@ def printable(line: str) -> str:
 
 def fold(name: str, width: int) -> list[str]:
     """Split a name into lines of at most `width` columns, after a space or one of `.=_-/,+` (not inside a number)."""
-    width = max(width, NAME_WIDTH)
-    lines = [""]
+    lines, width = [""], max(width, NAME_WIDTH)
     for part in re.split(r"(?<=[ .=_\-/,+])(?!\d)", name):
         if cell_len(lines[-1] + part.rstrip()) > width and lines[-1].strip():
             lines.append("")
@@ -242,17 +261,24 @@ def fold(name: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _signed(table: Table, row: int, signs: dict[str, str]) -> list[str]:
-    """The cells of a row, numbers followed by their sign or a blank, so that digits stand below each other."""
-    emphasis, cells = table.emphasis(), table.cells(row)
-    signed = [
-        cell + (signs[emphasis[row, i]] if (row, i) in emphasis else " ") if table.columns[i].format else cell
-        for i, cell in enumerate(cells)
+def _signed(table: Table, signs: dict[str, str]) -> tuple[list[list[str]], list[int]]:
+    """The cells of all rows, numbers followed by their signs or blanks, so that digits stand below each other, and how
+    many signs or blanks follow those of each column."""
+    emphasis, body = table.emphasis(), [table.cells(row) for row in range(len(table.rows))]
+    behind = {place: signs[meaning] for place, meaning in emphasis.items()}
+    behind |= {place: behind.get(place, "") + daggers for place, daggers in table.signs().items()}
+    room = [
+        max([1, *(len(found) for (_, c), found in behind.items() if c == i)]) if column.format else 0
+        for i, column in enumerate(table.columns)
     ]
-    return ["  " + cells[0], *signed[1:]] if row in table.marked(PAPER) else signed
+    for row, cells in enumerate(body):
+        indent = "  " * (row in table.marked(PAPER))
+        body[row] = [cell + behind.get((row, i), "").ljust(room[i]) * (room[i] > 0) for i, cell in enumerate(cells)]
+        body[row][0] = indent + cells[0]
+    return body, room
 
 
-def _heads(table: Table, body: list[list[str]]) -> tuple[list[list[str]], list[str]]:
+def _heads(table: Table, body: list[list[str]], room: list[int]) -> tuple[list[list[str]], list[str]]:
     """The lines of the head, and lines that tell what the numbers in it stand for."""
     columns, stacks, before = table.columns, [], ""
     for column in columns:
@@ -269,6 +295,5 @@ def _heads(table: Table, body: list[list[str]]) -> tuple[list[list[str]], list[s
                 stack[0] = f"[{i}]"
     depth = max(map(len, stacks))
     padded = [[""] * (depth - len(stack)) + [printable(part) for part in stack] for stack in stacks]
-    # A number ends in its sign or in a blank, so its head is set one column further left to stand above the digits.
-    ends = [" " if column.format else "" for column in columns]
-    return [[stack[i] + end for stack, end in zip(padded, ends, strict=True)] for i in range(depth)], legend
+    # A number ends in its signs or in blanks, so its head is set further left to stand above the digits.
+    return [[stack[i] + " " * end for stack, end in zip(padded, room, strict=True)] for i in range(depth)], legend

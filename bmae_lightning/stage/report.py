@@ -13,6 +13,7 @@ from bmae_lightning.evaluation.measure.ranking import (
     measures_of,
 )
 from bmae_lightning.report.content import Report, write_report
+from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
@@ -68,7 +69,7 @@ class MakeReport(Stage):
         canonical(self.significance or [])
 
     def run(self, context: Context) -> None:
-        report = self.collect({key: path for key, path in context.inputs.items() if path is not None})
+        report = self.collect({key: path for key, path in context.inputs.items() if path is not None}, context.job)
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
         tables = all_tables(report)
@@ -87,10 +88,10 @@ class MakeReport(Stage):
                 logger.log_metrics(results, step=0)
             log_tables(loggers, tables)
 
-    def collect(self, stages: Mapping[str, Path]) -> Report:
-        """The report of finished stages: `stage` or `stage@arm` -> its directory."""
+    def collect(self, stages: Mapping[str, Path], job: dict[str, Any] | None = None) -> Report:
+        """The report of finished stages: `stage` or `stage@arm` -> its directory, of a job (`describe_job`)."""
         measures = {split: canonical(measures_of(self.measures, split)) for split in self.splits}
-        found = Collected(measures, self.paper, self.paper_source or "", self.collection)
+        found = Collected(measures, self.paper, self.paper_source or "", self.collection, job or {})
         for key, directory in stages.items():
             found.add(read_node(key, directory, self.shown_as))
         arms = found.all_arms()
@@ -105,11 +106,11 @@ class MakeReport(Stage):
         subtitle = (
             f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
-        return Report(
+        return with_headline(Report(
             self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
             tested=tested, differences=[row for of in places for row in paired_tests(places[of], of, tested[of])],
             cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _tested(self, measures: list[str]) -> list[str]:
         """Those of a split's measures in which its arms are tested."""

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import math
 import re
 
 import pytest
 
 from bmae_lightning.report.render import csv_text, latex, markdown, write_table_files
+from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import PAPER, SUMMARY, Column, Table
 
 LONG = "retromae a_b=0.3"
@@ -54,6 +56,57 @@ def test_csv_has_full_precision(table):
     assert lines[0] == ["arm", "QQP/accuracy", "QQP/F1", "50% a_b & \\x{}~^#<|>"]
     assert lines[1:3] == [["a|b", "0.10004", "0.2", "0.5"], [LONG, "0.512", "", ""]]
     assert lines[3] == ["paper", "0.6", "", ""]
+
+
+@pytest.fixture
+def means() -> Table:
+    """Means over seeds, of which two differ from the first row, and rows that have no values."""
+    columns = ["arm", Column("RR@10", ".1%", True), Column("R@100", ".3f", True)]
+    rows = [["none", Mean(0.5, 0.01, 3), 0.81], ["a_b", Mean(0.525, 0.012, 3), Mean(0.9, math.nan, 2)],
+            ["c", 0.51, 0.7], ["d", "failed", "failed"], ["e", "not run", ""]]  # fmt: skip
+    marks = [(1, 1, "† differs from none, p < 0.05"), (2, 1, "† differs from none, p < 0.05"), (2, 2, "‡ lower")]
+    return Table("t", columns, rows, marks).with_best()
+
+
+def test_spread_daggers_and_rows_without_values_in_latex(means):
+    rows = [line.removesuffix(r" \\") for line in latex(means).splitlines() if not line.startswith("%")]
+    assert rows[4:9] == [
+        r"none & 50.0 \% {\scriptsize$\pm$ 1.0 \%} & 0.810",
+        r"a\_b & \textbf{52.5 \%}$^\dagger$ {\scriptsize$\pm$ 1.2 \%} & \textbf{0.900}",
+        r"c & 51.0 \%$^\dagger$ & 0.700$^\ddagger$",
+        r"d & \textit{failed} & \textit{failed}",
+        r"e & \textit{not run} & ",
+    ]
+    assert rows[9:12] == [
+        r"\bottomrule",
+        r"\multicolumn{3}{l}{\scriptsize $^\dagger$ differs from none, p \textless{} 0.05.}",
+        r"\multicolumn{3}{l}{\scriptsize $^\ddagger$ lower.}",
+    ]
+
+
+def test_spread_daggers_and_rows_without_values_in_markdown(means):
+    lines = markdown(means).splitlines()
+    assert lines[4:9] == [
+        "| none | 50.0 % ± 1.0 % | 0.810 |",
+        r"| a\_b | **52.5 % ± 1.2 %**† | **0.900** |",
+        "| c | 51.0 %† | 0.700‡ |",
+        "| d | *failed* | *failed* |",
+        "| e | *not run* |  |",
+    ]
+    assert r"† differs from none, p \< 0.05." in lines
+    assert "‡ lower." in lines
+
+
+def test_csv_of_means_has_a_column_of_their_sd(means):
+    lines = list(csv.reader(io.StringIO(csv_text(means))))
+    assert lines == [
+        ["arm", "RR@10", "RR@10 sd", "R@100", "R@100 sd"],
+        ["none", "0.5", "0.01", "0.81", ""],
+        ["a_b", "0.525", "0.012", "0.9", ""],
+        ["c", "0.51", "", "0.7", ""],
+        ["d", "failed", "", "failed", ""],
+        ["e", "not run", "", "", ""],
+    ]
 
 
 def test_every_table_is_three_files(table, tmp_path):

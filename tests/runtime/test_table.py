@@ -106,6 +106,20 @@ def test_groups_rules_marks_and_notes():
     assert lines[6].startswith("  paper")
 
 
+def test_daggers_stand_behind_a_value_which_may_be_the_best_too():
+    columns = ["arm", Column("RR@10", ".3f", True), Column("queries", ",")]
+    differs = "† differs from none"
+    table = Table("t", columns, [["none", 0.5, 9], ["a", 0.6, 9], ["b", 0.55, 9]], [(1, 1, differs), (2, 1, differs)])
+    table = table.with_best()
+    assert table.emphasis() == {(1, 1): BEST_OF_COLUMN}
+    assert table.signs() == {(1, 1): "†", (2, 1): "†"}
+    lines = text(table).splitlines()
+    assert lines[-2:] == [f"* {BEST_OF_COLUMN}", differs]
+    assert [line.split()[1] for line in lines[3:6]] == ["0.500", "0.600*†", "0.550†"]
+    ends = {line.index(line.split()[1]) + 5 for line in lines[3:6]} | {lines[1].index("RR@10") + 5}
+    assert len(ends) == 1, "digits and their head end in one column"
+
+
 def test_colour_marks_the_best_and_dims_what_is_published():
     table = measures((LONG, 0.51, 0.55, 0.83, 0.89, 0.97, 208), ("[red]x", 0.1, 0.2, 0.3, 0.4, 0.5, 208),
                      ("paper", 0.2, None, None, None, None, ""), marks=[(2, 0, PAPER)])  # fmt: skip
