@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.report.bars import about_whiskers, bars
+from bmae_lightning.report.behind import behind_tables
 from bmae_lightning.report.content import Answer, Curve, Report
 from bmae_lightning.report.figure import colours, curve_figure
 from bmae_lightning.report.sample import sample_lines
-from bmae_lightning.report.tables import measures_tables, significance_tables
+from bmae_lightning.report.significance import significance_tables
+from bmae_lightning.report.tables import measures_tables
 from bmae_lightning.report.verdict import NOT_COMPARABLE, VERDICTS
 from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.ledger import DONE, INTERRUPTED, PLANNED, RUNNING
@@ -51,6 +53,7 @@ def html(report: Report) -> str:
         measures=measures_tables(report),
         single=measures_tables(replace(report, arms=report.single)) if report.single else [],
         tables=[table for tables in report.tables.values() for table in tables],
+        behind=behind_tables(report),
         bars=bars(report),
         whiskers=about_whiskers(report),
         along=_drawn(report.along, {}, "along"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import read_rankings
 from bmae_lightning.report.content import Answer, Case, Place
-from bmae_lightning.report.tables import values_per_query
+from bmae_lightning.report.significance import values_per_query
 from bmae_lightning.stage.prepared import Prepared
 
 SEED = 0
@@ -24,7 +24,8 @@ def find_cases(prepared: Prepared, arms: dict[str, Path], split: str, measure: s
 
     arms: name -> directory of the stage that measured it.  measure: by which arms differ.
     """
-    values = values_per_query(arms, split, measure)
+    kept = values_per_query({arm: [directory] for arm, directory in arms.items()}, split)
+    values = {arm: of[measure] for arm, of in kept.items() if measure in of}
     chosen = choose(values, count)
     rankings = {arm: read_rankings(arms[arm] / f"run.{split}.trec", chosen) for arm in values}
     qrels = prepared.qrels(split)

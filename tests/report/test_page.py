@@ -12,8 +12,8 @@ from bmae_lightning.report.page import html, write_html
 
 VOID = {"meta", "link", "br", "wbr", "img", "hr"}
 SECTIONS = ["measures", "significance", "bars", "cases", "curves", "diagnostics", "samples", "settings", "notes"]
-FULL = ["printed", "verdicts", "measures", "tables", "significance", "bars", "along", "cases", "curves", "diagnostics",
-        "samples", "jobs", "settings", "notes"]  # fmt: skip
+FULL = ["printed", "verdicts", "measures", "tables", "significance", "behind", "bars", "along", "cases", "curves",
+        "diagnostics", "samples", "jobs", "settings", "notes"]  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -203,8 +203,9 @@ def test_the_passage_that_should_have_been_found_has_its_places():
 def test_numbers_are_sorted_as_numbers_and_what_is_missing_has_none():
     part = html(full_report()).partition('id="tables1-head"')[2].partition("</table>")[0]
     assert '<table class="sortable">' in part
-    assert re.findall('data-v="([^"]*)"', part)[:3] == ["1234.5", "0.34", "1.5"]
+    assert re.findall('data-v="([^"]*)"', part) == ["1234.5", "0.34", "98765.4", "7.1", "0.002"]
     assert '<td class="number bad">failed</td>' in part
+    assert part.count("<code>python -m bmae_lightning") == 3
 
 
 def test_states_verdicts_and_daggers_are_told_apart():
