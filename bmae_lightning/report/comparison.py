@@ -68,9 +68,8 @@ class Comparison(Callback):
             return
         jobs = left_by_jobs(directory, RESULT)
         if process_rank() == 0 and (len(jobs) > 1 or config.paper_table is not None):
-            compare(
-                list(jobs.values()), directory, f"comparison: {self.group}", printed_tables(config, directory, jobs)
-            )
+            printed, verdicts = printed_tables(config, directory, jobs)
+            compare(list(jobs.values()), directory, f"comparison: {self.group}", printed, verdicts)
 
 
 def left_by_jobs(directory: Path, name: str) -> dict[str, dict[str, Any]]:
@@ -79,25 +78,27 @@ def left_by_jobs(directory: Path, name: str) -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
-def printed_tables(config: Any, directory: Path, finished: dict[str, dict[str, Any]]) -> list[Any]:
-    """The table of the paper, where the sweep is of one and its jobs make reports."""
+def printed_tables(
+    config: Any, directory: Path, finished: dict[str, dict[str, Any]]
+) -> tuple[list[Any], list[Any]]:  # fmt: skip
+    """The table of the paper, and that of the verdicts, where the sweep is of one and its jobs make reports."""
     from omegaconf import OmegaConf
 
-    from bmae_lightning.report.paper_table import paper_table
+    from bmae_lightning.report.paper_table import paper_table, verdict_table
     from bmae_lightning.report.printed import read_table
     from bmae_lightning.runtime.errors import BadInput
 
     rows = left_by_jobs(directory, ROW)
     if not rows or (finished and not any("report" in job["nodes"] for job in finished.values())):
-        return []
+        return [], []
     try:
         about = read_table(OmegaConf.to_container(config.paper_table))
     except BadInput:  # every job has said it
-        return []
+        return [], []
     stages = {name: node for name, node in config.items() if OmegaConf.is_dict(node) and "inputs" in node}
     rungs = {name: node.get("shown_as") or node.inputs.get("retriever") or name for name, node in stages.items()}
     jobs = [row | {"nodes": finished[number]["nodes"]} if number in finished else row for number, row in rows.items()]
-    return [paper_table(about, jobs, rungs)]
+    return [paper_table(about, jobs, rungs)], [verdict_table(about, jobs, rungs)]
 
 
 def sweep_group(overrides: list[str]) -> str:
