@@ -1,6 +1,6 @@
 """One report over the jobs of a sweep: shared arms stand once, the others under the overrides that tell them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from bmae_lightning.runtime.table import SUMMARY, Column, Table
 
 
 def compare(
-    jobs: list[dict[str, Any]], directory: Path, title: str = "comparison", printed: Sequence[Table] = ()
-) -> None:
+    jobs: list[dict[str, Any]], directory: Path, title: str = "comparison", printed: Sequence[Table] = (),
+    about: Table | None = None, failed: Sequence[Mapping[str, Any]] = (),
+) -> None:  # fmt: skip
     """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
 
     Args:
@@ -32,13 +33,15 @@ def compare(
         directory: where report.html, report.json and tables/ go.
         title: of the report.
         printed: tables of a paper, filled by these jobs, which stand first.
+        about: what became of all jobs of the sweep.
+        failed: `name`, `overrides`, `places`, `state` ("failed" or "not run") and `reason` of each that is not done.
     """
     jobs = [job for job in jobs if "report" in job["nodes"]]
     parts = [read_report(Path(job["nodes"]["report"]) / "report.json") for job in jobs]
     arms, tables = _arms(jobs, parts), _tables(jobs, parts)
     if printed:
         tables = {stage: of for stage, of in tables.items() if stage != PRINTED}
-    if not arms and not tables and not printed:
+    if not arms and not tables and not printed and about is None:
         return
     curves, diagnoses = _of_pretraining(jobs, parts)
     tested: dict[str, list[str]] = {}
@@ -49,7 +52,7 @@ def compare(
         title, "; ".join(dict.fromkeys(part.subtitle for part in parts)), list(arms.values()), curves,
         settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
         differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
-        along=curves_along(jobs, parts), tables=tables, printed=list(printed),
+        along=curves_along(jobs, parts), tables=tables, printed=list(printed), jobs=about,
     )  # fmt: skip
     write_report(directory / "report.json", report)
     write_html(directory / "report.html", report)
