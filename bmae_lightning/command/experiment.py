@@ -10,9 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
+from bmae_lightning.command.optimized import find_optimized
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.command.resolve import resolved
+from bmae_lightning.command.search import searching
+from bmae_lightning.command.track import track
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
@@ -32,8 +35,10 @@ CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection", "d
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
-def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
+def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     """Run the selected stages and print the table of the report stage if that is among them.
+
+    Returns what `optimized_metric` names, None where that is not measured.
 
     Raises:
         BadInput: any mistake of the user, as one sentence.
@@ -41,7 +46,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     config = resolved(cfg, hydra_cfg)
     if judges_files(config):
         judge_files(config)
-        return
+        return None
     job, lookup = copy.deepcopy(describe_job(config, hydra_cfg)), lookup_of(config)
     published = {stage: (config[stage]["corpus"] or {}).get("expected") for stage in ("prepare", "prepare_general")}
     asked = take_corpus_options(config)
@@ -51,20 +56,26 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         order = DocumentOrder(asked["documents"], asked["neighbours"])
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]), order)
-        return
+        return None
     if lookup:
         look_up(lookup, config, _extra(config, corpus), hydra_cfg)
-        return
+        return None
+    searched = searching(hydra_cfg)
     if config["check"]:
         with without_downloads():
             pipeline = _planned(cfg, config, corpus, job, elsewhere=True)
             check(pipeline, row_label(config), published, config["check_tflops"])
-        return
+        find_optimized(config, pipeline.nodes, pipeline.splits, searched)
+        return 0.0 if searched else None
     pipeline = _planned(cfg, config, corpus, job)
+    place = find_optimized(config, pipeline.nodes, pipeline.splits, searched)
     pipeline.run()
+    value = place and place.value()
     if process_rank() == 0:
-        _record(config, pipeline, hydra_cfg)
-        _show(pipeline.nodes, pipeline.output_dir)
+        _record(config, pipeline, hydra_cfg, {str(place): value} if place else {})
+        _show(pipeline.nodes)
+        track(config, pipeline, hydra_cfg)
+    return value
 
 
 def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) -> str | None:
@@ -83,6 +94,7 @@ def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) ->
     job = copy.deepcopy(describe_job(config, hydra_cfg))
     take_corpus_options(config)
     pipeline = _planned(cfg, config, build(config["corpus"], "corpus"), job, elsewhere)
+    find_optimized(config, pipeline.nodes, pipeline.splits, searching(hydra_cfg))
     pipeline.check()
     return pipeline.fingerprint()
 
@@ -127,7 +139,9 @@ def _identity(corpus: Any, documents: str | None) -> Any:
     return [corpus.identity(), file_digest(documents_file(documents))] if documents else corpus.identity()
 
 
-def _record(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -> None:
+def _record(
+    config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig, optimized: dict[str, float]
+) -> None:  # fmt: skip
     """Write what this job ran, for the comparison of a sweep and for a reader of the run's directory."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
@@ -135,17 +149,13 @@ def _record(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -
     places = {axis: config[axis] for axis in AXES}
     run_dir.mkdir(parents=True, exist_ok=True)
     result = {"overrides": overrides, "nodes": directories, "places": places, "fingerprint": pipeline.fingerprint()}
-    write_json(run_dir / "result.json", result | {"job": pipeline.job})
+    write_json(run_dir / "result.json", result | {"job": pipeline.job, "optimized": optimized})
 
 
-def _show(nodes: dict[str, Node], output_dir: Path) -> None:
-    """Print the tables of the report, or of the stages where there is none, and the places of pages and W&B runs."""
+def _show(nodes: dict[str, Node]) -> None:
+    """Print the tables of the report, or of the stages where there is none, and the places of pages."""
     for node in [nodes["report"]] if "report" in nodes else nodes.values():
         show_tables(node.directory)
-    if (output_dir / "wandb").is_dir():
-        print_once(
-            f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"
-        )
 
 
 def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:

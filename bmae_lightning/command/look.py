@@ -43,10 +43,9 @@ def judge_files(config: dict[str, Any]) -> None:
     from bmae_lightning.command.measure_runs import judge
     from bmae_lightning.evaluation.measure.ranking import measures_of
 
-    runs = config["run"] if isinstance(config["run"], list) else [config["run"]]
     per_query = None if config["per_query"] is None else str(config["per_query"])
     measures = measures_of(build(config["measures"], "measures"), "")
-    judge(list(map(str, runs)), str(config["qrels"]), measures, per_query)
+    judge(config["run"], str(config["qrels"]), measures, per_query)
 
 
 def lookup_of(config: dict[str, Any]) -> "Lookup | None":

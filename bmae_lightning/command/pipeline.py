@@ -16,6 +16,7 @@ from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
+from bmae_lightning.runtime.progress import duration
 from bmae_lightning.runtime.run_stage import MANIFEST, count_former, distributed, run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Stage
 
@@ -89,7 +90,7 @@ class Pipeline:
                 started = time.monotonic()
                 print_once(f"{label}: {'continued' if node.directory.exists() else 'started'} in {node.directory}")
                 self._run(node)
-                print_once(f"{label}: done in {_duration(time.monotonic() - started)}")
+                print_once(f"{label}: done in {duration(time.monotonic() - started)}")
             self._check_corpus(node, stages)
 
     def _check_corpus(self, corpus: Node, stages: dict[str, Stage]) -> None:
@@ -140,7 +141,3 @@ def _on_cpus(config: dict[str, Any]) -> dict[str, Any]:
 def _name_former(store: Path) -> None:
     if former := count_former(store):
         print_once(f"{store}: {former:,} stages of an earlier version are left alone; this version does not read them")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -49,22 +49,22 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
 
     config: of the sweep.  jobs: of its ledger.
     """
-    from bmae_lightning.report.sweep import compare
-    from bmae_lightning.runtime.ledger import DONE, FAILED
+    from bmae_lightning.report.sweep import FAILED, NOT_RUN, compare
+    from bmae_lightning.runtime import ledger
     from bmae_lightning.runtime.table import print_tables, print_text
 
-    done = {number: job for number, job in jobs.items() if job["state"] == DONE}
+    done = {number: job for number, job in jobs.items() if job["state"] == ledger.DONE}
     results = {number: result for number, job in done.items() if (result := _left(directory, job, RESULT))}
     about = jobs_table(jobs)
     without = [
         {key: job.get(key) for key in ("name", "overrides", "places")}
-        | {"state": "failed" if job["state"] == FAILED else "not run", "reason": job.get("reason") or ""}
+        | {"state": FAILED if job["state"] == ledger.FAILED else NOT_RUN, "reason": job.get("reason") or ""}
         for number, job in jobs.items()
         if number not in done
     ]
-    printed = printed_tables(config, directory, jobs, results)
+    printed, verdicts = printed_tables(config, directory, jobs, results)
     title = f"comparison: {config.group or sweep_group(list(config.hydra.overrides.task))}"
-    compare(list(results.values()), directory, title, printed, about=about, failed=without)
+    compare(list(results.values()), directory, title, printed, verdicts, about, without)
     if len(done) < len(jobs):
         print_tables([about])
     print_text(in_short(jobs) + "\n")
@@ -100,25 +100,25 @@ def _left(directory: Path, job: dict[str, Any], name: str) -> dict[str, Any] | N
 
 def printed_tables(
     config: Any, directory: Path, jobs: dict[int, dict[str, Any]], results: dict[int, dict[str, Any]]
-) -> list[Any]:
-    """The table of the paper, where the sweep is of one and its jobs make reports.
+) -> tuple[list[Any], list[Any]]:
+    """The table of the paper, and that of the verdicts, where the sweep is of one and its jobs make reports.
 
     results: of the jobs that are done.
     """
     from omegaconf import OmegaConf
 
-    from bmae_lightning.report.paper_table import paper_table
+    from bmae_lightning.report.paper_table import paper_table, verdict_table
     from bmae_lightning.report.printed import read_table
     from bmae_lightning.runtime.errors import BadInput
     from bmae_lightning.runtime.ledger import FAILED
 
     rows = {number: row for number, job in jobs.items() if (row := _left(directory, job, ROW))}
     if not rows or (results and not any("report" in job["nodes"] for job in results.values())):
-        return []
+        return [], []
     try:
         about = read_table(OmegaConf.to_container(config.paper_table))
     except BadInput:  # every job has said it
-        return []
+        return [], []
     stages = {name: node for name, node in config.items() if OmegaConf.is_dict(node) and "inputs" in node}
     rungs = {name: node.get("shown_as") or node.inputs.get("retriever") or name for name, node in stages.items()}
     for number, row in rows.items():
@@ -126,7 +126,8 @@ def printed_tables(
             row["nodes"] = results[number]["nodes"]
         elif jobs[number]["state"] == FAILED:
             row |= {"state": "failed", "reason": jobs[number]["reason"]}
-    return [paper_table(about, list(rows.values()), rungs)]
+    made = about, list(rows.values()), rungs
+    return [paper_table(*made)], [verdict_table(*made)]
 
 
 def sweep_group(overrides: list[str]) -> str:

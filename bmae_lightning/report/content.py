@@ -4,6 +4,7 @@ Whatever shows it (page, figures, tables, terminal) takes one `Report`, which is
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -27,17 +28,19 @@ class Origin:
     """What one run behind a row is: how it was made and what it took.
 
     Attributes:
-        job: what it was made from (`command/job.py`): its command, method, encoder, masks, seed and so on.
+        job: what it was made from (`command/job.py`) without `config`: its command, method, encoder, masks, seed and
+            so on; `masks` is empty where nothing was pre-trained, `encoder` and `seed` None where nothing was trained.
         fingerprint: of the stage that measured it.
         started: local time of the first of its stages, as ISO 8601.
-        seconds: that all stages took which it depends on, shared ones included.
-        device_hours: the same times the devices of each; None where it is not known.
-        device: what they ran on, in words.
+        seconds: that all stages took which it depends on, shared ones included; None where it is not known.
+        device_hours: of the stages on GPUs, each times its devices; where there is none, of all on processors.
+        device: what these ran on, in words.
         passages_per_second: of pre-training, None without one.
-        peak_gib: the most memory that a stage took, on its device.
-        watt_hours: drawn by the devices, None where they do not tell.
-        versions: package -> version.
-        commit: of the code, None where it did not run from a checkout.
+        encodes_per_second: passages that were encoded in a second to be ranked, None where none were.
+        peak_gib: the most memory that one of these took, on its device.
+        watt_hours: drawn by the GPUs, None where they do not tell.
+        versions: package -> version; several, with a comma between them, where stages had different ones.
+        commit: of the code, several as for versions, None where it did not run from a checkout.
         complete: False where a killed attempt left no record, so that times are at least these.
     """
 
@@ -48,6 +51,7 @@ class Origin:
     device_hours: float | None = None
     device: str = ""
     passages_per_second: float | None = None
+    encodes_per_second: float | None = None
     peak_gib: float | None = None
     watt_hours: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -107,17 +111,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a passage stands in a ranking: `rank` from 1, None where it is not among the `depth` that were ranked."""
+
+    rank: int | None
+    depth: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """The passage that the arms in `values` rank first; `values` maps them to the query's value of the case's measure.
 
-    Without a passage they found nothing. Without arms it is a relevant passage that none of them ranks first.
+    Without a passage they found nothing. Without arms none of them ranks it first.
     `relevance` is its grade, None where it was not judged.
+    `places`: of the passage that should have been found, arm -> its place; empty for all others.
     """
 
     values: dict[str, float]
     passage: str
     text: str
     relevance: int | None
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,6 +231,11 @@ class Report:
             return restored(cls, content)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
+
+
+def decimals(arms: Sequence[Arm]) -> int:
+    """Digits after the point: 4 where at least 1,000 queries carry them, else 3."""
+    return 4 if min((arm.queries for arm in arms if not arm.state), default=0) >= 1000 else 3
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -1,43 +1,39 @@
-"""The table of a paper, filled by the jobs of a sweep: ours, below it what is printed, rows printed only."""
+"""The table of a paper, filled by the jobs of a sweep: ours, below it what is printed, rows printed only, verdicts."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from bmae_lightning.report.content import row_name
+from bmae_lightning.report.measured import Found, Job, measured_elsewhere, measured_values, printed_values
 from bmae_lightning.report.printed import (
-    AVERAGE,
     BACKBONE,
     BENCHMARKS,
+    MILLISECONDS,
+    UNITS,
     PaperTable,
     PrintedColumn,
     Reference,
     check_results,
     read_row,
-    stages_of,
 )
+from bmae_lightning.report.verdict import ABOUT_ORDER, ORDER, SPREAD, VERDICTS, Value, order, together
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import read_json
-from bmae_lightning.runtime.table import PAPER, REFERENCE, SUMMARY, Column, Table, first_line, is_number, read_tables
+from bmae_lightning.runtime.mean import Mean, mean_of
+from bmae_lightning.runtime.table import PAPER, REFERENCE, SUMMARY, Column, Table, is_number
 
-SUITE_MEASURE = "nDCG@10"
-"""What papers print for the data sets of a benchmark."""
 NOT_BERT = "its encoder is not a BERT and cannot be loaded yet"
 ABOUT_GLUE = "Of a task with two measures ours is the first; the paper does not say which it prints."
-Job = Mapping[str, Any]
-"""`name` (of the arm), `paper_row`, `paper_results`, `collection`, `corpus`, `scale`, `requires`, `overrides`, and
-where it has finished `nodes` (key -> directory)."""
-Values = list[float | None]
+ABOUT_TIMES = "Times of another machine are not judged."
+FAILED, NOT_RUN = "failed", "not run"
+SEED = re.compile(r"\+*seed=(.*)")
 
 
 class Line(NamedTuple):
-    """A printed row: ours and the paper's values by column, as fractions; `digits` where not its table's."""
+    """A printed row and its values by column; `digits` where not its table's."""
 
     label: str
     remarks: list[str]
-    ours: Values
-    paper: Values
+    values: list[Value]
     digits: int | None = None
 
 
@@ -46,43 +42,75 @@ def paper_table(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]
 
     rungs: stage -> what the head of its columns is called.
     """
-    jobs = [job for job in jobs if _is_readable(job, rungs)]
-    able = [job for job in jobs if job["requires"] != BACKBONE]
-    refused = [(job, read_row(job["paper_row"], job["name"])) for job in jobs if job not in able]
-    references = [
-        Reference(label=label, why=NOT_BERT, values=_printed(about, job, stage), digits=row.digits)
-        for job, row in refused
-        for stage, label in row.labels().items()
-    ]
-    return filled(about, _lines(about, able), [*references, *about.references], rungs)
-
-
-def filled(
-    about: PaperTable, lines: Iterable[Line], references: Iterable[Reference], rungs: Mapping[str, str]
-) -> Table:
-    """The table of these rows, in its unit; below them the references, with their reasons as notes."""
+    lines, jobs = _lines(about, jobs, rungs), [job for job in jobs if _is_readable(job, rungs)]
     rows: list[list] = []
     marks: list[tuple[int, int, str]] = []
-    reasons: dict[str, list[str]] = {}
-
-    def printed(values: Values, digits: int | None) -> list[float | str | None]:
-        return [value if None in (value, digits) else f"{value:.{digits}f}" for value in map(about.shown, values)]
-
     for line in lines:
-        rows.append(["\n".join([line.label, *line.remarks]), *map(about.shown, line.ours)])
-        if any(map(is_number, line.paper)):
+        cells = [value.state or about.shown(value.ours) for value in line.values]
+        verdicts = [value.verdict(about.tolerances) for value in line.values]
+        rows.append(["\n".join([line.label, *line.remarks]), *cells, together(verdicts)])
+        if any(is_number(value.paper) for value in line.values):
             marks.append((len(rows), 0, PAPER))
-            rows.append([PAPER, *printed(line.paper, line.digits)])
-    below = len(rows)
-    for row in references:
+            rows.append([PAPER, *_as_printed(about, [value.paper for value in line.values], line.digits), ""])
+    notes = [_tolerances(about)] * any(word in str(row[-1]) for row in rows for word in VERDICTS)
+    if rows:
+        marks.append((len(rows), 0, SUMMARY))
+        columns = [[line.values[i] for line in lines] for i in range(len(about.columns))]
+        why = dict.fromkeys(value.why for column in columns for value in column if value.why and is_number(value.paper))
+        rows.append([ORDER, *map(order, columns), "; ".join(f"not comparable: {reason}" for reason in why)])
+        notes.append(ABOUT_ORDER)
+    reasons: dict[str, list[str]] = {}
+    for row in [*_refused(about, jobs), *about.references]:
+        marks += [(len(rows), 0, REFERENCE)] + [(len(rows), 0, SUMMARY)] * (not reasons and len(rows) > 0)
         reasons.setdefault(row.why, []).append(row.label)
-        marks += [(len(rows), 0, REFERENCE)] + [(len(rows), 0, SUMMARY)] * (0 < len(rows) == below)
-        rows.append([f"{row.label} (reference)", *printed(row.values, row.digits)])
-    notes = [f"{', '.join(of)}: the paper's values alone; {why.rstrip('.')}." for why, of in reasons.items()]
+        rows.append([f"{row.label} (reference)", *_as_printed(about, row.values, row.digits), ""])
+    notes += [f"{', '.join(of)}: the paper's values alone; {why.rstrip('.')}." for why, of in reasons.items()]
     notes += [ABOUT_GLUE] * any(column.collection == "glue" for column in about.columns)
-    heads = [column.head(f".{about.digits}f", about.unit != "milliseconds", rungs) for column in about.columns]
-    title = about.title + f" ({about.unit})" * (about.unit != "fraction")
-    return Table(title, [Column("row"), *heads], rows, marks, notes).with_best()
+    notes += [SPREAD] * any(isinstance(cell, Mean) for row in rows for cell in row)
+    heads = [column.head(f".{about.digits}f", about.unit != MILLISECONDS, rungs) for column in about.columns]
+    return Table(_title(about, ""), [Column("row"), *heads, Column("verdict")], rows, marks, notes).with_best()
+
+
+def verdict_table(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]) -> Table:
+    """A line for each row and column that the paper prints: ours, the paper's, difference, tolerance and verdict."""
+    form, rows = f".{about.digits}f", []
+    for line in _lines(about, jobs, rungs):
+        printed = _as_printed(about, [value.paper for value in line.values], line.digits)
+        for column, value, paper in zip(about.columns, line.values, printed, strict=True):
+            if is_number(value.paper):
+                ours = value.state or about.shown(value.ours)
+                bounds = " / ".join(f"{about.shown(bound):g}" for bound in about.tolerances.bounds(value.wide))
+                rows.append([
+                    line.label, column.head("", rungs=rungs).key, ours, paper, about.shown(value.difference),
+                    bounds if is_number(value.ours) and about.unit != MILLISECONDS else "",
+                    value.verdict(about.tolerances),
+                ])  # fmt: skip
+    heads = ["row", "column", Column("ours", form), Column("paper's", form), Column("difference", f"+{form}")]
+    notes = [_tolerances(about)] + [SPREAD] * any(isinstance(row[2], Mean) for row in rows)
+    columns = [*heads, "tolerance\nOK / OKish", "verdict"]
+    return Table(_title(about, ": ours against the paper's"), columns, rows, notes=notes)
+
+
+def _tolerances(about: PaperTable) -> str:
+    return ABOUT_TIMES if about.unit == MILLISECONDS else about.tolerances.about(UNITS[about.unit])
+
+
+def _title(about: PaperTable, more: str) -> str:
+    return about.title + more + f" ({about.unit})" * (about.unit != "fraction")
+
+
+def _as_printed(about: PaperTable, values: Sequence[float | None], digits: int | None) -> list[float | str | None]:
+    return [value if None in (value, digits) else f"{value:.{digits}f}" for value in map(about.shown, values)]
+
+
+def _refused(about: PaperTable, jobs: Sequence[Job]) -> list[Reference]:
+    """Rows that cannot run yet, by what is printed."""
+    rows = [(job, read_row(job["paper_row"], job["name"])) for job in jobs if job["requires"] == BACKBONE]
+    return [
+        Reference(label=label, why=NOT_BERT, values=printed_values(about.columns, job, stage), digits=row.digits)
+        for job, row in rows
+        for stage, label in row.labels().items()
+    ]
 
 
 def _is_readable(job: Job, stages: Collection[str]) -> bool:
@@ -99,13 +127,18 @@ def _labels(job: Job) -> Iterable[tuple[str, str]]:
     return read_row(job["paper_row"], job["name"]).labels().items()
 
 
-def _lines(about: PaperTable, jobs: Sequence[Job]) -> list[Line]:
-    """Rows in the order of the jobs; a second job of one label and one collection has a row of its own."""
+def _lines(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]) -> list[Line]:
+    """Rows in the order of the jobs that can run.
+
+    Jobs of one label fill one row where they are of several collections, or of several seeds and else alike; any other
+    has a row of its own.
+    """
+    jobs = [job for job in jobs if _is_readable(job, rungs) and job["requires"] != BACKBONE]
     groups: dict[tuple[str, str, str], list[list[Job]]] = {}
     for job in jobs:
         for stage, label in _labels(job):
             alike = groups.setdefault((label, _telling(job, label, jobs), stage), [])
-            fitting = (group for group in alike if all(other["collection"] != job["collection"] for other in group))
+            fitting = (group for group in alike if all(_may_share(job, other) for other in group))
             if (group := next(fitting, None)) is None:
                 alike.append(group := [])
             group.append(job)
@@ -116,80 +149,81 @@ def _lines(about: PaperTable, jobs: Sequence[Job]) -> list[Line]:
     ]
 
 
-def _line(about: PaperTable, label: str, stage: str, group: Sequence[Job]) -> Line:
-    def first(values: Callable[[Job], Values]) -> Values:
-        columns = zip(*map(values, group), strict=True)
-        return [next(filter(is_number, column), None) for column in columns]
+def _may_share(job: Job, other: Job) -> bool:
+    """Whether two jobs of a label may fill one row."""
+    seeds = [[o for o in of["overrides"] if SEED.fullmatch(o)] for of in (job, other)]
+    return job["collection"] != other["collection"] or (seeds[0] != seeds[1] and _seedless(job) == _seedless(other))
 
-    remarks = dict.fromkeys(remark for job in group for remark in _remarks(about, job))
-    ours, paper = first(lambda job: _ours(about, job, stage)), first(lambda job: _printed(about, job, stage))
-    return Line(label, list(remarks), ours, paper, read_row(group[0]["paper_row"], label).digits)
+
+def _seedless(job: Job) -> list[str]:
+    return [o for o in job["overrides"] if not SEED.fullmatch(o)]
 
 
 def _telling(job: Job, label: str, jobs: Sequence[Job]) -> str:
-    """The overrides that tell a job from others of its label, apart from its YAML file and its collection."""
+    """The overrides that tell a job from others of its label, apart from its YAML file, its collection and its seed."""
     alike = [set(other["overrides"]) for other in jobs if label in dict(_labels(other)).values()]
     common = set.intersection(*alike)
-    return " ".join(o for o in job["overrides"] if o not in common and not re.match(r"\+\w+=|\+*corpus\b", o))
+    return " ".join(o for o in _seedless(job) if o not in common and not re.match(r"\+\w+=|\+*corpus\b", o))
 
 
-def _remarks(about: PaperTable, job: Job) -> Iterable[str]:
-    """What keeps ours from being compared with what is printed."""
+def _line(about: PaperTable, label: str, stage: str, group: Sequence[Job]) -> Line:
+    ours = zip(*(measured_values(about.columns, job, stage) for job in group), strict=True)
+    printed = zip(*(printed_values(about.columns, job, stage) for job in group), strict=True)
+    paper = [next(filter(is_number, column), None) for column in printed]
+    values = []
+    for column, found, value in zip(about.columns, ours, paper, strict=True):
+        made = _mean(about, column, group, found) or _missing(about, column, group, stage)
+        missed = is_number(value) or not any(map(is_number, paper))
+        values.append(made._replace(paper=value, state=made.state if missed else ""))
+    seeds = max((value.ours.runs for value in values if isinstance(value.ours, Mean)), default=1)
+    remarks = [f"mean of {seeds} seeds"] * (seeds > 1)
+    remarks += [remark for job in group for remark in _remarks(about, job, group)]
+    return Line(label, list(dict.fromkeys(remarks)), values, read_row(group[0]["paper_row"], label).digits)
+
+
+def _mean(
+    about: PaperTable, column: PrintedColumn, group: Sequence[Job], found: Sequence[Found | None]
+) -> Value | None:
+    """Of the jobs that measured a column on one collection, which differ in their seeds; None where none did."""
+    measured = [(job, own) for job, own in zip(group, found, strict=True) if own]
+    alike = [(job, own) for job, own in measured if job["collection"] == measured[0][0]["collection"]]
+    if not alike:
+        return None
+    runs = {own.directory: own for _, own in alike}.values()
+    few = any(own.queries is not None and own.queries < about.tolerances.few for own in runs)
+    why = _why(about, column, [job for job, _ in alike])
+    return Value(mean_of([own.value for own in runs]), why=why, wide=few or column.collection == "glue")
+
+
+def _missing(about: PaperTable, column: PrintedColumn, group: Sequence[Job], stage: str) -> Value:
+    """What is known of a column that none of the jobs of a row has measured."""
+    wanted = {other.collection for other in about.columns}
+    here = [job for job in group if column.collection in (*BENCHMARKS, job["collection"])]
+    here = here or [job for job in group if job["collection"] not in wanted]
+    states = [_state(job) for job in here]
+    state = "" if not all(states) else FAILED if FAILED in states else NOT_RUN if states else ""
+    why = _why(about, column, here or group)
+    return Value(state=state, why=why, elsewhere=measured_elsewhere(column, group, stage))
+
+
+def _why(about: PaperTable, column: PrintedColumn, jobs: Sequence[Job]) -> str:
+    """What keeps the values of these jobs from being compared with what is printed."""
+    reasons = ["another machine"] * (about.unit == MILLISECONDS)
+    reasons += [f"scale={job['scale']}" for job in jobs if job["scale"] != "paper"]
+    own = (*BENCHMARKS, *(job["collection"] for job in jobs))
+    reasons += [f"corpus={job['corpus']}" for job in jobs if column.collection not in own]
+    return ", ".join(dict.fromkeys(reasons))
+
+
+def _state(job: Job) -> str:
+    return "" if "nodes" in job else job.get("state") or NOT_RUN
+
+
+def _remarks(about: PaperTable, job: Job, group: Sequence[Job]) -> Iterable[str]:
+    """What has to be said of a job of a row: why it has no values, where they are, how many seeds there are."""
     wanted = {column.collection for column in about.columns} - set(BENCHMARKS)
-    if "nodes" not in job:
-        yield "no result: the job has not finished"
+    which = " ".join(o for o in job["overrides"] if not all(o in other["overrides"] for other in group))
+    if (state := _state(job)) and (which or job.get("reason")):
+        yield f"{state} {which and f'({which})'}".strip() + (f": {job['reason']}" if job.get("reason") else "")
     if wanted and job["collection"] not in wanted:
         yield f"corpus={job['corpus']}: another collection, measured below"
-    if job["scale"] != "paper":
-        yield f"scale={job['scale']}: shows the path; not comparable"
-
-
-def _stage(column: PrintedColumn, stage: str, job: Job) -> str:
-    """Whose value stands in a column, empty where this row has none there; stage: of the row, if its label has one."""
-    if column.stage and stage:
-        return stage if stage == column.stage else ""
-    return column.stage or stage or next(iter(stages_of(column, job["paper_results"] or {})), "")
-
-
-def _printed(about: PaperTable, job: Job, stage: str) -> Values:
-    results = job["paper_results"] or {}
-    return [
-        results.get(column.place, {}).get(_stage(column, stage, job), {}).get(column.measure)
-        for column in about.columns
-    ]
-
-
-def _ours(about: PaperTable, job: Job, stage: str) -> Values:
-    values = [_measured(job, column, _stage(column, stage, job)) for column in about.columns]
-    for i, column in enumerate(about.columns):
-        if column.measure == AVERAGE:  # of the data sets that the paper has
-            parts = [v for v, other in zip(values, about.columns, strict=True)
-                     if other.place == column.place and other.measure != AVERAGE]  # fmt: skip
-            values[i] = sum(parts) / len(parts) if parts and all(map(is_number, parts)) else None
-    return values
-
-
-def _measured(job: Job, column: PrintedColumn, stage: str) -> float | None:
-    """What a job measured, None where it did not, or on another collection."""
-    nodes = job.get("nodes", {})
-    directory = nodes.get(f"{stage}@{job['name']}") or nodes.get(stage)
-    if directory is None or column.collection not in (*BENCHMARKS, job["collection"]):
-        return None
-    if column.collection in BENCHMARKS:
-        return _of_benchmark(read_tables(Path(directory)), column.measure, job["name"])
-    found = read_json(Path(directory) / "metrics.json").get(column.place.partition("/")[2])
-    return found["mean"].get(column.measure) if isinstance(found, dict) else None
-
-
-def _of_benchmark(tables: Sequence[Table], measure: str, arm: str) -> float | None:
-    """By head of a column (a task), or by name of a row (a data set) in the column of the arm, or the only one."""
-    for table in tables:
-        heads = [first_line(column.group) or first_line(column.name) for column in table.columns]
-        if measure in heads:
-            return table.rows[0][heads.index(measure)]
-        row = next((row for row in table.rows if row[0] == measure), None)
-        if row and table.title.endswith(f" {SUITE_MEASURE}"):
-            models = [i for i, column in enumerate(table.columns) if column.higher is not None]
-            own = [i for i in models if f"{heads[i]} ".startswith(f"{row_name(arm, '')} ")]
-            return row[(own or models)[-1]] if own or len(models) == 1 else None
-    return None

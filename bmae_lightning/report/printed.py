@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bmae_lightning.evaluation.measure.ranking import canonical
+from bmae_lightning.report.verdict import Tolerances
 from bmae_lightning.runtime.checks import at_least, choice, nearest
 from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import renamed_option
+from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import Column, Table, is_number
 
 Results = dict[str, dict[str, dict[str, float]]]
@@ -22,7 +24,8 @@ BENCHMARKS = ("beir", "glue")
 """Collections that the stages which measure them bring along, whatever the corpus of a run is."""
 AVERAGE = "AVERAGE"
 """What the mean over the data sets of a benchmark is called among them."""
-UNITS = {"percent": 100, "fraction": 1, "milliseconds": 1}
+MILLISECONDS = "milliseconds"
+UNITS = {"percent": 100, "fraction": 1, MILLISECONDS: 1}
 """Unit of a printed table -> what a value is multiplied by to be in it."""
 BACKBONE = "backbone"
 """The option `requires` of a row whose encoder is of an architecture that cannot be loaded."""
@@ -96,13 +99,17 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class PaperTable:
-    """The option `paper_table`: title, unit, digits after the point, columns in the paper's order, references."""
+    """The option `paper_table`: title, unit, digits after the point, columns in the paper's order, references.
+
+    tolerances: how far ours may be from what is printed.
+    """
 
     title: str
     columns: list
     unit: str = "percent"
     digits: int = 1
     references: list = field(default_factory=list)
+    tolerances: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         choice(UNITS, unit=self.unit)
@@ -110,16 +117,19 @@ class PaperTable:
         object.__setattr__(self, "columns", [PrintedColumn.read(key) for key in self.columns])
         made = [_made(Reference, node, f"paper_table.references[{i}]") for i, node in enumerate(self.references)]
         object.__setattr__(self, "references", made)
+        object.__setattr__(self, "tolerances", _made(Tolerances, self.tolerances, "paper_table.tolerances"))
         for row in made:
             if len(row.values) != len(self.columns):
                 raise ValueError(f"references: {row.label!r} has {len(row.values)} values, not {len(self.columns)}")
-            if self.unit != "milliseconds":
+            if self.unit != MILLISECONDS:
                 check_shares(
                     {key.measure: value for key, value in zip(self.columns, row.values, strict=True)}, row.label
                 )
 
     def shown(self, value: float | None) -> float | None:
         """A fraction (or milliseconds) in the unit of the table."""
+        if isinstance(value, Mean):
+            return value.scaled(UNITS[self.unit])
         return round(value * UNITS[self.unit], 10) if is_number(value) else None
 
 
@@ -158,7 +168,7 @@ def check_options(config: Mapping[str, Any]) -> None:
         (f"paper_results.{place}.{stage}", stage, list(values))
         for place, by_stage in results.items() for stage, values in by_stage.items()
     ]  # fmt: skip
-    for column in table.columns if table and table.unit != "milliseconds" else ():
+    for column in table.columns if table and table.unit != MILLISECONDS else ():
         named.append(("paper_table.columns", column.stage, [column.measure]))
         if "" in row.labels() and not column.stage and len(found := stages_of(column, results)) > 1:
             raise BadInput(

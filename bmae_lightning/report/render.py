@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,20 @@ def markdown(table: Table) -> str:
     def clean(text: str) -> str:
         return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
 
+    def code(text: str) -> str:
+        quote = "``" if "`" in text else "`"
+        return f"{quote}{text}{quote}".replace("|", r"\|") if text else ""
+
     emphasis, signs, published = table.emphasis(), table.signs(), table.marked(*PUBLISHED)
     heads = [
         clean(" ".join(filter(None, map(printable, (c.group + "\n" + c.name).split("\n"))))) for c in table.columns
     ]
     lines = [heads, ["---:" if column.format else "---" for column in table.columns]]
     for row in range(len(table.rows)):
-        cells = list(map(clean, table.cells(row)))
+        cells = [
+            code(cell) if about.code else clean(cell)
+            for cell, about in zip(table.cells(row), table.columns, strict=True)
+        ]
         cells = [f"*{cell}*" if cell in (FAILED, NOT_RUN) else cell for cell in cells]
         cells = [f"**{cell}**" if (row, i) in emphasis else cell for i, cell in enumerate(cells)]
         cells = [cell + signs.get((row, i), "") for i, cell in enumerate(cells)]
@@ -61,8 +69,9 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     """The table as a tabular, emphasised values bold, daggers explained below; title and notes around it as comments.
 
-    Of a mean over runs the spread is small and never bold.
+    Of a mean over runs the spread is small and never bold. Code is among the comments.
     """
+    table = _without_code(table)
     emphasis, signs, published = table.emphasis(), table.signs(), table.marked(PAPER)
 
     def cell(row: int, column: int, shown: str) -> str:
@@ -87,6 +96,22 @@ def latex(table: Table) -> str:
     notes = [f"% Bold: {meaning}." for meaning in dict.fromkeys(emphasis.values())]
     notes += [f"% {printable(note)}" for note in table.below()]
     return "\n".join([*lines, r"\bottomrule", *below, r"\end{tabular}", *notes]) + "\n"
+
+
+def _without_code(table: Table) -> Table:
+    """The table with what stands in columns of code as notes, each text once, behind the rows that it is of."""
+    kept = [i for i, column in enumerate(table.columns) if not column.code]
+    named: dict[str, dict[str, None]] = {}
+    for row in table.rows:
+        for i in set(range(len(row))) - set(kept):
+            named.setdefault(row[i], {})[first_line(row[0])] = None
+    return replace(
+        table,
+        columns=[table.columns[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in table.rows],
+        marks=[(row, kept.index(column), meaning) for row, column, meaning in table.marks if column in kept],
+        notes=(*table.notes, *(f"{', '.join(rows)}: {code}" for code, rows in named.items() if code)),
+    )
 
 
 def _in_latex(text: str) -> str:

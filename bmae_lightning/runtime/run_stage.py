@@ -18,6 +18,7 @@ from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput,
 from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json
 from bmae_lightning.runtime.fingerprint import FORMAT
 from bmae_lightning.runtime.process import launched, locked, print_once, process_rank
+from bmae_lightning.runtime.record import recorded
 from bmae_lightning.runtime.stage import Context
 
 MANIFEST = "manifest.json"
@@ -62,7 +63,9 @@ def run_stage(manifest: Path) -> None:
             if not (context.directory / "done").is_file():
                 if first:
                     remove_leftovers(context.directory)
-                build(config, context.stage).run(context)
+                stage = build(config, context.stage)
+                with recorded(context.directory, config) if first else nullcontext():
+                    stage.run(context)
     except Exception as error:
         if full := disk_full(error):
             raise BadInput(

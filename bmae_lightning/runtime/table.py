@@ -51,12 +51,14 @@ class Column:
             empty for a column of text.
         higher: True where higher values are better, False where lower ones are, None where neither is.
         group: head above this and the neighbouring columns of the same group; lines after the first are small print.
+        code: whether its texts are code, such as commands, of any length.
     """
 
     name: str
     format: str = ""
     higher: bool | None = None
     group: str = ""
+    code: bool = False
 
     @property
     def key(self) -> str:
@@ -248,8 +250,7 @@ def printable(line: str) -> str:
 
 def fold(name: str, width: int) -> list[str]:
     """Split a name into lines of at most `width` columns, after a space or one of `.=_-/,+` (not inside a number)."""
-    width = max(width, NAME_WIDTH)
-    lines = [""]
+    lines, width = [""], max(width, NAME_WIDTH)
     for part in re.split(r"(?<=[ .=_\-/,+])(?!\d)", name):
         if cell_len(lines[-1] + part.rstrip()) > width and lines[-1].strip():
             lines.append("")

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.document_order import COLLECTION_ORDER
 from bmae_lightning.lit.metrics import VALIDATION, read_metrics
-from bmae_lightning.report.content import BASELINE, PRINTED, Arm, Curve, Diagnosis, Sample, pretraining_of, row_name
+from bmae_lightning.report.content import (
+    BASELINE,
+    PRINTED,
+    Arm,
+    Curve,
+    Diagnosis,
+    Sample,
+    pretraining_of,
+    row_name,
+)
 from bmae_lightning.report.diagnosis import diagnosis
+from bmae_lightning.report.origin import origin_of
 from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
 from bmae_lightning.runtime.files import read_json
@@ -78,12 +87,14 @@ class Collected:
         paper: printed values by collection/split and stage, and by measure or head of a column.
         paper_source: where they are printed.
         collection: what papers call the corpus.
+        job: what all of it is a run of, for the origins of the rows.
     """
 
     measures: dict[str, list[str]]
     paper: Results
     paper_source: str
     collection: str | None = None
+    job: dict[str, Any] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -117,15 +128,16 @@ class Collected:
 
     def all_arms(self) -> list[Arm]:
         """A row for every split and node that measured it; those that all arms share, then the baseline, come first."""
-        arms, splits = [], list(self.measures)
-        for node, split in product(self._nodes, splits):
-            found = node.results.get(split)
-            if not isinstance(found, dict):
-                continue
-            shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
-            printed = self._published(node, f"{self.collection}/{split}") or None
-            source = self.paper_source if printed else ""
-            arms.append(Arm(node.name, shown, found["queries"], _note(node), printed, source, node.key, split))
+        arms, splits, nodes = [], list(self.measures), {node.key: node.directory for node in self._nodes}
+        for node in self._nodes:
+            measured = [split for split in splits if isinstance(node.results.get(split), dict)]
+            origins = [origin_of(nodes, node.key, self.job)] if measured else []
+            for split in measured:
+                found, printed = node.results[split], self._published(node, f"{self.collection}/{split}") or None
+                shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
+                source = self.paper_source if printed else ""
+                about = node.name, shown, found["queries"], _note(node), printed, source, node.key, split
+                arms.append(Arm(*about, origins=origins))
         return sorted(
             arms, key=lambda arm: (splits.index(arm.split), "@" in arm.node, arm.name != row_name(BASELINE, ""))
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN, Measures, check_measures, measures_of
+from bmae_lightning.evaluation.measure.scores import write_scored
 from bmae_lightning.evaluation.measure.trec import Run, write_run
 from bmae_lightning.lit.fit import make_trainer
 from bmae_lightning.report.tracking.loggers import Tracking
@@ -82,7 +83,10 @@ def write_ranking(title: str, prepared: Prepared, search: Search, run: Run) -> N
     search.path.parent.mkdir(parents=True, exist_ok=True)
     if search.split == TRAIN and prepared.answers(TRAIN):
         judge_by_answers(search.path.parent, title, prepared, TRAIN, run)
-    write_run(search.path, run, title)
+    if search.split == TRAIN:  # for mining: hundreds of ranks of every training query, of which only the order is read
+        write_run(search.path, run, title)
+    else:
+        write_scored(search.path, run, title)
 
 
 @dataclass(kw_only=True)
@@ -106,7 +110,8 @@ class Shared:
 
 @dataclass(kw_only=True)
 class RankingStage(Stage):
-    """Writes run.<split>.trec, per_query.<split>.json, metrics.json, and with `train_depth` run.train.trec (mining).
+    """Writes run.<split>.trec, scores.<split>.parquet, per_query.<split>.json, metrics.json, and with `train_depth`
+    run.train.trec (mining).
 
     Args:
         splits: judged splits.

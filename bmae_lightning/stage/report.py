@@ -17,8 +17,8 @@ from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
-from bmae_lightning.report.tables import all_tables, paired_tests
-from bmae_lightning.report.tracking.loggers import Tracking, log_tables
+from bmae_lightning.report.significance import paired_tests, values_per_query
+from bmae_lightning.report.tables import all_tables
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
@@ -36,7 +36,6 @@ class MakeReport(Stage):
         title: name of the experiment.
         measures: columns of the tables, names of ir_measures or measures of one's own, a list or by split.
         splits: the judged splits that are compared, a table each; figures and cases are of the first one.
-        logger: tracking.
         shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
             takes it from their YAML.
         collection: name of the corpus in papers, None where it has none.
@@ -52,7 +51,6 @@ class MakeReport(Stage):
     title: str
     measures: Measures
     splits: list[str]
-    logger: Tracking
     shown_as: dict[str, str] = field(default_factory=dict)
     collection: str | None = None
     paper_results: Any = None
@@ -69,11 +67,10 @@ class MakeReport(Stage):
         canonical(self.significance or [])
 
     def run(self, context: Context) -> None:
-        report = self.collect({key: path for key, path in context.inputs.items() if path is not None})
+        report = self.collect({key: path for key, path in context.inputs.items() if path is not None}, context.job)
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
-        tables = all_tables(report)
-        write_table_files(context.directory / "tables", tables)
+        write_table_files(context.directory / "tables", all_tables(report))
         results = {}
         for arm in report.arms:
             of = arm.name if arm.split == self.splits[0] else f"{arm.name}/{arm.split}"
@@ -83,32 +80,32 @@ class MakeReport(Stage):
             for name, *values in table.rows:
                 results |= {f"{name}/{k}": v for k, v in zip(keys[1:], values, strict=True) if is_number(v)}
         write_json(context.directory / "metrics.json", results)
-        with self.logger.of(context) as loggers:
-            for logger in loggers:
-                logger.log_metrics(results, step=0)
-            log_tables(loggers, tables)
 
-    def collect(self, stages: Mapping[str, Path]) -> Report:
-        """The report of finished stages: `stage` or `stage@arm` -> its directory."""
+    def collect(self, stages: Mapping[str, Path], job: dict[str, Any] | None = None) -> Report:
+        """The report of finished stages: `stage` or `stage@arm` -> its directory, of a job (`describe_job`)."""
         measures = {split: canonical(measures_of(self.measures, split)) for split in self.splits}
-        found = Collected(measures, self.paper, self.paper_source or "", self.collection)
+        found = Collected(measures, self.paper, self.paper_source or "", self.collection, job or {})
         for key, directory in stages.items():
             found.add(read_node(key, directory, self.shown_as))
         arms = found.all_arms()
-        places: dict[str, dict[str, Path]] = {}
+        places: dict[str, dict[str, list[Path]]] = {}
         for arm in arms:
-            places.setdefault(arm.split, {})[arm.name] = stages[arm.node]
+            places.setdefault(arm.split, {})[arm.name] = [stages[arm.node]]
+        values = {of: values_per_query(places[of], of) for of in places}
         tested = {of: self._tested(measures[of]) for of in places}
         cases = []
         if self.cases and arms:
             split = arms[0].split
-            cases = find_cases(Prepared(stages["prepare"]), places[split], split, measures[split][0], self.cases)
+            cases = find_cases(
+                Prepared(stages["prepare"]), {arm: runs[0] for arm, runs in places[split].items()}, split,
+                measures[split][0], self.cases,
+            )  # fmt: skip
         subtitle = (
             f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
         return with_headline(Report(
             self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
-            tested=tested, differences=[row for of in places for row in paired_tests(places[of], of, tested[of])],
+            tested=tested, differences=[row for of in places for row in paired_tests(values[of], of, tested[of])],
             cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
         ))  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Let a re-ranker order the best passages of a retriever anew and measure the result."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,15 +79,18 @@ def reranked(run: Run, scores_P: np.ndarray, depth: int) -> Run:
 
     Args:
         scores_P: scores of the first `depth` entries of every query, queries in the order of the run.
+
+    Returns:
+        A run with the new scores; below the first `depth` ranks, which have none, they are -inf.
     """
     rankings, start = {}, 0
     for query in run:
         passages = run.passages(query)
-        top = passages[:depth]
-        order = np.argsort(-scores_P[start : start + len(top)], kind="stable")
-        start += len(top)
-        ranked = [top[i] for i in order] + passages[depth:]
-        rankings[query] = [(passage, float(len(ranked) - place)) for place, passage in enumerate(ranked)]
+        scores = scores_P[start : start + min(depth, len(passages))]
+        start += len(scores)
+        order = np.argsort(-scores, kind="stable")
+        ranked = [(passages[i], float(scores[i])) for i in order]
+        rankings[query] = ranked + [(passage, -math.inf) for passage in passages[len(scores) :]]
     return Run(rankings)
 
 

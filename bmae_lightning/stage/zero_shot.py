@@ -13,7 +13,8 @@ from typing import Any
 
 from bmae_lightning.corpus.collection import Collection
 from bmae_lightning.evaluation.measure.ranking import Measure, evaluate
-from bmae_lightning.evaluation.measure.trec import Run, read_run, write_run
+from bmae_lightning.evaluation.measure.scores import write_scored
+from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.retrieval.foreign_model import Retriever, find_retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
@@ -124,7 +125,7 @@ class Pairs:
 
 @dataclass(kw_only=True)
 class ZeroShot(Encoding, Stage):
-    """Writes run.trec.gz and ranked.json.
+    """Writes run.trec.gz, scores.parquet and ranked.json.
 
     Args:
         collection: what is ranked.
@@ -156,7 +157,7 @@ class ZeroShot(Encoding, Stage):
 
         def write(search: Search, run: Run) -> None:
             run = run if self.identical else run.without_identical()
-            write_run(search.path, run.cut(self.depth), context.title)
+            write_scored(search.path, run.cut(self.depth), context.title)
 
         ranker.rank([search], write)
         if process_rank() == 0:

@@ -86,11 +86,14 @@ def test_the_sweep_of_a_printed_table_shows_it_first_whatever_becomes_of_its_job
     report = sweep(jobs)
     (table,) = report.printed
     assert [column.key for column in table.columns] == [
-        "row", "MS MARCO dev, retriever1/RR@10", "MS MARCO dev, second/RR@10"
+        "row", "MS MARCO dev, retriever1/RR@10", "MS MARCO dev, second/RR@10", "verdict"
     ]  # fmt: skip
-    assert [table.cells(row)[:2] for row in range(5)] == [
-        ["A", "25.0"], ["paper", "30.0"], ["B", "-"], ["paper", "40.0"], ["C (reference)", "50.0"]
+    assert [table.cells(row)[:2] for row in range(4)] == [
+        ["A", "25.0"], ["paper", "30.0"], ["B", "failed"], ["paper", "40.0"],
     ]  # fmt: skip
+    assert table.cells(5)[:2] == ["C (reference)", "50.0"]
+    assert [row[-1] for row in report.verdicts[0].rows] == ["not comparable: scale=gpu", "failed"]
+    assert (tmp_path / "tables" / "T_1_ours_against_the_paper_s_percent.md").is_file()
     assert report.tables == {}, "what each job has as printed is in the table"
     assert (tmp_path / "tables" / "T_1_percent.csv").is_file()
     assert capsys.readouterr().out.startswith("T 1 (percent)\n")
@@ -99,7 +102,7 @@ def test_the_sweep_of_a_printed_table_shows_it_first_whatever_becomes_of_its_job
 
 def test_a_table_of_refused_rows_is_still_shown(sweep):
     (table,) = sweep([(printed("A", 0.3), None)]).printed
-    assert table.cells(1) == ["paper", "30.0", "-"]
+    assert table.cells(1) == ["paper", "30.0", "-", ""]
 
 
 def test_without_reports_there_are_only_the_jobs(sweep, tmp_path, capsys):

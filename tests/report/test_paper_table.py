@@ -6,14 +6,15 @@ import pytest
 
 from bmae_lightning.report.content import Report
 from bmae_lightning.report.page import html
-from bmae_lightning.report.paper_table import ABOUT_GLUE, paper_table
+from bmae_lightning.report.paper_table import ABOUT_GLUE, paper_table, verdict_table
 from bmae_lightning.report.printed import read_table
 from bmae_lightning.report.render import csv_text, latex, markdown
+from bmae_lightning.report.verdict import ORDER, SPREAD
 from bmae_lightning.runtime.table import BEST_OF_COLUMN, PAPER, REFERENCE, SUMMARY, Column, Table, text, write_tables
 
 RUNGS = {"evaluate": "retriever1", "evaluate2": "retriever2", "rerank": "re-ranked", "bm25": "bm25", "suite": "suite",
          "glue": "glue"}  # fmt: skip
-SCALE = "scale=laptop: shows the path; not comparable"
+SCALE = "not comparable: scale=laptop"
 COLUMNS = ["msmarco/dev/RR@10", "msmarco/dev/R@1000", "msmarco/dl19/nDCG@10", "nq/test/answer_R@20"]
 
 
@@ -36,19 +37,28 @@ def job(tmp_path):
                 if isinstance(found, list):
                     write_tables(directory, found)
                 else:
-                    means = {split: {"mean": values, "queries": 43} for split, values in found.items()}
+                    means = {
+                        split: {"mean": values, "queries": 43 if "dl" in split else 6980}
+                        for split, values in found.items()
+                    }
                     (directory / "metrics.json").write_text(json.dumps(means | {"passages_per_second": 3.0}))
         return made | more
 
     return make
 
 
-def made(jobs, columns=COLUMNS, **about):
-    return paper_table(read_table({"title": "SimLM Table 10", "columns": columns} | about), jobs, RUNGS)
+def about(columns, **more):
+    return read_table({"title": "SimLM Table 10", "columns": columns} | more)
+
+
+def made(jobs, columns=COLUMNS, **more):
+    return paper_table(about(columns, **more), jobs, RUNGS)
 
 
 def cells(table):
-    return [table.cells(row) for row in range(len(table.rows))]
+    """Without the row of the order, and the column of the verdicts."""
+    rows = [table.cells(row)[:-1] for row in range(len(table.rows))]
+    return [row for row in rows if row[0] != ORDER]
 
 
 def test_jobs_of_several_collections_fill_one_row(job):
@@ -65,7 +75,7 @@ def test_jobs_of_several_collections_fill_one_row(job):
     ]
     table = made(jobs)
     assert table.title == "SimLM Table 10 (percent)"
-    heads = ["row", "MS MARCO dev/RR@10", "MS MARCO dev/R@1000", "TREC DL 19/nDCG@10", "NQ test/R@20"]
+    heads = ["row", "MS MARCO dev/RR@10", "MS MARCO dev/R@1000", "TREC DL 19/nDCG@10", "NQ test/R@20", "verdict"]
     assert [column.key for column in table.columns] == heads
     assert cells(table) == [
         ["none", "33.7", "-", "-", "-"], ["paper", "38.0", "98.3", "-", "84.3"],
@@ -82,7 +92,7 @@ def test_columns_with_stages_tell_them_and_take_their_values(job):
     columns = ["msmarco/dev/evaluate/RR@10", "msmarco/dev/evaluate2/RR@10", "msmarco/dev/rerank/RR@10"]
     table = made([job("MASTER", printed, measured)], columns, unit="fraction", digits=3, title="MASTER Table 5")
     assert table.title == "MASTER Table 5"
-    assert [column.key.partition(", ")[2] for column in table.columns[1:]] == [
+    assert [column.key.partition(", ")[2] for column in table.columns[1:-1]] == [
         "retriever1/RR@10", "retriever2/RR@10", "re-ranked/RR@10"
     ]  # fmt: skip
     assert cells(table) == [["MASTER", "0.100", "0.200", "-"], ["paper", "0.383", "0.404", "-"]]
@@ -108,8 +118,8 @@ def test_values_of_another_collection_are_not_shown_as_of_this_one(job):
     judged = {"evaluate@a": {"dev": {"RR@10": 0.9}, "test": {"RR@10": 0.8}}}
     table = made([job("SimLM", printed, judged, None, scale="laptop"), job("BERT", printed, judged, scale="gpu")])
     assert [row[:2] for row in cells(table)] == [["SimLM", "-"], ["paper", "38.0"], ["BERT", "90.0"], ["paper", "38.0"]]
-    assert table.rows[0][0].split("\n")[1:] == ["corpus=builtin: another collection, measured below", SCALE]
-    assert table.rows[2][0].split("\n")[1:] == ["scale=gpu: shows the path; not comparable"]
+    assert table.rows[0][0].split("\n")[1:] == ["corpus=builtin: another collection, measured below"]
+    assert [row[-1] for row in table.rows[:3]] == [f"{SCALE}, corpus=builtin", "", "not comparable: scale=gpu"]
 
 
 def test_jobs_that_failed_or_cannot_run_show_what_is_printed(job):
@@ -126,16 +136,15 @@ def test_jobs_that_failed_or_cannot_run_show_what_is_printed(job):
     table = made(jobs, references=references)
     assert cells(table) == [
         ["BERT", "33.7", "-", "-", "-"], ["paper", "38.0", "-", "-", "-"],
-        ["SimLM", "-", "-", "-", "-"], ["paper", "38.0", "-", "-", "-"],
+        ["SimLM", "not run", "-", "-", "-"], ["paper", "38.0", "-", "-", "-"],
         ["a", "-", "-", "-", "-"],
         ["ELECTRA (reference)", "35.0", "-", "-", "-"], ["AR2 (reference)", "39.5", "-", "-", "98.6"],
         ["ANCE (reference)", "33.00", "-", "-", "-"],
     ]  # fmt: skip
-    assert table.rows[2][0] == "SimLM\nno result: the job has not finished"
-    assert table.marked(REFERENCE) == [5, 6, 7]
-    assert table.marked(SUMMARY) == [5]
-    assert table.notes[0].startswith("ELECTRA: the paper's values alone; its encoder is not a BERT")
-    assert table.notes[1] == "AR2, ANCE: the paper's values alone; no code for it."
+    assert table.marked(REFERENCE) == [6, 7, 8]
+    assert table.marked(SUMMARY) == [5, 6]
+    assert table.notes[-2].startswith("ELECTRA: the paper's values alone; its encoder is not a BERT")
+    assert table.notes[-1] == "AR2, ANCE: the paper's values alone; no code for it."
     assert not table.emphasis()
     assert made([], references=references).marked(SUMMARY) == []
 
@@ -145,14 +154,14 @@ def test_a_row_may_be_printed_with_digits_of_its_own(job):
     row = {"label": "RetroMAE", "digits": 2}
     table = made([job("x", printed, {"evaluate@a": {"dev": {"RR@10": 0.35}}}, paper_row=row)])
     assert [line[1] for line in cells(table)] == ["35.0", "35.53"]
-    assert csv_text(table).splitlines()[1:] == ["RetroMAE,35.0,,,", "paper,35.53,,,"]
+    assert csv_text(table).splitlines()[1:3] == ["RetroMAE,35.0,,,,OKish", "paper,35.53,,,,"]
     assert cells(made([job("x", printed, paper_row=row, requires="backbone")]))[0][:2] == [
         "RetroMAE (reference)",
         "35.53",
     ]
 
 
-def test_two_jobs_of_one_label_and_collection_are_two_rows(job):
+def test_jobs_that_differ_in_their_seed_alone_are_one_row_and_others_two(job):
     judged = [{"evaluate@a": {"dev": {"RR@10": value}}} for value in (0.1, 0.2, 0.3, 0.4)]
     printed = {"msmarco/dev": {"evaluate": {"RR@10": 0.38}}}
     seeds = [
@@ -160,7 +169,97 @@ def test_two_jobs_of_one_label_and_collection_are_two_rows(job):
     ]
     twins = [job("B", printed, of, overrides=[f"+simlm=b{i}"]) for i, of in enumerate(judged[2:])]
     found = [row[:2] for row in cells(made([*seeds, *twins]))[::2]]
-    assert found == [["A seed=0", "10.0"], ["A seed=1", "20.0"], ["B", "30.0"], ["B", "40.0"]]
+    assert found == [["A", "15.0 ± 7.1"], ["B", "30.0"], ["B", "40.0"]]
+
+
+def test_a_failed_job_and_one_that_did_not_run_carry_the_word_and_the_reason(job):
+    """The word stands in every cell that is printed for the row; of several seeds or collections those that are there
+    are shown."""
+    printed = {"msmarco/dev": {"evaluate": {"RR@10": 0.38}}, "nq/test": {"evaluate": {"answer_R@20": 0.8}}}
+    judged = {"evaluate@a": {"dev": {"RR@10": 0.38}}}
+    jobs = [
+        job("A", printed, overrides=["+x=a"], state="failed", reason="CUDA out of memory"),
+        job("B", printed, overrides=["+x=b"], state="not run"),
+        job("C", printed, judged, overrides=["+x=c", "seed=1"]),
+        job("C", printed, overrides=["+x=c", "seed=2"], state="failed", reason="killed"),
+        job("D", printed, judged, overrides=["+x=d", "corpus=msmarco"]),
+        job("D", printed, None, "nq", overrides=["+x=d", "corpus=nq"], state="failed", reason="no title"),
+        job("E", printed, None, None, overrides=["+x=e"], state="failed", reason="no path"),
+    ]
+    table = made(jobs)
+    assert [row[:5] for row in cells(table)[::2]] == [
+        ["A", "failed", "-", "-", "-"], ["B", "not run", "-", "-", "-"], ["C", "38.0", "-", "-", "-"],
+        ["D", "38.0", "-", "-", "failed"], ["E", "failed", "-", "-", "failed"],
+    ]  # fmt: skip
+    assert [row[0].split("\n")[1:] for row in table.rows[:-1:2]] == [
+        ["failed: CUDA out of memory"], [], ["failed (seed=2): killed"], ["failed (corpus=nq): no title"],
+        ["failed: no path", "corpus=builtin: another collection, measured below"],
+    ]  # fmt: skip
+    assert [row[-1] for row in table.rows[:-1:2]] == [
+        "1 failed, 1 not comparable: corpus=msmarco", "1 not run, 1 not comparable: corpus=msmarco",
+        "1 OK, 1 not comparable: corpus=msmarco", "1 OK, 1 failed", "failed",
+    ]  # fmt: skip
+
+
+def test_means_over_seeds_count_each_directory_once(job):
+    printed = {"msmarco/dev": {"evaluate": {"RR@10": 0.38}, "bm25": {"RR@10": 0.18}}}
+    jobs = []
+    for seed, value in enumerate((0.36, 0.38, 0.40)):
+        one = job("A", printed, {"evaluate@a": {"dev": {"RR@10": value}}}, overrides=["+x=a", f"seed={seed}"])
+        shared = jobs[0]["nodes"]["bm25"] if jobs else job("", {}, {"bm25": {"dev": {"RR@10": 0.2}}})["nodes"]["bm25"]
+        jobs.append(one | {"nodes": one["nodes"] | {"bm25": shared}})
+    columns = ["msmarco/dev/evaluate/RR@10", "msmarco/dev/bm25/RR@10"]
+    table = made(jobs, columns)
+    assert cells(table)[0] == ["A", "38.0 ± 2.0", "20.0"]
+    assert table.rows[0][0] == "A\nmean of 3 seeds"
+    assert (table.rows[0][1].runs, type(table.rows[0][2])) == (3, float)
+    assert table.notes[-1] == SPREAD
+    assert verdict_table(about(columns), jobs, RUNGS).cells(0)[2] == "38.0 ± 2.0"
+
+
+def test_ours_against_the_papers_value_by_value(job):
+    printed = {
+        "msmarco/dev": {"evaluate": {"RR@10": 0.38, "R@1000": 0.98}},
+        "msmarco/dl19": {"evaluate": {"nDCG@10": 0.7}},
+    }
+    values = {"dev": {"RR@10": 0.3839, "R@1000": 0.96}, "dl19": {"nDCG@10": 0.669}}
+    jobs = [
+        job("A", printed, {"evaluate@a": values}), job("B", printed, {"evaluate@a": values}, scale="gpu"),
+        job("C", printed, state="failed"), job("D", printed, {"evaluate@a": {}}),
+    ]  # fmt: skip
+    table = verdict_table(about(COLUMNS), jobs, RUNGS)
+    assert table.title == "SimLM Table 10: ours against the paper's (percent)"
+    assert [table.cells(row) for row in range(7)] == [
+        ["A", "MS MARCO dev/RR@10", "38.4", "38.0", "+0.4", "0.5 / 1.5", "OK"],
+        ["A", "MS MARCO dev/R@1000", "96.0", "98.0", "-2.0", "0.5 / 1.5", "FAIL"],
+        ["A", "TREC DL 19/nDCG@10", "66.9", "70.0", "-3.1", "1.5 / 4.5", "OKish"],
+        ["B", "MS MARCO dev/RR@10", "38.4", "38.0", "+0.4", "0.5 / 1.5", "not comparable: scale=gpu"],
+        ["B", "MS MARCO dev/R@1000", "96.0", "98.0", "-2.0", "0.5 / 1.5", "not comparable: scale=gpu"],
+        ["B", "TREC DL 19/nDCG@10", "66.9", "70.0", "-3.1", "1.5 / 4.5", "not comparable: scale=gpu"],
+        ["C", "MS MARCO dev/RR@10", "failed", "38.0", "-", "", "failed"],
+    ]  # fmt: skip
+    assert table.rows[9][2:] == (None, 38.0, None, "", "not measured")
+    strict = about(COLUMNS, tolerances={"ok": 0.001, "okish": 0.003})
+    assert verdict_table(strict, jobs, RUNGS).rows[0][-1] == "FAIL"
+    assert "at most 0.1" in verdict_table(strict, jobs, RUNGS).notes[0]
+    assert made(jobs).rows[0][-1] == "1 OK, 1 FAIL, 1 OKish"
+    assert made(jobs).notes[0] == table.notes[0]
+
+
+def test_the_order_of_rows_is_compared_also_on_another_collection_with_the_remark(job):
+    def jobs(collection, split):
+        paper = {"a": 0.38, "b": 0.36, "c": 0.30, "d": 0.29}
+        ours = {"a": 0.9, "b": 0.7, "c": 0.8, "d": 0.1}
+        return [
+            job(name, {"msmarco/dev": {"evaluate": {"RR@10": paper[name], "R@1000": 0.9}}},
+                {"evaluate@a": {split: {"RR@10": ours[name], "R@1000": 1.0}}}, collection, overrides=[f"+x={name}"])
+            for name in paper
+        ]  # fmt: skip
+
+    here, elsewhere = made(jobs("msmarco", "dev")).rows[-1], made(jobs(None, "test")).rows[-1]
+    assert here == (ORDER, "0.67 (4)", "- (4)", "- (0)", "- (0)", "")
+    assert elsewhere == (*here[:-1], "not comparable: corpus=builtin")
+    assert made(jobs("msmarco", "dev")[:2]).rows[-1][1] == "- (2)", "two rows are no order"
 
 
 def zero_shot(*models):
@@ -177,7 +276,7 @@ def test_values_of_a_benchmark_and_their_average(job):
     suites = [zero_shot("bm25", "a", "ab"), zero_shot("bm25"), zero_shot("bm25", "x")]
     jobs = [job(f"m{i}", printed, {"suite": suite}, None) for i, suite in enumerate(suites)]
     table = made(jobs, columns, unit="fraction", digits=3)
-    assert [column.key for column in table.columns] == ["row", "TREC-COVID", "NFCorpus", "AVERAGE"]
+    assert [column.key for column in table.columns] == ["row", "TREC-COVID", "NFCorpus", "AVERAGE", "verdict"]
     assert cells(table)[::2] == [
         ["m0", "0.600", "0.400", "0.500"], ["m1", "0.500", "0.300", "0.400"], ["m2", "-", "-", "-"]
     ]  # fmt: skip
@@ -194,7 +293,7 @@ def test_values_of_glue_stand_by_task(job):
     printed = {"glue/dev": {"glue": {"CoLA": 0.607, "MRPC": 0.891}}}
     table = made([job("MASTER", printed, {"glue@a": [left]}, None)], ["glue/dev/glue/CoLA", "glue/dev/glue/MRPC"])
     assert cells(table) == [["MASTER", "50.0", "70.0"], ["paper", "60.7", "89.1"]]
-    assert table.notes == (ABOUT_GLUE,)
+    assert table.notes[-1] == ABOUT_GLUE
 
 
 def test_milliseconds_are_as_they_are_and_fewer_are_better(job):
@@ -220,10 +319,12 @@ def test_it_is_shown_everywhere(job):
     assert '<tr class="reference"><th scope="row">' in page
     assert "no &lt;code&gt;" in page
     assert 'colspan="2">MS MARCO dev</th>' in page
-    assert page.count(SCALE) == 2
+    assert page.count(SCALE) == 3, "of each row and of their order"
     shown = text(table).splitlines()
     assert ["AR2", "(reference)", "39.5", "-", "-", "-"] in [line.split() for line in shown]
-    assert f"BERT, SimLM: {SCALE}" in shown, "what is true of several rows is said once"
     assert r"*AR2 (reference)* | 39.5 |" in markdown(table)
     assert r"\quad\emph{paper} & 38.0" in latex(table)
-    assert csv_text(table).splitlines()[3:] == ["SimLM,37.1,,,", "paper,38.0,,,", "AR2 (reference),39.5,,,"]
+    assert csv_text(table).splitlines()[3:] == [
+        f"SimLM,37.1,,,,{SCALE}", "paper,38.0,,,,", f"{ORDER},- (2),- (0),- (0),- (0),{SCALE}",
+        "AR2 (reference),39.5,,,,",
+    ]  # fmt: skip

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from bmae_lightning.runtime import progress
-from bmae_lightning.runtime.progress import track
+from bmae_lightning.runtime.progress import duration, track
 
 
 class Clock:
@@ -106,3 +106,19 @@ def test_other_ranks_are_silent(monkeypatch):
     stream = io.StringIO()
     steps(stream, 60.0, 3)
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (4.21, "4.2 s"),
+        (59.2, "59.2 s"),
+        (59.97, "1 min 0 s"),
+        (725, "12 min 5 s"),
+        (3570, "59 min 30 s"),
+        (3599.9, "1 h 0 min"),
+        (12000, "3 h 20 min"),
+    ],
+)
+def test_durations_in_words(seconds, words):
+    assert duration(seconds) == words

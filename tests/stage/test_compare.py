@@ -50,7 +50,7 @@ def test_each_model_has_its_own_tokenizer(bert, collection, tmp_path):
         ranking = read_run(tmp_path / name / "run.test.trec")
         assert {len(ranking[query]) for query in ranking} == {30}
         left = {path.name for path in (tmp_path / name).iterdir()}
-        assert left == {"run.test.trec", "per_query.test.json", "metrics.json", "manifest.json"}
+        assert left == {"run.test.trec", "scores.test.parquet", "per_query.test.json", "metrics.json", "manifest.json"}
     assert results["theirs"]["test"] == results["same"]["test"]
     assert results["same"]["model"]["passage_length"] == 12
     assert (tmp_path / "prepare-same" / "passages" / "tokens.bin").is_file(), "the run's own tokens stay"
@@ -58,7 +58,7 @@ def test_each_model_has_its_own_tokenizer(bert, collection, tmp_path):
     stages = {"prepare": tmp_path / "prepare-same", "external@theirs": tmp_path / "theirs"}
     write_json(stages["prepare"] / "manifest.json", {"config": {"corpus": {"path": "x"}}})
     maker = MakeReport(
-        title="x", measures=["RR@10"], splits=["test"], logger=NoTracking(), shown_as={"evaluate": "", "external": ""},
+        title="x", measures=["RR@10"], splits=["test"], shown_as={"evaluate": "", "external": ""},
         collection="nq", paper_results={"nq/test": {"external": {"RR@10": 0.4}}},
     )  # fmt: skip
     report = maker.collect(stages)

@@ -84,8 +84,9 @@ def alone(tmp_path_factory, inputs):
 
 
 def product(directory):
-    """Everything that later stages read, to the byte."""
-    return {path.name: path.read_bytes() for pattern in ("run.*", "*.npy") for path in directory.glob(pattern)}
+    """The runs and what later stages read, to the byte."""
+    patterns = ("run.*", "scores.*", "*.npy")
+    return {path.name: path.read_bytes() for pattern in patterns for path in directory.glob(pattern)}
 
 
 @pytest.mark.parametrize("kind", REPRESENTATIONS)
@@ -95,7 +96,7 @@ def test_two_processes_write_what_one_writes(kind, alone, inputs, tmp_path):
     assert forked.codes(*(forked.fork(as_rank, rank, 2, port, path) for rank in range(2))) == [0, 0]
     found = product(tmp_path / "two")
     assert found == product(alone / kind)
-    assert set(found) >= {*RUNS, "passages.npy"}
+    assert set(found) >= {*RUNS, "scores.test.parquet", "passages.npy"}
     assert not list((tmp_path / "two").glob("*.partial")) + list((tmp_path / "two").glob("*.shards"))
     pieces = sorted(path.name for path in (tmp_path / "two" / "checkpoints" / "train").iterdir())
     assert pieces == [f"shard-{number:06d}.npy" for number in range(7)]

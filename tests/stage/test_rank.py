@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 from support.stages import context, prepare
 
+from bmae_lightning.evaluation.measure.scores import read_scores
 from bmae_lightning.evaluation.measure.trec import Run, read_run
 from bmae_lightning.report.tracking.loggers import NoTracking
 from bmae_lightning.runtime.errors import BadInput
@@ -68,6 +69,9 @@ def test_runs_measures_and_figures_are_written_and_logged(corpus, tmp_path):
     assert read_run(tmp_path / "x" / "run.test.trec").passages("q40") == ["p40", "p41", "p42", "p43", "p44"]
     mined = read_run(tmp_path / "x" / "run.train.trec")
     assert (len(mined), mined.depth) == (40, 3)
+    scores = read_scores(tmp_path / "x" / "scores.test.parquet")
+    assert scores["q40"] == [(f"p{40 + i}", -i) for i in range(5)]
+    assert not (tmp_path / "x" / "scores.train.parquet").exists()
     results = read_json(tmp_path / "x" / "metrics.json")
     mean = {"RR@10": 1.0, "R@5": 1.0}
     test = {"mean": mean, "queries": 20, "milliseconds_per_query": 3.0}
@@ -102,7 +106,7 @@ def test_an_index_that_is_not_kept_leaves_the_run_and_no_costs(corpus, tmp_path,
     monkeypatch.setattr(Stage, "keeps_index", False)
     stage().run(context(tmp_path / "x", corpus=corpus))
     left = {path.name for path in (tmp_path / "x").iterdir()}
-    assert left == {"run.test.trec", "per_query.test.json", "metrics.json"}
+    assert left == {"run.test.trec", "scores.test.parquet", "per_query.test.json", "metrics.json"}
     assert set(read_json(tmp_path / "x" / "metrics.json")["test"]) == {"mean", "queries"}
 
 

@@ -13,7 +13,8 @@ RUN = Run({"b": [("p1", 9.0), ("p2", 8.0), ("p3", 7.0), ("p4", 6.0)], "a": [("p5
 def test_new_scores_order_the_top_and_the_rest_follows(tmp_path):
     after = reranked(RUN, np.array([0.1, -5.0, 3.0, -99.0], dtype=np.float32), 3)
     assert after.passages("b") == ["p3", "p1", "p2", "p4"]
-    assert after.passages("a") == ["p5"]
+    assert after["b"] == [("p3", 3.0), ("p1", np.float32(0.1)), ("p2", -5.0), ("p4", -np.inf)]
+    assert after["a"] == [("p5", -99.0)]
     write_run(tmp_path / "run.trec", after, "x")
     assert read_run(tmp_path / "run.trec").passages("b") == ["p3", "p1", "p2", "p4"]
 

@@ -120,7 +120,7 @@ def test_a_retriever_ranks_and_leaves_its_run(collection, tmp_path):
     prepared = Prepared(prepare(tmp_path / "corpus", collection))
     model = save_retriever(prepared, PooledRepresentation("mean"), tmp_path)
     zero_shot(collection, tmp_path / "tokens", model={"name": str(tmp_path / "retriever")}).run(context(tmp_path / "x"))
-    assert {path.name for path in (tmp_path / "x").iterdir()} == {"run.trec.gz", "ranked.json"}
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {"run.trec.gz", "scores.parquet", "ranked.json"}
     assert read_json(tmp_path / "x" / "ranked.json")["passages"] == 60
     run, queries = read_run(tmp_path / "x" / "run.trec.gz"), prepared.queries()
     scores = scored_alone(model, queries, prepared.passages(), (12, 24))

@@ -1,6 +1,7 @@
 """The whole ladder on a small collection, what each rung must satisfy, and kills on the way."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ import bmae_lightning.command.experiment  # noqa: F401  forked processes find it
 import bmae_lightning.stage.evaluate
 import bmae_lightning.stage.report
 import bmae_lightning.stage.score  # noqa: F401
+from bmae_lightning.evaluation.measure.scores import read_scores
 from bmae_lightning.evaluation.measure.trec import read_run
 from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.retrieval.negatives.hard_negatives import negatives_from_run
@@ -94,12 +96,18 @@ def test_queries_with_too_few_negatives_are_filled_and_counted(ladder):
 def test_re_ranking_keeps_the_set_of_the_top_and_the_order_below(ladder):
     _, _, stages = ladder
     before, after = (read_run(stages[stage] / "run.test.trec") for stage in ("evaluate2", "rerank"))
-    assert set(before) == set(after)
+    logits = read_scores(stages["rerank"] / "scores.test.parquet")
+    assert set(before) == set(after) == set(logits)
     for query in before:
         old, new = before.passages(query), after.passages(query)
         assert len(old) == 40
         assert sorted(old[:6]) == sorted(new[:6])
         assert old[6:] == new[6:]
+        scores = [score for _, score in logits[query]]
+        assert logits.passages(query) == new
+        assert scores[:6] == sorted(scores[:6], reverse=True)
+        assert set(scores[6:]) == {-math.inf}
+    assert len({score for query in before for _, score in logits[query][:6]}) > 6
     assert any(before.passages(query) != after.passages(query) for query in before)
     measured = [json.loads((stages[s] / "metrics.json").read_text())["test"]["mean"] for s in ("evaluate2", "rerank")]
     assert measured[0]["R@1000"] == measured[1]["R@1000"]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -65,6 +67,18 @@ class Run(Mapping):
             values[offsets[i] : offsets[i + 1]] = np.asarray(scores[i])[keep]
         return cls.__new__(cls)._set(list(queries), passages, offsets, codes, values)
 
+    @classmethod
+    def from_entries(
+        cls, queries: list[str], passages: list[str], rows_T: np.ndarray, codes_T: np.ndarray, scores_T: np.ndarray
+    ) -> Run:
+        """A run of lines, of which each query keeps its own in their order.
+
+        queries, passages: the ids that occur.  rows_T, codes_T: which of them each line has.
+        """
+        order_T = np.argsort(rows_T, kind="stable")
+        offsets_Q = np.concatenate([[0], np.cumsum(np.bincount(rows_T, minlength=len(queries)))]).astype(np.int64)
+        return cls.__new__(cls)._set(queries, passages, offsets_Q, codes_T[order_T], scores_T[order_T])
+
     def _set(
         self, queries: list[str], names: Sequence[str], offsets_Q: np.ndarray, codes_T: np.ndarray, scores_T: np.ndarray
     ) -> Run:
@@ -108,6 +122,13 @@ class Run(Mapping):
         """Passage ids of a query in rank order."""
         return [self._names[code] for code in self._codes[self._span(query)].tolist()]
 
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Query id, passage id, rank from 1 and score of every entry: [T] each, ids as objects."""
+        used_U, place_T = np.unique(self._codes, return_inverse=True)
+        names_U = np.array([self._names[code] for code in used_U.tolist()], dtype=object)
+        queries_T = np.repeat(np.array(self._queries, dtype=object), np.diff(self._offsets))
+        return queries_T, names_U[place_T], self._ranks() + 1, self._scores
+
     def cut(self, depth: int) -> Run:
         """The first `depth` ranks of every query."""
         keep_T = self._ranks() < depth
@@ -130,6 +151,21 @@ class Run(Mapping):
         """Rank of every entry, from 0: [T]."""
         return np.arange(len(self._codes)) - np.repeat(self._offsets[:-1], np.diff(self._offsets))
 
+    def check_pairs(self, path: str | Path) -> None:
+        """Raise BadInput, which names the file, where a query lists a passage twice."""
+        rows_T = np.repeat(np.arange(len(self)), np.diff(self._offsets))
+        pair_T = np.sort(rows_T * max(len(self._names), 1) + self._codes)
+        twice = pair_T[1:][pair_T[1:] == pair_T[:-1]]
+        if len(twice):
+            row, code = divmod(int(twice[0]), len(self._names))
+            query, passage = self._queries[row], self._names[code]
+            raise BadInput(f"{path}: query {query} lists passage {passage} twice; keep one line of each")
+
+    def sort(self) -> Run:
+        """Put every query into the order of trec_eval; returns the run itself."""
+        self._sort(np.ones(len(self), dtype=bool))
+        return self
+
     def _sort(self, chosen_Q: np.ndarray) -> None:
         """Put the chosen queries into the order of trec_eval."""
         lengths_Q = np.diff(self._offsets)
@@ -143,7 +179,7 @@ class Run(Mapping):
         self._codes, self._scores = self._codes[order_T], self._scores[order_T]
 
 
-def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None) -> None:
+def write_run(path: str | Path, run: Run, tag: str) -> None:
     """Write `qid Q0 docid rank score tag` lines; gzipped where the name ends in .gz; the file appears when it is whole.
 
     The score column falls by one from rank to rank, because trec_eval ignores ranks and compares scores as float32:
@@ -152,18 +188,25 @@ def write_run(path: str | Path, run: Run, tag: str, depth: int | None = None) ->
     Raises:
         BadInput: an id holds white space, which the format cannot carry.
     """
-    tag = "-".join(tag.split()) or "run"
     with writing_text(path) as file:
-        for query in run:
-            hits = run[query][:depth]
-            for name in (query, *(passage for passage, _ in hits)):
-                if not name or len(name.split()) != 1:
-                    raise BadInput(f"{path}: the id {name!r} is empty or holds white space; a TREC run cannot carry it")
-            file.writelines(f"{query} Q0 {p} {i + 1} {len(hits) - i} {tag}\n" for i, (p, _) in enumerate(hits))
+        write_run_lines(file, run, tag, path)
 
 
-def read_run(path: str | Path) -> Run:
+def write_run_lines(file: TextIO, run: Run, tag: str, path: str | Path) -> None:
+    """As `write_run`, into an open file; path: its name, for messages."""
+    tag = "-".join(tag.split()) or "run"
+    for query in run:
+        passages = run.passages(query)
+        for name in (query, *passages):
+            if not name or len(name.split()) != 1:
+                raise BadInput(f"{path}: the id {name!r} is empty or holds white space; a TREC run cannot carry it")
+        file.writelines(f"{query} Q0 {p} {i + 1} {len(passages) - i} {tag}\n" for i, p in enumerate(passages))
+
+
+def read_run(path: str | Path, heading: bool = False) -> Run:
     """Read a TREC run, gzipped where the name ends in .gz, and sort it as trec_eval does (the rank column is ignored).
+
+    heading: whether the first line is none of the run.
 
     Raises:
         BadInput: no such file, or a line that is not `qid Q0 docid rank score tag`; names file and line.
@@ -171,7 +214,7 @@ def read_run(path: str | Path) -> Run:
     query_code: dict[str, int] = {}
     code: dict[str, int] = {}
     rows, codes, scores = array("i"), array("i"), array("d")
-    for number, fields in _lines(path):
+    for number, fields in islice(_lines(path), int(heading), None):
         try:
             score = float(fields[4])
         except ValueError:
@@ -181,17 +224,9 @@ def read_run(path: str | Path) -> Run:
         rows.append(query_code.setdefault(fields[0], len(query_code)))
         codes.append(code.setdefault(fields[2], len(code)))
         scores.append(score)
-    rows_T, codes_T, scores_T = _view(rows), _view(codes), _view(scores)
-    order_T = np.argsort(rows_T, kind="stable")
-    offsets_Q = np.concatenate([[0], np.cumsum(np.bincount(rows_T, minlength=len(query_code)))]).astype(np.int64)
-    run = Run.__new__(Run)._set(list(query_code), list(code), offsets_Q, codes_T[order_T], scores_T[order_T])
-    pair_T = np.sort(rows_T.astype(np.int64) * max(len(code), 1) + codes_T)
-    twice = pair_T[1:][pair_T[1:] == pair_T[:-1]]
-    if len(twice):
-        query, passage = list(query_code)[twice[0] // len(code)], list(code)[twice[0] % len(code)]
-        raise BadInput(f"{path}: query {query} lists passage {passage} twice; keep one line of each")
-    run._sort(np.ones(len(run), dtype=bool))
-    return run
+    run = Run.from_entries(list(query_code), list(code), _view(rows), _view(codes), _view(scores))
+    run.check_pairs(path)
+    return run.sort()
 
 
 def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> None:
@@ -201,18 +236,17 @@ def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> Non
             file.writelines(f"{query} 0 {passage} {relevance}\n" for passage, relevance in judged.items())
 
 
-def read_best(path: str | Path, queries: Collection[str]) -> dict[str, str]:
-    """The best passage of some queries of a TREC run, in the order of `read_run`, without keeping the rest in memory.
+def read_rankings(path: str | Path, queries: Collection[str]) -> dict[str, list[str]]:
+    """The passages of some queries of a TREC run, in the order of `read_run`, without keeping the rest in memory.
 
     Raises:
         BadInput: no such file, or a line that is not `qid Q0 docid rank score tag`.
     """
-    best: dict[str, tuple[np.float32, str]] = {}
+    found: dict[str, list[tuple[np.float32, str]]] = {}
     for _, (query, _, passage, _, score, _) in _lines(path):
         if query in queries:
-            hit = np.float32(score), passage
-            best[query] = max(hit, best.get(query, hit))
-    return {query: passage for query, (_, passage) in best.items()}
+            found.setdefault(query, []).append((np.float32(score), passage))
+    return {query: [passage for _, passage in sorted(hits, reverse=True)] for query, hits in found.items()}
 
 
 def read_qrels(path: str | Path) -> Qrels:

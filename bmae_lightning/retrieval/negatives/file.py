@@ -1,9 +1,10 @@
-"""Hard negatives from the user's own ranking of the training queries, a TREC run (`negatives=file`)."""
+"""Hard negatives from the user's own ranking of the training queries, a run file (`negatives=file`)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bmae_lightning.evaluation.measure.trec import Run, read_run
+from bmae_lightning.evaluation.measure.run_files import open_run
+from bmae_lightning.evaluation.measure.trec import Run
 from bmae_lightning.retrieval.negatives.source import RankedNegatives
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.file_digest import file_digest
@@ -13,7 +14,8 @@ class FileNegatives(RankedNegatives):
     """As `RankedNegatives`, from a file.
 
     Args:
-        path: TREC run (`qid Q0 docid rank score tag`), gzipped where the name ends in .gz; other queries are ignored.
+        path: a run in any form of `evaluation.measure.run_files`, gzipped where the name ends in .gz; other queries
+            are ignored.
         depth, empty, margin, least, short: as for `RankedNegatives`.
     """
 
@@ -44,7 +46,7 @@ class FileNegatives(RankedNegatives):
         Raises:
             BadInput: the file is no run, or has no training query.
         """
-        ranking = read_run(self.path)
+        ranking = open_run(self.path)
         if not any(query in ranking for query in positives):
             raise BadInput(
                 f"{self.path}: none of the {len(positives)} training queries is in it (it has {len(ranking)} others, "
