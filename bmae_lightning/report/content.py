@@ -4,6 +4,7 @@ Whatever shows it (page, figures, tables, terminal) takes one `Report`, which is
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -110,17 +111,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a passage stands in a ranking: `rank` from 1, None where it is not among the `depth` that were ranked."""
+
+    rank: int | None
+    depth: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """The passage that the arms in `values` rank first; `values` maps them to the query's value of the case's measure.
 
-    Without a passage they found nothing. Without arms it is a relevant passage that none of them ranks first.
+    Without a passage they found nothing. Without arms none of them ranks it first.
     `relevance` is its grade, None where it was not judged.
+    `places`: of the passage that should have been found, arm -> its place; empty for all others.
     """
 
     values: dict[str, float]
     passage: str
     text: str
     relevance: int | None
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,6 +231,11 @@ class Report:
             return restored(cls, content)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
+
+
+def decimals(arms: Sequence[Arm]) -> int:
+    """Digits after the point: 4 where at least 1,000 queries carry them, else 3."""
+    return 4 if min((arm.queries for arm in arms if not arm.state), default=0) >= 1000 else 3
 
 
 def write_report(path: Path, report: Report) -> None:
