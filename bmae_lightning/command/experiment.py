@@ -1,6 +1,7 @@
 """From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
 
 import copy
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ def _general(config: dict[str, Any]) -> dict[str, str]:
         collection = build(corpus, "general.corpus")
         return {"prepare_general": _identity(collection, config["prepare_general"]["documents"])}
     except BadInput as error:
-        raise BadInput(f"general.corpus: {error}") from error
+        named = re.sub(r"(?<![\w.])corpus\.(?=\w)", "general.corpus.", str(error))
+        raise BadInput(f"general.corpus: {named}") from error
 
 
 def _vector_bytes(config: dict[str, Any]) -> int:
