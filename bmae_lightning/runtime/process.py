@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -72,3 +72,16 @@ def wait_for_turn(*paths: Path) -> None:
     """Return once one of the paths exists, which the first of the processes started together makes."""
     while not any(path.exists() for path in paths):
         time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine works under this number; one that has ended and is not yet reaped does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    return True
