@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.check import check, row_label, stand_in
+from bmae_lightning.command.dashboard import show_dashboard, shows_dashboard
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.command.optimized import find_optimized
@@ -48,6 +49,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     config = resolved(cfg, hydra_cfg)
     if judges_files(config):
         judge_files(config)
+        return None
+    if shows_dashboard(config):
+        show_dashboard(config)
         return None
     job, lookup = copy.deepcopy(describe_job(config, hydra_cfg)), lookup_of(config)
     published = {stage: (config[stage]["corpus"] or {}).get("expected") for stage in ("prepare", "prepare_general")}
@@ -91,7 +95,7 @@ def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) ->
         BadInput: as there.
     """
     config = resolved(cfg, hydra_cfg)
-    if judges_files(config) or lookup_of(config) or config["corpus"]["check"]:
+    if judges_files(config) or shows_dashboard(config) or lookup_of(config) or config["corpus"]["check"]:
         return None
     job = copy.deepcopy(describe_job(config, hydra_cfg))
     take_corpus_options(config)
