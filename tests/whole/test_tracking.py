@@ -29,7 +29,7 @@ def test_a_sweep_of_two_jobs(corpus, tmp_path):
     output = command(
         "-m", *TINY, f"corpus.path={corpus}", "decoders.enhanced.mask.rate=0.3,0.7", "logger=[wandb,csv]", cwd=tmp_path
     )
-    runs = {name: parts for name, parts in read_runs(tmp_path / "outputs").items()}
+    runs = read_runs(tmp_path / "outputs")
     assert all(len(parts) == 1 for parts in runs.values())
     parts = [part for (part,) in runs.values()]
     kinds = [part.run["job_type"] for part in parts]
@@ -37,7 +37,7 @@ def test_a_sweep_of_two_jobs(corpus, tmp_path):
         ["bm25", "comparison", "retriever1", "evaluate"] + 2 * ["pretrain", "retriever1", "evaluate", "job"]
     )
     assert len({part.run["run_group"] for part in parts}) == 1
-    measured = [part for part in parts if any("RR@10" in key for row in part.rows for key in row)]
+    measured = [part for part in parts if any(key.endswith("test/RR@10") for row in part.rows for key in row)]
     assert {part.run["job_type"] for part in measured} == {"bm25", "evaluate", "job"}
     for part in measured:
         assert part.config["masks/decoders/enhanced/rate"] in rates
@@ -46,13 +46,11 @@ def test_a_sweep_of_two_jobs(corpus, tmp_path):
     jobs = [part for part in parts if part.run["job_type"] == "job"]
     assert {part.config["masks/decoders/enhanced/rate"] for part in jobs} == rates
     assert all({"evaluate/test/RR@10", "evaluate@none/test/RR@10", "pretrain/loss"} <= set(j.rows[0]) for j in jobs)
-    chain = [
-        ("pretrain", "corpus", "encoder"),
-        ("retriever1", "encoder", "retriever"),
-        ("evaluate", "retriever", "run"),
-    ]
-    for kind, taken, given in chain:
-        for part in (p for p in parts if p.run["job_type"] == kind and not p.config["shared"]):
+    chain = {
+        "pretrain": ("corpus", "encoder"), "retriever1": ("encoder", "retriever"), "evaluate": ("retriever", "run"),
+    }  # fmt: skip
+    for stage, (taken, given) in chain.items():
+        for part in (p for p in parts if p.run["job_type"] == stage and not p.config["shared"]):
             assert taken in {kind for kind, _ in part.artifact_names(used=True)}
             assert [kind for kind, _ in part.artifact_names(used=False)] == [given]
     table = json.loads(next(tmp_path.glob("outputs/wandb/*comparison*/files/media/table/sweep_*.json")).read_text())

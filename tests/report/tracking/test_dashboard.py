@@ -42,7 +42,8 @@ def test_axes_are_what_varies_once_and_the_measure_is_that_of_the_arm(outputs, c
     sections = written(outputs)["spec"]["section"]["panelBankConfig"]["sections"]
     (panel,) = sections[0]["panels"]
     assert [column["accessor"] for column in panel["config"]["columns"]] == [
-        "config:masks/decoders/enhanced/rate.value", "config:config.value.pretrain.steps", "summary:evaluate/test/RR@10",
+        "config:masks/decoders/enhanced/rate.value", "config:config.value.pretrain.steps",
+        "summary:evaluate/test/RR@10",
     ]  # fmt: skip
     assert sections[1]["panels"][0]["config"]["metrics"] == ["evaluate/test/RR@10"]
     assert "wandb login" in capsys.readouterr().out
