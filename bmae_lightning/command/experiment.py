@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.job import describe_job
-from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
+from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
 from bmae_lightning.command.optimized import find_optimized
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
@@ -60,6 +60,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     check_options(config)
     if judges_files(config):
         judge_files(config)
+        return None
+    if (asked_runs := take_runs(config))["runs"] is not None:
+        report_finished(asked_runs, config, hydra_cfg)
         return None
     lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())

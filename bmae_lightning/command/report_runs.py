@@ -1,4 +1,4 @@
-"""A page over finished runs that were not one sweep: `report report.runs=[DIR,…]`. It looks at them, and runs nothing."""
+"""A page over finished runs that were not one sweep: `report report.runs=[DIR,…]` looks at them and runs nothing."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import canonical, measures_of
 from bmae_lightning.report.comparison import KEPT
-from bmae_lightning.report.content import Report
+from bmae_lightning.report.content import Case, Report
 from bmae_lightning.report.finished import Runs, find_runs
 from bmae_lightning.report.paper_table import paper_table, verdict_table
 from bmae_lightning.report.printed import read_table
@@ -27,25 +27,26 @@ PAPER_KEYS = ("collection", "corpus", "scale")
 """What a row of a paper's table knows of its job beside `KEPT`."""
 
 
-def report_runs(config: dict[str, Any], named: set[str]) -> None:
+def report_runs(given: Any, name: str | None, config: dict[str, Any], named: set[str]) -> None:
     """Write the page, report.json and tables/ to `<output_dir>/reports/<name>/`, and print the tables.
 
     Rows that were judged on different queries, or by different judgments, are not compared: runs on several collections
     have a page each, in a directory of the collection's name.
 
     Args:
+        given: a directory or fingerprint, or several.
+        name: of the directory; None: as the runs are called.
         config: resolved.
         named: keys that the command sets; of the options of a report those are applied.
 
     Raises:
         BadInput: a run that is not there or has not finished, or options that do not fit the runs.
     """
-    options, output_dir = config["report"], Path(config["output_dir"])
-    given = options["runs"] if isinstance(options["runs"], list) else [options["runs"]]
+    output_dir, given = Path(config["output_dir"]).absolute(), given if isinstance(given, list) else [given]
     if wrong := [item for item in given if not isinstance(item, str | int)]:
         raise BadInput(f"""report.runs: {wrong[0]} is read as a number; quote the digits: 'report.runs=["…"]'""")
     runs = find_runs(map(str, given), output_dir)
-    root = output_dir / "reports" / _name(options["name"], list(map(str, given)))
+    root = output_dir / "reports" / _name(name, list(map(str, given)))
     parts = _by_collection(runs, reports_of(runs.jobs))
     made = {}
     with replacing(root) as temporary:
@@ -108,14 +109,17 @@ def _compared(runs: Runs, title: str, config: dict[str, Any], named: set[str]) -
     reports = {place: _chosen(report, config, named) for place, report in reports_of(runs.jobs).items()}
     cases, prepared = options["cases"] if "report.cases" in named else 0, runs.jobs[0]["nodes"]["prepare"]
 
-    def examples(arms: dict[str, Path], split: str, measure: str) -> list:
-        return find_cases(Prepared(Path(prepared)), arms, split, measure, cases) if cases else []
+    def examples(arms: dict[str, Path], split: str) -> list[Case]:
+        measure = next(iter(next(arm for of in reports.values() for arm in of.arms if arm.split == split).measures))
+        return find_cases(Prepared(Path(prepared)), arms, split, measure, cases)
 
     printed, verdicts = _papers(runs, config)
-    return compared(
-        runs.jobs, reports, title, printed, verdicts, failed=runs.failed, reference=options["reference"],
-        examples=examples,
-    )  # fmt: skip
+    report = compared(
+        runs.jobs, reports, title, printed, verdicts, failed=runs.failed, examples=examples if cases else None
+    )
+    if report is None:
+        raise BadInput(f"report.runs: nothing was measured in {', '.join(job['source'] for job in runs.jobs)}")
+    return report
 
 
 def _chosen(report: Report, config: dict[str, Any], named: set[str]) -> Report:
@@ -165,7 +169,8 @@ def _papers(runs: Runs, config: dict[str, Any]) -> tuple[list[Table], list[Table
     if given is None:
         return [], []
     about = read_table(given)
-    failed = [job["row"] | {key: job[key] for key in ("state", "reason", "overrides")} for job in runs.failed if job["row"]]
+    lost = [job for job in runs.failed if job["row"]]
+    rows += [job["row"] | {key: job[key] for key in ("state", "reason", "overrides")} for job in lost]
     stages = {name: node for name, node in config.items() if isinstance(node, dict) and "inputs" in node}
     rungs = {name: node.get("shown_as") or node["inputs"].get("retriever") or name for name, node in stages.items()}
-    return [paper_table(about, [*rows, *failed], rungs)], [verdict_table(about, [*rows, *failed], rungs)]
+    return [paper_table(about, rows, rungs)], [verdict_table(about, rows, rungs)]

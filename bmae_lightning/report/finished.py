@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.along import AXES
-from bmae_lightning.report.comparison import RESULT
+from bmae_lightning.report.comparison import RESULT, ROW
 from bmae_lightning.report.content import REPORT
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
@@ -31,7 +31,8 @@ class Runs:
     Attributes:
         jobs: `overrides`, `nodes` (key -> directory), `places`, `fingerprint` and, where it is known, `job` of finished
             ones, a report each.
-        failed: `overrides`, `name`, `state` and `reason` of those of sweeps that have no values.
+        failed: `overrides`, `name`, `state` and `reason` of those of sweeps that have no values; `row`: what is printed
+            for them in a paper's table, None where nothing is.
     """
 
     jobs: list[dict[str, Any]] = field(default_factory=list)
@@ -39,10 +40,10 @@ class Runs:
 
 
 def find_runs(given: Iterable[str], output_dir: Path) -> Runs:
-    """The jobs of runs, sweeps, jobs of sweeps and report stages, each report once.
+    """The jobs of runs, sweeps, jobs of sweeps and report stages, each once.
 
-    Overrides stand in one order in all jobs, without those that say how a run is run; where two jobs have the same,
-    their fingerprints tell them apart.
+    As the jobs of a sweep do, all have a value of whatever any of them sets, if they know it, without overrides that
+    say how a run is run; where two jobs have the same, their fingerprints tell them apart.
 
     Args:
         given: directories, or at least 6 digits with which the fingerprint of a job or of a report stage begins.
@@ -62,9 +63,16 @@ def find_runs(given: Iterable[str], output_dir: Path) -> Runs:
         part = _read(directory)
         found.jobs += part.jobs
         found.failed += part.failed
-    found.jobs = list({job["nodes"]["report"]: job for job in reversed(found.jobs)}.values())[::-1]
+    found.jobs = list({_measured(job): job for job in reversed(found.jobs)}.values())[::-1]
+    _complete(found)
     _tell_apart(found)
     return found
+
+
+def _measured(job: dict[str, Any]) -> tuple[str, ...]:
+    """The directories that a report is about, which is made again where only its own options change; else its own."""
+    nodes = {key: place for key, place in job["nodes"].items() if key != "report"}
+    return tuple(sorted(nodes.values())) or (job["nodes"]["report"],)
 
 
 def _by_fingerprint(digits: str, output_dir: Path) -> Path:
@@ -113,7 +121,8 @@ def _of_sweep(directory: Path, ledger: dict[int, dict[str, Any]]) -> Runs:
         else:
             state = "failed" if job["state"] == FAILED else "not run"
             about = {"name": job.get("name"), "overrides": job.get("overrides", []), "state": state}
-            found.failed.append(about | {"reason": job.get("reason") or "", "source": str(directory)})
+            row = read_json(place / ROW) if (place / ROW).is_file() else None
+            found.failed.append(about | {"reason": job.get("reason") or "", "source": str(directory), "row": row})
     if not found.jobs:
         raise BadInput(f"report.runs: no job of the sweep in {directory} has finished: {TO_REPEAT} to go on with it")
     return found
@@ -161,13 +170,44 @@ def _placed(nodes: dict[str, str], directory: Path) -> dict[str, str]:
     return found
 
 
-def _tell_apart(found: Runs) -> None:
-    """Bring overrides into one form."""
+def _complete(found: Runs) -> None:
+    """Bring overrides into one form: one order, all jobs with the value that counted of whatever any of them sets."""
     everything: Sequence[dict[str, Any]] = [*found.jobs, *found.failed]
-    order = list(dict.fromkeys(item for job in everything for item in job["overrides"]))
-    for job in everything:
-        own = set(job["overrides"])
-        job["overrides"] = [item for item in order if item in own and not _RUNNING.match(item)]
+    typed = [dict(item.partition("=")[::2] for item in job["overrides"]) for job in everything]
+    keys = [key for key in dict.fromkeys(key for own in typed for key in own) if not _RUNNING.match(key)]
+    values = [own | _effective(job, keys) for job, own in zip(everything, typed, strict=True)]
+    for job, own in zip(found.failed, values[len(found.jobs) :], strict=True):  # as the others of its sweep agree
+        others = [of for of, other in zip(values, found.jobs, strict=False) if other["source"] == job["source"]]
+        for key in set(keys) - own.keys():
+            if others and len({of.get(key) for of in others}) == 1 and key in others[0]:
+                own[key] = others[0][key]
+    for job, own in zip(everything, values, strict=True):
+        job["overrides"] = [f"{key}={own[key]}" if own[key] else key for key in keys if key in own]
+
+
+def _effective(job: dict[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """Key -> the value that it had in a finished job: of options, and of the groups that its record names."""
+    record = job.get("job") or {}
+    found = {}
+    for key in keys if record.get("config") else ():
+        node = record["config"]
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, dict) and part in node else {}
+        node = record.get(key) if isinstance(node, dict) else node if node is not None else "null"
+        if node is not None and not isinstance(node, dict):
+            found[key] = _text(node)
+    return found
+
+
+def _text(value: Any) -> str:
+    """As it may be typed."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _tell_apart(found: Runs) -> None:
+    """Name the fingerprints of jobs that have the same overrides."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job in found.jobs:
         alike.setdefault(tuple(job["overrides"]), []).append(job)

@@ -35,7 +35,11 @@ class Outputs:
         """A job that has finished, and its report."""
         directory = self.root / place
         directory.mkdir(parents=True)
-        nodes = {"bm25": str(self.root / "store" / "bm25-1"), "report": str(self.report(f"f{digest}"))}
+        nodes = {
+            "bm25": str(self.root / "store" / "bm25-1"),
+            "evaluate@a": digest,
+            "report": str(self.report(f"f{digest}")),
+        }
         content = {"overrides": overrides, "nodes": nodes, "places": {}, "fingerprint": digest} | more
         (directory / "result.json").write_text(json.dumps(content))
         return directory
@@ -50,7 +54,7 @@ def outputs(tmp_path):
     made.job("multirun/s/1", ["seed=1", "x=3", "+experiment=a", "group='g'"], THIRD)
     ledger = Ledger(sweep)
     for number, state in enumerate([DONE, DONE, FAILED, RUNNING]):
-        about = {"name": "a", "overrides": [f"x={number + 2}", "+experiment=a"], "directory": str(number)}
+        about = {"name": "a", "overrides": [f"x={number + 2}", "+experiment=a", "seed=1"], "directory": str(number)}
         ledger.add(number, state, reason="out of memory" if state == FAILED else None, **about)
     return made
 
@@ -72,7 +76,29 @@ def test_a_run_a_sweep_and_a_job_of_it(outputs):
 def test_overrides_stand_in_one_order_without_those_about_running(outputs):
     runs = found([outputs.root / "runs" / "one", outputs.root / "multirun" / "s"], outputs)
     assert [job["overrides"] for job in runs.jobs] == [["+experiment=a", "seed=1", f"x={x}"] for x in (1, 2, 3)]
-    assert [job["overrides"] for job in runs.failed] == [["+experiment=a", "x=4"], ["+experiment=a", "x=5"]]
+    assert [job["overrides"] for job in runs.failed] == [["+experiment=a", "seed=1", f"x={x}"] for x in (4, 5)]
+
+
+def test_what_another_run_sets_is_told_of_all(outputs):
+    """As its configuration has it, where that is known; groups by the record; never half of a group."""
+    config = {"seed": 42, "x": 0.5, "flag": True, "nothing": None, "many": ["a", "b"], "encoder": {"width": 3}}
+    plain = outputs.job("runs/plain", ["x=.5"], "8" * 12, job={"config": config, "encoder": "tiny", "scale": None})
+    other = ["x=2", "encoder=big", "flag=false", "nothing=1", "many=[c]", "y=1", "mask@view=z", "scale=gpu", "~gone"]
+    outputs.job("runs/other", other, "9" * 12)
+    jobs = found([plain, outputs.root / "runs" / "other"], outputs).jobs
+    assert jobs[0]["overrides"] == ["x=0.5", "encoder=tiny", "flag=true", "nothing=null", "many=[a,b]"]
+    assert jobs[1]["overrides"] == other
+
+
+def test_failed_jobs_have_what_the_others_of_their_sweep_agree_on(outputs):
+    for number, seed in enumerate((1, 1)):
+        path = outputs.root / "multirun" / "s" / str(number) / "result.json"
+        config = {"seed": seed, "x": number + 2, "rungs": 1}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"job": {"config": config}}))
+    one = outputs.job("runs/more", ["rungs=4"], "8" * 12)
+    runs = found([one, outputs.root / "multirun" / "s"], outputs)
+    assert [job["overrides"][0] for job in runs.jobs] == ["rungs=4", "rungs=1", "rungs=1"]
+    assert runs.failed[0]["overrides"] == ["rungs=1", "seed=1", "x=4", "+experiment=a"]
 
 
 def test_a_job_that_is_named_twice_stands_once(outputs):
@@ -83,7 +109,7 @@ def test_a_job_that_is_named_twice_stands_once(outputs):
 
 
 def test_a_failed_job_that_was_finished_elsewhere_is_no_row(outputs):
-    again = outputs.job("runs/again", ["+experiment=a", "x=4", "logger=none"], "777777777777")
+    again = outputs.job("runs/again", ["+experiment=a", "x=4", "logger=none", "seed=1"], "777777777777")
     runs = found([outputs.root / "multirun" / "s", again], outputs)
     assert [job["state"] for job in runs.failed] == ["not run"]
 
