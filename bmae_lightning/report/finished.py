@@ -9,9 +9,10 @@ from typing import Any
 from bmae_lightning.report.along import AXES
 from bmae_lightning.report.comparison import RESULT, ROW
 from bmae_lightning.report.content import REPORT
+from bmae_lightning.report.sweep import FAILED, NOT_RUN
+from bmae_lightning.runtime import ledger
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
-from bmae_lightning.runtime.ledger import DONE, FAILED, Ledger
 from bmae_lightning.runtime.run_stage import MANIFEST
 
 LEAST_DIGITS = 6
@@ -96,8 +97,8 @@ def _by_fingerprint(digits: str, output_dir: Path) -> Path:
 
 def _read(directory: Path) -> Runs:
     """What lies in a directory: a sweep, a job or a report stage."""
-    if ledger := Ledger(directory).jobs():
-        return _of_sweep(directory, ledger)
+    if jobs := ledger.Ledger(directory).jobs():
+        return _of_sweep(directory, jobs)
     if (directory / RESULT).is_file():
         return Runs([_of_job(directory, directory)])
     if (directory / MANIFEST).is_file():
@@ -111,15 +112,15 @@ def _read(directory: Path) -> Runs:
     return Runs([_of_job(path.parent, directory) for path in results])
 
 
-def _of_sweep(directory: Path, ledger: dict[int, dict[str, Any]]) -> Runs:
+def _of_sweep(directory: Path, jobs: dict[int, dict[str, Any]]) -> Runs:
     """The finished jobs of a ledger, and the others with what became of them."""
     found = Runs()
-    for number, job in ledger.items():
+    for number, job in jobs.items():
         place = directory / job.get("directory", str(number))
-        if job["state"] == DONE and (place / RESULT).is_file():
+        if job["state"] == ledger.DONE and (place / RESULT).is_file():
             found.jobs.append(_of_job(place, directory))
         else:
-            state = "failed" if job["state"] == FAILED else "not run"
+            state = FAILED if job["state"] == ledger.FAILED else NOT_RUN
             about = {"name": job.get("name"), "overrides": job.get("overrides", []), "state": state}
             row = read_json(place / ROW) if (place / ROW).is_file() else None
             found.failed.append(about | {"reason": job.get("reason") or "", "source": str(directory), "row": row})

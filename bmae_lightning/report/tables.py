@@ -115,6 +115,7 @@ def all_tables(report: Report) -> dict[str, Table]:
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
     named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]
+    named += [("jobs", report.jobs)] if report.jobs else []
     files: dict[str, Table] = {}
     for name, table in named:
         plain_name = re.sub(r"[^\w.@-]+", "_", name).strip("_")
@@ -125,7 +126,7 @@ def all_tables(report: Report) -> dict[str, Table]:
 def print_report(report: Report, page: Path) -> None:
     """Print a paper's tables, those of the measures, those that stages left, and where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    measures = measures_tables(report) if report.arms or not (tables or report.printed) else []
+    measures = measures_tables(report) if report.arms or not (tables or report.printed or report.jobs) else []
     print_tables([*report.printed, *measures, *tables])
     print_text(f"report: {page}\n")
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -55,3 +55,16 @@ def made_by_first(*paths: Path) -> bool:
     while process_rank() > 0 and not all(path.exists() for path in paths):
         time.sleep(0.1)
     return all(path.exists() for path in paths)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine works under this number; one that has ended and is not yet reaped does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    return True
