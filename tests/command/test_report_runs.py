@@ -1,11 +1,10 @@
 """A page over runs that were not one sweep: BM25 with several settings, on two collections, by the command."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from support.command import write_collection
+from support.command import main_here, write_collection
 
 from bmae_lightning.evaluation.measure.significance import differences
 from bmae_lightning.report.content import read_report
@@ -14,18 +13,26 @@ from bmae_lightning.runtime.files import read_json
 QUICK = ["corpus=beir", "stage=[bm25,report]", "logger=none", "measures=[RR@10,nDCG@10,R@2]"]
 
 
-@pytest.fixture
-def runs(here, collection, tmp_path):
-    """A single run, a sweep of two, another run, and one on another collection."""
-    other = write_collection(tmp_path / "other", 45)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, collection):
+    """The outputs of a single run, a sweep of two, another run, and one on another collection."""
+    root = tmp_path_factory.mktemp("runs")
+    other = write_collection(root / "other", 45)
     for arguments in (
         [f"corpus.path={collection}", "hydra.run.dir=outputs/runs/one"],
         ["-m", f"corpus.path={collection}", "bm25.ranker.k1=0.1,3", "hydra.sweep.dir=outputs/multirun/two"],
         [f"corpus.path={collection}", "bm25.ranker.b=1", "hydra.run.dir=outputs/runs/far"],
         [f"corpus.path={other}", "hydra.run.dir=outputs/runs/other"],
     ):
-        here(*QUICK, *arguments)
-    return tmp_path / "outputs"
+        with pytest.MonkeyPatch.context() as patch:
+            assert main_here(patch, root, *QUICK, *arguments) == 0
+    return root / "outputs"
+
+
+@pytest.fixture
+def report(here, runs):
+    """The command, for these outputs."""
+    return lambda *arguments, **more: here(*arguments, f"output_dir={runs}", **more)
 
 
 def arms(directory):
@@ -37,10 +44,10 @@ def stage(run):
     return Path(read_json(run / "result.json")["nodes"]["bm25"])
 
 
-def test_runs_and_sweeps_become_one_page(runs, here):
+def test_runs_and_sweeps_become_one_page(runs, report):
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*") if path.is_file()}
     one, two = runs / "runs" / "one", runs / "multirun" / "two"
-    output = here("report", f"report.runs=[{one},{two}]", "report.name=k1", "report.cases=2")
+    output = report("report", f"report.runs=[{one},{two}]", "report.name=k1", "report.cases=2")
     page = runs / "reports" / "k1" / "report.html"
     assert f"report: {page}" in output
     found = arms(page.parent)
@@ -50,10 +57,10 @@ def test_runs_and_sweeps_become_one_page(runs, here):
         assert found[name] == read_json(stage(run) / "metrics.json")["test"]["mean"]
         assert name in page.read_text().replace("<wbr>", "")
     values = {name: read_json(stage(run) / "per_query.test.json")["RR@10"] for name, run in jobs.items()}
-    report = read_report(page.parent / "report.json")
+    content = read_report(page.parent / "report.json")
     wanted = {(row.arm, row.against): row.difference for row in differences("RR@10", values)}
-    assert {(row.arm, row.against): row.difference for row in report.differences} == wanted
-    assert len(report.cases) == 2
+    assert {(row.arm, row.against): row.difference for row in content.differences} == wanted
+    assert len(content.cases) == 2
     assert {path.suffix for path in (page.parent / "tables").iterdir()} == {".md", ".tex", ".csv"}
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before, "what has run is left alone"
@@ -61,32 +68,32 @@ def test_runs_and_sweeps_become_one_page(runs, here):
     assert new == {"reports"}
 
 
-def test_options_of_a_report_that_the_command_names(runs, here):
+def test_options_of_a_report_that_the_command_names(runs, report):
     one, far = runs / "runs" / "one", runs / "runs" / "far"
-    here(f"report.runs=[{one},{far}]", "measures=[R@2,nDCG@10]", "report.significance=[nDCG@10]")
-    report = read_report(runs / "reports" / "one+far" / "report.json")
-    assert [list(arm.measures) for arm in report.arms] == [["R@2", "nDCG@10"]] * 2
-    assert {row.measure for row in report.differences} == {"nDCG@10"}
-    assert report.cases == []
-    output = here(f"report.runs=[{one},{far}]", "measures=[P@3]", code=2)
+    report(f"report.runs=[{one},{far}]", "measures=[R@2,nDCG@10]", "report.significance=[nDCG@10]")
+    content = read_report(runs / "reports" / "one+far" / "report.json")
+    assert [list(arm.measures) for arm in content.arms] == [["R@2", "nDCG@10"]] * 2
+    assert {row.measure for row in content.differences} == {"nDCG@10"}
+    assert content.cases == []
+    output = report(f"report.runs=[{one},{far}]", "measures=[P@3]", code=2)
     assert re.search("error: measures: P@3 was not measured for bm25 .*on test, RR@10, nDCG@10, R@2 were", output)
 
 
-def test_rows_of_different_collections_have_a_page_each(runs, here):
+def test_rows_of_different_collections_have_a_page_each(runs, report):
     everything = [runs / "runs" / "one", runs / "runs" / "other", runs / "multirun" / "two"]
-    here("report", f"report.runs=[{','.join(map(str, everything))}]", "report.name=both")
+    report("report", f"report.runs=[{','.join(map(str, everything))}]", "report.name=both")
     root = runs / "reports" / "both"
     assert {path.name for path in root.iterdir()} == {"beir", "other"}
     assert len(arms(root / "beir")) == 3
     assert list(arms(root / "other").values()) == [read_json(stage(everything[1]) / "metrics.json")["test"]["mean"]]
     assert read_report(root / "other" / "report.json").title == "both other"
-    here("report", f"report.runs=[{everything[0]}]", "report.name=both")
+    report("report", f"report.runs=[{everything[0]}]", "report.name=both")
     assert {path.name for path in root.iterdir()} == {"report.html", "report.json", "tables"}, "nothing stale stays"
 
 
-def test_a_fingerprint_is_enough(runs, here):
+def test_a_fingerprint_is_enough(runs, report):
     fingerprint = read_json(runs / "runs" / "far" / "result.json")["fingerprint"]
-    here(f"report.runs=['{fingerprint[:8]}']")
+    report(f"report.runs=['{fingerprint[:8]}']")
     assert list(arms(runs / "reports" / fingerprint[:8])) == ["bm25"]
 
 
@@ -111,7 +118,9 @@ def test_what_is_refused_in_one_line(here, tmp_path, arguments, message):
     assert not list(tmp_path.rglob("*"))
 
 
-def test_judgments_that_are_gone_are_told(runs, here):
-    shutil.rmtree(next((runs / "store").glob("prepare-*")))
-    output = here(f"report.runs=[{runs / 'runs' / 'one'},{runs / 'runs' / 'other'}]", code=2)
-    assert re.search("error: report.runs: the judgments of .*, in .*store/prepare-.*, are gone: run it again", output)
+def test_judgments_that_are_gone_are_told(runs, report):
+    prepared = Path(read_json(runs / "runs" / "other" / "result.json")["nodes"]["prepare"])
+    prepared.rename(runs / "gone")
+    output = report(f"report.runs=[{runs / 'runs' / 'one'},{runs / 'runs' / 'other'}]", code=2)
+    (runs / "gone").rename(prepared)
+    assert re.search("error: report.runs: the judgments of .*other, in .*/prepare-.*, are gone: run it again", output)
