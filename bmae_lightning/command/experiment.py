@@ -22,12 +22,13 @@ from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_o
 from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
+from bmae_lightning.report.content import PAGE
 from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.file_digest import file_digest
-from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.files import link_page, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 
 USUAL_WIDTH = 768
@@ -155,6 +156,8 @@ def _record(
     run_dir.mkdir(parents=True, exist_ok=True)
     result = {"overrides": overrides, "nodes": directories, "places": places, "fingerprint": pipeline.fingerprint()}
     write_json(run_dir / "result.json", result | {"job": pipeline.job, "optimized": optimized})
+    if "report" in pipeline.nodes:
+        link_page(run_dir / PAGE, pipeline.nodes["report"].directory / PAGE)
 
 
 def _show(nodes: dict[str, Node]) -> None:
