@@ -45,8 +45,8 @@ def report_runs(given: Any, name: str | None, config: dict[str, Any], named: set
     output_dir, given = Path(config["output_dir"]).absolute(), given if isinstance(given, list) else [given]
     if wrong := [item for item in given if not isinstance(item, str | int)]:
         raise BadInput(f"""report.runs: {wrong[0]} is read as a number; quote the digits: 'report.runs=["…"]'""")
-    runs = find_runs(map(str, given), output_dir)
     root = output_dir / "reports" / _name(name, list(map(str, given)))
+    runs = find_runs(map(str, given), output_dir)
     parts = _by_collection(runs, reports_of(runs.jobs))
     made = {}
     with replacing(root) as temporary:
