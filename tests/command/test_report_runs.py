@@ -10,7 +10,7 @@ from bmae_lightning.evaluation.measure.significance import differences
 from bmae_lightning.report.content import read_report
 from bmae_lightning.runtime.files import read_json
 
-QUICK = ["corpus=beir", "stage=[bm25,report]", "logger=none", "measures=[RR@10,nDCG@10,R@2]"]
+QUICK = ["corpus=beir", "stage=[bm25,report]", "logger=none", "report.cases=0", "measures=[RR@10,nDCG@10,R@2]"]
 
 
 @pytest.fixture(scope="module")
