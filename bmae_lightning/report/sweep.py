@@ -89,6 +89,7 @@ def compare(
     if not arms and not tables and not printed and about is None:
         return
     curves, diagnoses = _of_pretraining(settings, parts)
+    behind = _rows(settings, {place: replace(part, arms=part.behind) for place, part in parts.items()}, [])
     tested: dict[str, list[str]] = {}
     for split, names in (item for part in parts.values() for item in part.tested.items()):
         tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
@@ -102,6 +103,7 @@ def compare(
         differences=[row for of in tested for row in paired_tests(values.get(of, {}), of, tested[of])],
         along=curves_along(jobs, [parts[job["nodes"]["report"]] for job in jobs]), tables=tables, printed=list(printed),
         single=[arm for row in rows for arm in row.single()], jobs=about, verdicts=list(verdicts),
+        behind=[row.arm() for row in behind],
     ))  # fmt: skip
     write_report(directory / "report.json", report)
     write_html(directory / "report.html", report)

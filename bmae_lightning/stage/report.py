@@ -107,6 +107,7 @@ class MakeReport(Stage):
             self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
             tested=tested, differences=[row for of in places for row in paired_tests(values[of], of, tested[of])],
             cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
+            behind=found.behind(),
         ))  # fmt: skip
 
     def _tested(self, measures: list[str]) -> list[str]:
