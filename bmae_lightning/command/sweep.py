@@ -41,9 +41,11 @@ class SweepCallback(Callback):
         What is raised here must end the program, and of all that Hydra catches exceptions.
         """
         from bmae_lightning.command.sweep_job import FAILED_HERE
+        from bmae_lightning.report.tracking.wandb import several_jobs
         from bmae_lightning.runtime.process import process_rank
 
         FAILED_HERE.clear()
+        several_jobs()
         if config.group is None:
             with open_dict(config.hydra.overrides):
                 config.hydra.overrides.task.append(f"group='{sweep_group(list(config.hydra.overrides.task))}'")

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shlex
 import shutil
 import textwrap
 from collections import Counter
@@ -68,6 +70,20 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
     if len(done) < len(jobs):
         print_tables([about])
     print_text(in_short(jobs) + "\n")
+    _track(directory, config, [job | results.get(number, {}) for number, job in jobs.items()])
+
+
+def _track(directory: Path, config: Any, jobs: list[dict[str, Any]]) -> None:
+    """Log the sweep where its jobs are logged."""
+    from omegaconf import OmegaConf
+
+    from bmae_lightning.report.tracking.summary import track_sweep
+    from bmae_lightning.runtime.configuration import build
+
+    tracking = build(OmegaConf.to_container(config.logger, resolve=True), "logger")
+    overrides = [item for item in config.hydra.overrides.task if not item.startswith("group='")]
+    command = shlex.join(["python", "-m", "bmae_lightning", "-m", *overrides])
+    track_sweep(tracking, directory, Path(config.output_dir).absolute(), command, jobs)
 
 
 def in_short(jobs: dict[int, dict[str, Any]]) -> str:
@@ -133,11 +149,13 @@ def printed_tables(
 def sweep_group(overrides: list[str]) -> str:
     """A name that says what a sweep runs over, the same when the sweep is started again; at most 80 characters.
 
+    The variable WANDB_RUN_GROUP may name it.
+
     Args:
         overrides: of the command, with all choices as they stand there.
     """
     told = [item.lstrip("+") for item in overrides if not item.lstrip("+").startswith(UNNAMED)]
-    name = re.sub(r"[/\\'\"]", "-", " ".join(told)) or "sweep"
+    name = re.sub(r"[/\\'\"]", "-", os.environ.get("WANDB_RUN_GROUP") or " ".join(told)) or "sweep"
     if len(name) <= LONGEST_GROUP:
         return name
     return f"{name[: LONGEST_GROUP - 9]} {hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -6,10 +6,12 @@ is one stage of one job and never a sweep.
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,33 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json
 from bmae_lightning.runtime.fingerprint import FORMAT
-from bmae_lightning.runtime.process import launched, locked, print_once, process_rank
+from bmae_lightning.runtime.process import launch_id, launched, locked, print_once, process_rank, wait_for_turn
 from bmae_lightning.runtime.record import recorded
 from bmae_lightning.runtime.stage import Context
 
 MANIFEST = "manifest.json"
+DONE = "done"
+"""Written last into the directory of a stage."""
 
 
 def write_manifest(
     directory: Path, fingerprint: str, context: dict[str, Any], config: dict[str, Any], **more: Any
 ) -> Path:
-    """Write what `run_stage` reads into the stage's directory; `more` is kept beside it. Returns the file."""
+    """Write what `run_stage` reads into the stage's directory, unless it is done; `more` is kept beside it.
+
+    Waits while another job works there. Returns the file.
+    """
     manifest = directory / MANIFEST
     content = {"format": FORMAT, "fingerprint": fingerprint, "context": context, "config": config}
-    write_json(manifest, content | more)
+    with _alone(directory):
+        if not (directory / DONE).is_file():
+            write_json(manifest, content | more)
     return manifest
+
+
+def _alone(directory: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a stage's directory."""
+    return locked(directory / "lock", f"another process works in {directory}; waiting for it")
 
 
 def count_former(store: Path) -> int:
@@ -49,23 +63,31 @@ def read_manifest(manifest: Path) -> tuple[Context, dict[str, Any]]:
 
 
 def run_stage(manifest: Path) -> None:
-    """Build and run the stage; one process at a time works in its directory.
+    """Build and run the stage, and mark it as done, unless it is; one job at a time works in its directory.
+
+    The processes that a launcher started together share a stage: the others begin it when the first one holds the lock.
 
     Raises:
         BadInput: a mistake of the user, a full disk included.
         Interrupted: the stage saved its state because it was asked to stop.
     """
     context, config = read_manifest(manifest)
-    waiting = f"{context.title}: another process works in {context.directory}; waiting for it"
-    first = process_rank() == 0
+    first, done, turn = process_rank() == 0, context.directory / DONE, context.directory / f"turn-{launch_id()}"
     try:
-        with locked(context.directory / "lock", waiting) if first else nullcontext():
-            if not (context.directory / "done").is_file():
-                if first:
-                    remove_leftovers(context.directory)
-                stage = build(config, context.stage)
-                with recorded(context.directory, config) if first else nullcontext():
-                    stage.run(context)
+        with _alone(context.directory) if first else nullcontext():
+            if launched() and not first:
+                wait_for_turn(turn, done)
+            if done.is_file():
+                return
+            if first:
+                remove_leftovers(context.directory)
+                if launched():
+                    write_json(turn, {})
+            stage = build(config, context.stage)
+            with recorded(context.directory, config) if first else nullcontext():
+                stage.run(context)
+            if first:
+                _finish(context.directory)
     except Exception as error:
         if full := disk_full(error):
             raise BadInput(
@@ -73,6 +95,14 @@ def run_stage(manifest: Path) -> None:
                 "output_dir=DIR, then run the same command again; finished stages are kept"
             ) from error
         raise
+
+
+def _finish(directory: Path) -> None:
+    """Mark a stage as done, and delete what only an unfinished one needs."""
+    write_json(directory / DONE, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    for turn in directory.glob("turn-*"):
+        turn.unlink(missing_ok=True)
 
 
 def distributed(config: dict[str, Any]) -> bool:

@@ -17,6 +17,8 @@ from bmae_lightning.runtime.stage import Context
 from bmae_lightning.runtime.table import is_number
 
 Job = Mapping[str, Any]
+KNOWN = ("method", "experiment", "encoder", "scale", "corpus", "recipe", "reading", "seed")
+"""What the table of jobs says of each, beside its masks and what else varies."""
 
 
 def track_job(tracking: Tracking, context: Context, nodes: Mapping[str, Path]) -> None:
@@ -49,7 +51,7 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
         jobs: what is known of each: `state`, `overrides`, `reason` and `seconds` from the ledger, and from the
             result.json of a job that is done `job` and `nodes`.
     """
-    facts = [facts_of(job.get("job", {})) for job in jobs]
+    facts = [facts_of(job["job"]) if "job" in job else _told(job.get("overrides") or []) for job in jobs]
     common = {
         key: value for key, value in (facts[0] if facts else {}).items() if all(f.get(key) == value for f in facts)
     }
@@ -73,6 +75,12 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
         print_once(line)
 
 
+def _told(overrides: list[str]) -> dict[str, Any]:
+    """What the overrides of a job say that left no record."""
+    given = (item.lstrip("+").partition("=") for item in overrides)
+    return {key: value for key, _, value in given if key in KNOWN}
+
+
 def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
     """What one plots by: keys of plain values in which the jobs differ."""
     told = {"name", "group", "command", "fingerprint", "commit"}
@@ -85,8 +93,7 @@ def _rows(
 ) -> tuple[list[str], list[list]]:
     """Columns and rows of the table of jobs: what became of them, what they are, what they measured."""
     measured = [measures_of(of, fact.get("name", "")) for of, fact in zip(nodes, facts, strict=True)]
-    known = ["method", "encoder", "scale", "corpus", "recipe", "reading", "seed"]
-    told = dict.fromkeys([*known, *(key for f in facts for key in f if key.startswith("masks/")), *varying(facts)])
+    told = dict.fromkeys([*KNOWN, *(key for f in facts for key in f if key.startswith("masks/")), *varying(facts)])
     measures = dict.fromkeys(key for of in measured for key in of)
     first = [
         [number, job["state"], " ".join(job.get("overrides") or []), job.get("reason") or "", job.get("seconds")]
