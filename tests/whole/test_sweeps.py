@@ -39,7 +39,8 @@ class Jobs:
 def jobs(tmp_path, monkeypatch):
     """Makes what runs and what is checked instead of experiments, of a configuration with one group."""
     own = yaml.safe_load((CONF / "config.yaml").read_text())
-    small = {key: value for key, value in own.items() if not isinstance(value, dict)} | {"hydra": own["hydra"]}
+    small = {key: value for key, value in own.items() if not isinstance(value, dict)}
+    small |= {"logger": own["logger"], "hydra": own["hydra"]}
     quiet = [entry for entry in own["defaults"] if any("hydra/" in key for key in entry)]
     small["defaults"] = ["_self_", {"part": "one"}, *quiet]
     (tmp_path / "conf" / "part").mkdir(parents=True)
