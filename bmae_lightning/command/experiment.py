@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.check import check, row_label, stand_in
+from bmae_lightning.command.dashboard import show_dashboard, shows_dashboard
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
 from bmae_lightning.command.optimized import find_optimized
@@ -49,6 +50,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     config = resolved(cfg, hydra_cfg)
     if judges_files(config):
         judge_files(config)
+        return None
+    if shows_dashboard(config):
+        show_dashboard(config)
         return None
     if (finished := take_runs(config))["runs"] is not None:
         report_finished(finished, config, hydra_cfg)
@@ -97,8 +101,8 @@ def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) ->
         BadInput: as there.
     """
     config = resolved(cfg, hydra_cfg)
-    finished = take_runs(config)["runs"] is not None
-    if judges_files(config) or finished or lookup_of(config) or config["corpus"]["check"]:
+    looks = judges_files(config) or shows_dashboard(config) or take_runs(config)["runs"] is not None
+    if looks or lookup_of(config) or config["corpus"]["check"]:
         return None
     job = copy.deepcopy(describe_job(config, hydra_cfg))
     take_corpus_options(config)
