@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+COMMA := ,
+SPACE := $(subst ,, )
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo table test test-slow lint format clean
+.PHONY: demo table report test test-slow lint format clean
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +25,11 @@ demo: $(VENV)/installed
 table: $(VENV)/installed
 	@test -n "$(NAME)" || { echo "make table NAME=...: one of $(basename $(notdir $(wildcard experiments/table/*.yaml)))"; exit 2; }
 	$(BIN)/python -m bmae_lightning -cd experiments +table=$(NAME) $(ARGS)
+
+# A page over finished runs: make report NAME=mine RUNS="outputs/runs/<time> outputs/multirun/<time> 1a2b3c" (or commas).
+report: $(VENV)/installed
+	@test -n "$(NAME)" -a -n "$(RUNS)" || { echo 'make report NAME=... RUNS="DIR DIR ..."'; exit 2; }
+	$(BIN)/python -m bmae_lightning report 'report.runs=["$(subst $(SPACE),"$(COMMA)",$(strip $(subst $(COMMA),$(SPACE),$(RUNS))))"]' 'report.name="$(NAME)"' $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3

@@ -147,7 +147,8 @@ class Command:
         jobs = []
 
         class Pipeline:
-            def __init__(self, nodes, group, *_):
+            def __init__(self, nodes, group, output_dir, origins, splits, *_):
+                self.nodes, self.splits = nodes, splits
                 jobs.append(Job(nodes, group))
 
             def run(self):
