@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from bmae_lightning.command.budget import spend
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
@@ -54,6 +55,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     _check_requirement(config)
     _check_values(config)
     check_options(config)
+    spend(config)
     if judges_files(config):
         judge_files(config)
         return
