@@ -24,13 +24,14 @@ _told: list[str] = []
 """Mistakes of its jobs; what several jobs have in common is told once where they are only checked."""
 
 
-def job(cfg: DictConfig) -> None:
+def job(cfg: DictConfig) -> float | None:
     """Run the stages of one composed configuration; a mistake of the user is printed at once as one line."""
     from bmae_lightning.command.experiment import run_experiment
 
     try:
-        run_experiment(cfg, HydraConfig.get())
+        optimized = run_experiment(cfg, HydraConfig.get())
         _exit_codes.append(0)
+        return optimized
     except (BadInput, OmegaConfBaseException) as error:
         told = cfg.check and str(error) in _told
         _told.append(str(error))
@@ -39,6 +40,7 @@ def job(cfg: DictConfig) -> None:
         if str(error):
             print(error, flush=True)
         sys.exit(EXIT_RESUME)
+    return None
 
 
 def _refuse(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""What may be typed beyond Hydra's grammar: stages as bare words, a question as it is, flags anywhere.
+"""What may be typed beyond Hydra's grammar: stages as bare words, a question as it is, flags anywhere, `seeds=3`.
 
 Only light modules are imported, since this runs before `--help`.
 """
@@ -24,6 +24,10 @@ LOOKING = re.compile(r"stage=\[?search\]?$|run=|qrels=|check=true$", re.IGNORECA
 AS_HYDRA_HAS_IT = re.compile(r"""\[.*\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 """A value that is a list or quoted already."""
 NO_DIRECTORY = ["hydra.run.dir=.", "hydra.output_subdir=null"]
+SWEEP = ("-m", "--multirun")
+SHOWING = ("-c", "--cfg", "-i", "--info", "-h", "--help", "--hydra-help")
+"""Hydra's flags that show something in place of running."""
+SEED, SEEDS = re.compile(r"\+{0,2}seed="), re.compile(r"\+{0,2}seeds=")
 
 
 def user_directories(arguments: list[str]) -> list[Path]:
@@ -34,12 +38,13 @@ def user_directories(arguments: list[str]) -> list[Path]:
 
 
 def completed(arguments: list[str]) -> list[str]:
-    """The arguments in Hydra's grammar: `evaluate` becomes stage=[evaluate], the text after query= is quoted.
+    """The arguments in Hydra's grammar: `evaluate` becomes stage=[evaluate], the text after query= is quoted, and
+    `seeds=3` becomes `-m seed=1,2,3`.
 
     A stage of the user's own directory, `stages/NAME.yaml`, is added to the package's by `+stages=[NAME]`.
 
     Raises:
-        BadInput: a word that is neither KEY=VALUE nor a stage, or stages named in both ways.
+        BadInput: a word that is neither KEY=VALUE nor a stage, stages or seeds named in both ways, seeds that are none.
     """
     # Hydra's flags come first: argparse takes no overrides behind a flag that stands between them.
     flags, overrides, words = [], [], []
@@ -56,6 +61,7 @@ def completed(arguments: list[str]) -> list[str]:
         if word not in stages | own:
             hint = nearest(word, stages | own)
             raise BadInput(f"{word!r} is neither KEY=VALUE nor a stage{hint}; quote texts with spaces")
+    flags, overrides = _with_seeds(flags, overrides)
     if words:
         if clash := [argument for argument in overrides if argument.startswith("stage=")]:
             raise BadInput(f"stages are named twice, by {clash[0]} and by {' '.join(words)}: keep one of them")
@@ -67,6 +73,40 @@ def completed(arguments: list[str]) -> list[str]:
     if any(override.lower() == "check=true" for override in overrides):  # a sweep must have a directory
         looking = [*looking, f"hydra.sweep.dir={tempfile.mkdtemp(prefix=CHECKED)}"]
     return flags + looking + list(map(_quoted, overrides))
+
+
+def _with_seeds(flags: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
+    """The same with `seeds=` as a sweep over `seed=`; of what is only shown, the first of its jobs."""
+    asked = [item for item in overrides if SEEDS.match(item)]
+    if not asked:
+        return flags, overrides
+    if clash := [item for item in overrides if SEED.match(item)] + asked[1:]:
+        raise BadInput(f"{asked[0]} and {clash[0]} both name seeds: keep one of them")
+    if search := [item for item in overrides if item.startswith("hydra/sweeper=") and item != "hydra/sweeper=basic"]:
+        raise BadInput(
+            f"{asked[0]} repeats every setting, {search[0]} looks for one: search with one seed, then run what it "
+            f"found with {asked[0]}"
+        )
+    seeds = _seeds(asked[0])
+    if any(flag.partition("=")[0] in SHOWING for flag in flags):
+        seeds = seeds[:1]
+    if len(seeds) > 1 and not set(flags) & set(SWEEP):
+        flags = [*flags, SWEEP[0]]
+    sweep = "seed=" + ",".join(seeds)
+    return flags, [sweep if item == asked[0] else item for item in overrides]
+
+
+def _seeds(argument: str) -> list[str]:
+    """`seeds=3` is 1, 2, 3; `seeds=[5,7]` is what it lists."""
+    value = argument.partition("=")[2].replace(" ", "")
+    if re.fullmatch(r"[1-9]\d{0,2}", value):
+        return [str(seed) for seed in range(1, int(value) + 1)]
+    seeds = value[1:-1].split(",")
+    if re.fullmatch(r"\[\d+(,\d+)*\]", value) and len(set(map(int, seeds))) == len(seeds):
+        return seeds
+    raise BadInput(
+        f"{argument}: give how many seeds, as seeds=3 for 1, 2 and 3, or each of them once, as seeds=[5,7,11]"
+    )
 
 
 def _quoted(argument: str) -> str:

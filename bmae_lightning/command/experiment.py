@@ -11,8 +11,10 @@ from bmae_lightning.command.budget import spend
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
+from bmae_lightning.command.optimized import find_optimized
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
+from bmae_lightning.command.search import searching
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
@@ -37,8 +39,10 @@ CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection", "d
 """What is asked of a collection, not how it is read: never handed to it, and in no fingerprint of its stage."""
 
 
-def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
+def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     """Run the selected stages and print the table of the report stage if that is among them.
+
+    Returns what `optimized_metric` names, None where that is not measured.
 
     Raises:
         BadInput: any mistake of the user, as one sentence.
@@ -58,7 +62,7 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     spend(config)
     if judges_files(config):
         judge_files(config)
-        return
+        return None
     lookup = lookup_of(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     job = copy.deepcopy(describe_job(config, hydra_cfg))
@@ -70,22 +74,28 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> None:
     if asked["check"]:
         order = DocumentOrder(asked["documents"], asked["neighbours"])
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]), order)
-        return
+        return None
     if not lookup:
         _check_order(plan(config, config["name"], {}))
     extra = {"prepare": _identity(corpus, config["prepare"]["documents"])} | _general(config) | _files(config)
     if lookup:
         look_up(lookup, config, extra, hydra_cfg)
-        return
+        return None
+    searched = searching(hydra_cfg)
     if config["check"]:
         with without_downloads():
-            check(_planned(cfg, config, corpus, extra, job), row_label(config), published, config["check_tflops"])
-        return
+            pipeline = _planned(cfg, config, corpus, extra, job)
+            check(pipeline, row_label(config), published, config["check_tflops"])
+        find_optimized(config, pipeline.nodes, pipeline.splits, searched)
+        return 0.0 if searched else None
     pipeline = _planned(cfg, config, corpus, extra, job)
+    place = find_optimized(config, pipeline.nodes, pipeline.splits, searched)
     pipeline.run()
+    value = place and place.value()
     if process_rank() == 0:
-        _record(config, pipeline, hydra_cfg)
+        _record(config, pipeline, hydra_cfg, {str(place): value} if place else {})
         _show(pipeline.nodes, pipeline.output_dir)
+    return value
 
 
 def _planned(
@@ -121,7 +131,9 @@ def _identity(corpus: Any, documents: str | None) -> Any:
     return [corpus.identity(), file_digest(documents_file(documents))] if documents else corpus.identity()
 
 
-def _record(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -> None:
+def _record(
+    config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig, optimized: dict[str, float]
+) -> None:  # fmt: skip
     """Write what this job ran, for the comparison of a sweep and for a reader of the run's directory."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
@@ -129,7 +141,7 @@ def _record(config: dict[str, Any], pipeline: Pipeline, hydra_cfg: DictConfig) -
     places = {axis: config[axis] for axis in AXES}
     run_dir.mkdir(parents=True, exist_ok=True)
     result = {"overrides": overrides, "nodes": directories, "places": places, "fingerprint": pipeline.fingerprint()}
-    write_json(run_dir / "result.json", result | {"job": pipeline.job})
+    write_json(run_dir / "result.json", result | {"job": pipeline.job, "optimized": optimized})
 
 
 def _show(nodes: dict[str, Node], output_dir: Path) -> None:

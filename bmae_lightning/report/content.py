@@ -4,6 +4,7 @@ Whatever shows it (page, figures, tables, terminal) takes one `Report`, which is
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -220,6 +221,11 @@ class Report:
             return restored(cls, content)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a complete report: {error!r}") from error
+
+
+def decimals(arms: Sequence[Arm]) -> int:
+    """Digits after the point: 4 where at least 1,000 queries carry them, else 3."""
+    return 4 if min((arm.queries for arm in arms if not arm.state), default=0) >= 1000 else 3
 
 
 def write_report(path: Path, report: Report) -> None:

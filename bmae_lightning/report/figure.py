@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bmae_lightning.report.content import Curve, Report
+from bmae_lightning.report.content import Curve, Report, decimals
 from bmae_lightning.report.svg import SIZE, canvas, element, style, text_width
-from bmae_lightning.report.tables import decimals, measures_table
+from bmae_lightning.report.tables import measures_table
 from bmae_lightning.runtime.table import MISSING, PAPER, fold, is_number, printable
 
 if TYPE_CHECKING:

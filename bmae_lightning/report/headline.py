@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bmae_lightning.evaluation.measure.significance import Difference
-from bmae_lightning.report.content import BASELINE, Arm, Report
-from bmae_lightning.report.tables import LEVEL, decimals
+from bmae_lightning.report.content import BASELINE, Arm, Report, decimals
+from bmae_lightning.report.significance import LEVEL
 from bmae_lightning.runtime.ledger import DONE
 from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import Column, cell_text, is_number, printable

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.figure import bar_figure, colours, curve_figure
 from bmae_lightning.report.sample import sample_lines
-from bmae_lightning.report.tables import LEVEL, measures_tables, significance_tables
+from bmae_lightning.report.significance import LEVEL, significance_tables
+from bmae_lightning.report.tables import measures_tables
 from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.table import printable
 

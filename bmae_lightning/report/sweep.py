@@ -1,7 +1,10 @@
-"""One report over the jobs of a sweep: shared arms stand once, the others under the overrides that tell them apart."""
+"""One report over the jobs of a sweep: shared arms stand once, the others under the overrides that tell them apart.
 
-from collections.abc import Sequence
-from dataclasses import replace
+Jobs that differ in their seed alone are one row.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +19,53 @@ from bmae_lightning.report.content import (
     read_report,
     write_report,
 )
+from bmae_lightning.report.headline import with_headline
+from bmae_lightning.report.origin import with_job
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.render import write_table_files
-from bmae_lightning.report.tables import all_tables, merged, paired_tests, print_report, renamed
+from bmae_lightning.report.seeds import mean_curve, mean_table, seed_of, setting, settings_of
+from bmae_lightning.report.significance import paired_tests, values_per_query
+from bmae_lightning.report.tables import all_tables, merged, print_report, renamed
+from bmae_lightning.runtime.mean import mean_of
 from bmae_lightning.runtime.table import SUMMARY, Column, Table
+
+FAILED, NOT_RUN = "failed", "not run"
+"""What became of a job that has no values."""
+Job = Mapping[str, Any]
+Parts = Mapping[str, Report]
+"""Directory of the report of a job -> what it says."""
+
+
+@dataclass
+class Row:
+    """A row of the comparison: its name, and the arm of every run by the directory that measured it, with its seed."""
+
+    name: str
+    note: str
+    runs: dict[str, tuple[str, Arm]] = field(default_factory=dict)
+
+    def arm(self) -> Arm:
+        """The mean over the runs, one run as it is."""
+        arms = [arm for _, arm in self.runs.values()]
+        printed = next((arm for arm in arms if arm.paper), arms[0])
+        return replace(
+            arms[0], name=self.name,
+            note=self.note or (f"mean of {len(arms)} seeds" if len(arms) > 1 else arms[0].note),
+            measures={name: mean_of([arm.measures[name] for arm in arms]) for name in arms[0].measures},
+            paper=printed.paper, paper_source=printed.paper_source, interval={},
+            origins=[origin for arm in arms for origin in arm.origins],
+        )  # fmt: skip
+
+    def single(self) -> list[Arm]:
+        """The runs under their seeds, where there are several."""
+        several = list(self.runs.values()) if len(self.runs) > 1 else []
+        return [replace(arm, name=f"{self.name} {seed}".strip(), paper=None, paper_source="") for seed, arm in several]
 
 
 def compare(
-    jobs: list[dict[str, Any]],
-    directory: Path,
-    title: str = "comparison",
-    printed: Sequence[Table] = (),
-    verdicts: Sequence[Table] = (),
-) -> None:
+    jobs: Sequence[Job], directory: Path, title: str = "comparison", printed: Sequence[Table] = (),
+    verdicts: Sequence[Table] = (), about: Table | None = None, failed: Sequence[Job] = (),
+) -> None:  # fmt: skip
     """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
 
     Args:
@@ -37,56 +74,114 @@ def compare(
         title: of the report.
         printed: tables of a paper, filled by these jobs, which stand first.
         verdicts: ours against the paper's, value by value.
+        about: the jobs as a table.
+        failed: those without values: `overrides`, `state`, `reason` in a line, and `name` of the arm where it is known.
     """
     jobs = [job for job in jobs if "report" in job["nodes"]]
-    parts = [read_report(Path(job["nodes"]["report"]) / "report.json") for job in jobs]
-    arms, tables = _arms(jobs, parts), _tables(jobs, parts)
+    parts = {job["nodes"]["report"]: read_report(Path(job["nodes"]["report"]) / "report.json") for job in jobs}
+    settings = settings_of(jobs)
+    rows, tables = _rows(settings, parts, failed), _tables(settings, parts)
     if printed:
         tables = {stage: of for stage, of in tables.items() if stage != PRINTED}
+    arms = [row.arm() for row in rows]
+    splits = list(dict.fromkeys(arm.split for arm in arms)) or [""]
+    arms += [arm for split in splits for arm in _failed(settings, failed, split)]
     if not arms and not tables and not printed:
         return
-    curves, diagnoses = _of_pretraining(jobs, parts)
+    curves, diagnoses = _of_pretraining(settings, parts)
     tested: dict[str, list[str]] = {}
-    for split, names in (item for part in parts for item in part.tested.items()):
+    for split, names in (item for part in parts.values() for item in part.tested.items()):
         tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
-    judged = {split: {a.name: Path(place[1]) for place, a in arms.items() if a.split == split} for split in tested}
-    report = Report(
-        title, "; ".join(dict.fromkeys(part.subtitle for part in parts)), list(arms.values()), curves,
+    runs: dict[str, dict[str, list[Path]]] = {}
+    for row, arm in zip(rows, arms, strict=False):
+        runs.setdefault(arm.split, {})[row.name] = list(map(Path, row.runs))
+    values = {of: values_per_query(runs[of], of) for of in runs}
+    report = with_headline(Report(
+        title, "; ".join(dict.fromkeys(part.subtitle for part in parts.values())), arms, curves,
         settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
-        differences=[row for of in tested for row in paired_tests(judged[of], of, tested[of])],
-        along=curves_along(jobs, parts), tables=tables, printed=list(printed),
-        verdicts=list(verdicts),
-    )  # fmt: skip
+        differences=[row for of in tested for row in paired_tests(values.get(of, {}), of, tested[of])],
+        along=curves_along(jobs, [parts[job["nodes"]["report"]] for job in jobs]), tables=tables, printed=list(printed),
+        single=[arm for row in rows for arm in row.single()], jobs=about, verdicts=list(verdicts),
+    ))  # fmt: skip
     write_report(directory / "report.json", report)
     write_html(directory / "report.html", report)
     write_table_files(directory / "tables", all_tables(report))
     print_report(report, directory / "report.html")
 
 
-def _arms(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[tuple[str, str, str], Arm]:
-    """(name in its job, directory that measured it, split) -> the row under its name in the comparison."""
-    arms: dict[tuple[str, str, str], Arm] = {}
-    for job, part in zip(jobs, parts, strict=True):
-        for arm in part.arms:
-            place = arm.name, job["nodes"][arm.node], arm.split
-            if place not in arms or (arm.paper and not arms[place].paper):
-                name = f"{arm.name} {difference(jobs, job, arm.node)}".strip()
-                arms[place] = replace(arm, name=name)
-    return arms
+def _rows(settings: Sequence[Job], parts: Parts, failed: Sequence[Job]) -> list[Row]:
+    """One for each arm, split and set of directories that measured it."""
+    rows: dict[tuple[str, str, tuple[str, ...]], Row] = {}
+    for one in settings:
+        for job in one["jobs"]:
+            for arm in parts[job["nodes"]["report"]].arms:
+                directories = one["nodes"][arm.node]
+                name = f"{arm.name} {difference(settings, one, arm.node)}".strip()
+                note = _missing(settings, failed, arm.node, directories)
+                if "job" in job:
+                    arm = replace(arm, origins=[with_job(origin, job["job"]) for origin in arm.origins])
+                row = rows.setdefault((arm.name, arm.split, directories), Row(name, note))
+                known = row.runs.setdefault(job["nodes"][arm.node], (seed_of(job), arm))
+                if arm.paper and not known[1].paper:
+                    row.runs[job["nodes"][arm.node]] = seed_of(job), arm
+    for (_, _, directories), row in rows.items():
+        row.runs = {directory: row.runs[directory] for directory in directories if directory in row.runs}
+    return list(rows.values())
 
 
-def _of_pretraining(jobs: list[dict[str, Any]], parts: list[Report]) -> tuple[list[Curve], list[Diagnosis]]:
+def _missing(settings: Sequence[Job], failed: Sequence[Job], key: str, directories: tuple[str, ...]) -> str:
+    """Which seeds a row lacks because their jobs have no values, where its node is one of an arm."""
+    sharing = [one for one in settings if one["nodes"].get(key) == directories]
+    found = {seed_of(job) for one in sharing for job in one["jobs"] if key in job["nodes"]}
+    lost = [job for job in failed if any(setting(job) == tuple(one["overrides"]) for one in sharing)]
+    states = {seed_of(job): job["state"] for job in lost if seed_of(job) not in found}
+    if not states or "@" not in key:
+        return ""
+    told = [f"{', '.join(seed for seed in states if states[seed] == state)} {state}" for state in set(states.values())]
+    return "; ".join([f"{len(found)} of {len(found) + len(states)} seeds", *sorted(told)])
+
+
+def _failed(settings: Sequence[Job], failed: Sequence[Job], split: str) -> list[Arm]:
+    """A row for every setting none of whose jobs has values, with the reasons as its note."""
+    finished = {tuple(one["overrides"]) for one in settings}
+    lost: dict[tuple[str, ...], list[Job]] = {}
+    for job in failed:
+        if setting(job) not in finished:
+            lost.setdefault(setting(job), []).append(job)
+    common = set.intersection(*map(set, [*finished, *lost])) if lost else set()
+    rows = []
+    for overrides, jobs in lost.items():
+        state = FAILED if any(job["state"] == FAILED for job in jobs) else NOT_RUN
+        reasons = dict.fromkeys(job["reason"] for job in jobs if job.get("reason"))
+        telling = [item for item in overrides if item not in common]
+        named = jobs[0].get("name")
+        name = " ".join([named, *(item for item in telling if not item.startswith("+"))] if named else telling)
+        rows.append(Arm(name or state, {}, 0, "; ".join(reasons), split=split, state=state))
+    return rows
+
+
+def _of_pretraining(settings: Sequence[Job], parts: Parts) -> tuple[list[Curve], list[Diagnosis]]:
     """Loss curves of every pre-training, and the diagnoses as one table, whose figures are on the pages of the jobs."""
+    runs: dict[tuple[str, str], Report] = {}
+    for job in (job for one in settings for job in one["jobs"]):
+        runs |= {item: parts[job["nodes"]["report"]] for item in job["nodes"].items() if item not in runs}
     curves, diagnoses = {}, {}
-    for job, part in zip(jobs, parts, strict=True):
-        for key, directory in job["nodes"].items():
+    for one in settings:
+        for key, directories in one["nodes"].items():
             if not (arm := pretraining_of(key)):
                 continue
-            more = difference(jobs, job, key)
-            for curve in (curve for curve in part.curves if curve.title == f"Pre-training ({arm})"):
-                curves.setdefault((arm, directory), replace(curve, title=f"{curve.title} {more}".strip()))
-            for found in (found for found in part.diagnoses if found.arm == arm):
-                diagnoses.setdefault((arm, directory), replace(found, arm=f"{arm} {more}".strip()))
+            more, of = difference(settings, one, key), [runs[key, directory] for directory in directories]
+            if alike := [curve for part in of for curve in part.curves if curve.title == f"Pre-training ({arm})"]:
+                mean = mean_curve([replace(curve, title=f"{curve.title} {more}".strip()) for curve in alike])
+                curves.setdefault((arm, directories), mean)
+            if found := [found for part in of for found in part.diagnoses if found.arm == arm]:
+                tables = [each.table for each in found]
+                diagnoses.setdefault(
+                    (arm, directories),
+                    replace(
+                        found[0], arm=f"{arm} {more}".strip(), table=mean_table(tables[0], lambda _, of=tables: of)
+                    ),
+                )
     return list(curves.values()), [merge(list(diagnoses.values()))] if diagnoses else []
 
 
@@ -104,16 +199,44 @@ def merge(diagnoses: list[Diagnosis]) -> Diagnosis:
     return Diagnosis("all jobs", [], Table("Pre-training (all jobs)", columns, [*rows, *texts], marks, notes))
 
 
-def _tables(jobs: list[dict[str, Any]], parts: list[Report]) -> dict[str, list[Table]]:
+def _tables(settings: Sequence[Job], parts: Parts) -> dict[str, list[Table]]:
     """The tables that stages left, those of one title and the same columns as one, rows under their names here."""
+    left: dict[str, list[Table]] = {}  # directory of a node -> the tables in which its rows are
+    for job in (job for one in settings for job in one["jobs"]):
+        for key, directory in job["nodes"].items():
+            left.setdefault(directory, parts[job["nodes"]["report"]].tables.get(key.partition("@")[0], []))
     found: dict[str, dict[Table, None]] = {}
-    for job, part in zip(jobs, parts, strict=True):
-        for stage, tables in part.tables.items():
-            more = {part.names[key]: difference(jobs, job, key) for key in part.names if key.startswith(f"{stage}@")}
-            names = {name: f"{name} {telling}".strip() for name, telling in more.items()}
-            title = difference(jobs, job, stage) if stage in job["nodes"] else ""
-            found.setdefault(stage, {}).update(dict.fromkeys(renamed(table, names, title) for table in tables))
+    for one in settings:
+        of_jobs = [parts[job["nodes"]["report"]] for job in one["jobs"]]
+        for stage in dict.fromkeys(stage for part in of_jobs for stage in part.tables):
+            keys = {part.names[key]: key for part in of_jobs for key in part.names if key.startswith(f"{stage}@")}
+            names = {name: f"{name} {difference(settings, one, key)}".strip() for name, key in keys.items()}
+            title = difference(settings, one, stage) if stage in one["nodes"] else ""
+            for table in _kinds(table for part in of_jobs for table in part.tables.get(stage, [])).values():
+                mean = _over_seeds(table, {"": stage} | keys, one["nodes"], left)
+                found.setdefault(stage, {})[renamed(mean, names, title)] = None
     return {stage: merged(list(tables)) for stage, tables in found.items()}
+
+
+def _over_seeds(
+    table: Table, keys: Mapping[str, str], nodes: Mapping[str, tuple[str, ...]], left: Mapping[str, list[Table]]
+) -> Table:
+    """The table of a setting; keys: name of an arm -> the node that left its rows, "" -> the one of all other rows."""
+
+    def runs_of(name: str) -> list[Table]:
+        key = keys.get(name) or keys.get(name.partition(": ")[0]) or keys[""]
+        kinds = [_kinds(left[directory]) for directory in nodes.get(key, ())]
+        return [of[kind] for of in kinds if (kind := next(iter(_kinds([table])))) in of]
+
+    return mean_table(table, runs_of)
+
+
+def _kinds(tables: Iterable[Table]) -> dict[tuple, Table]:
+    """The first of the tables that differ in their values alone."""
+    found: dict[tuple, Table] = {}
+    for table in tables:
+        found.setdefault((table.title, tuple(column.key for column in table.columns)), table)
+    return found
 
 
 def _settings(jobs: list[dict[str, Any]]) -> dict[str, str]:

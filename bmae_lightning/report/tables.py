@@ -1,14 +1,13 @@
-"""The tables that a report makes of its own content: the measures of all arms, and the tests of their differences."""
+"""The tables of a report: the measures of all arms, and those that stages left, over arms and jobs."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
 from bmae_lightning.report.behind import behind_tables
-from bmae_lightning.report.content import REPORT, Arm, Report, read_report
+from bmae_lightning.report.content import REPORT, Report, decimals, read_report
+from bmae_lightning.report.significance import significance_tables
 from bmae_lightning.runtime.table import (
     BEST_OF_ROW,
     PAPER,
@@ -20,20 +19,6 @@ from bmae_lightning.runtime.table import (
     printable,
     read_tables,
 )
-
-LEVEL = 0.05
-CLEAR = f"both adjusted p below {LEVEL}"
-ABOUT = (
-    "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of "
-    f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs "
-    "of the measure. Arms judged on other queries are not compared. What another seed of training would change is "
-    "not in these numbers."
-)
-
-
-def decimals(arms: Sequence[Arm]) -> int:
-    """Digits after the point: 4 where at least 1,000 queries carry them, else 3."""
-    return 4 if arms and min(arm.queries for arm in arms) >= 1000 else 3
 
 
 def measures_tables(report: Report) -> list[Table]:
@@ -49,57 +34,12 @@ def measures_table(report: Report) -> Table:
     for arm in report.arms:
         source = f"paper: {arm.paper_source}" if arm.paper and arm.paper_source else ""
         name = "\n".join(filter(None, [printable(arm.name), arm.note, source]))
-        rows.append([name, *map(arm.measures.get, measures), arm.queries])
+        cells = [*map(arm.measures.get, measures), "" if arm.state else arm.queries]
+        rows.append([name, *([arm.state, *cells[1:]] if arm.state else cells)])
         if arm.paper:
             marks.append((len(rows), 0, PAPER))
             rows.append([PAPER, *map(arm.paper.get, measures), ""])
     return Table(report.title, columns, rows, marks).with_best()
-
-
-def significance_tables(report: Report) -> list[Table]:
-    """One table per split and tested measure: every pair of arms, clear differences marked."""
-    return [table for split, part in report.by_split().items() for table in _significance_tables(part, split)]
-
-
-def _significance_tables(report: Report, split: str) -> list[Table]:
-    rows: dict[str, list[Difference]] = {}
-    for row in report.differences:
-        rows.setdefault(row.measure, []).append(row)
-    columns = [Column("difference", f"+.{decimals(report.arms)}f")]
-    columns += [Column(name, "p", group=test) for test in ("t-test", "randomisation") for name in ("p", "Holm")]
-    columns.append(Column("queries", ","))
-    return [
-        Table(
-            ", ".join(filter(None, [f"Differences in {measure}", split])),
-            [measure, *columns],
-            [
-                [
-                    f"{printable(row.arm)} − {printable(row.against)}", row.difference, row.t, row.t_holm,
-                    row.randomisation, row.randomisation_holm, row.queries,
-                ]
-                for row in pairs
-            ],
-            [(i, 1, CLEAR) for i, row in enumerate(pairs) if row.t_holm < LEVEL and row.randomisation_holm < LEVEL],
-            [ABOUT],
-        )
-        for measure, pairs in rows.items()
-    ]  # fmt: skip
-
-
-def paired_tests(directories: Mapping[str, Path], split: str, measures: Sequence[str]) -> list[Difference]:
-    """Tests between all arms of a split, for every measure by itself; arguments as for `values_per_query`."""
-    found = [row for name in measures for row in differences(name, values_per_query(directories, split, name))]
-    return [replace(row, split=split) for row in found]
-
-
-def values_per_query(directories: Mapping[str, Path], split: str, measure: str) -> dict[str, dict[str, float]]:
-    """arm -> query id -> value, of the arms that kept them.
-
-    directories: arm -> where the stage that measured it wrote `per_query.<split>.json`.
-    """
-    files = {arm: directory / f"per_query.{split}.json" for arm, directory in directories.items()}
-    kept = {arm: json.loads(path.read_text(encoding="utf-8")) for arm, path in files.items() if path.is_file()}
-    return {arm: values[measure] for arm, values in kept.items() if measure in values}
 
 
 def merged(tables: Sequence[Table]) -> list[Table]:

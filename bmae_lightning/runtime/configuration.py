@@ -17,6 +17,12 @@ from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import new_place, renamed_option
 
+PLUGINS = {
+    "hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
+    "hydra/sweeper": {"optuna": "optuna"},
+}
+"""Group of Hydra -> its option -> the extra that brings it."""
+
 
 def config_directory() -> Path:
     """The directory of the YAML files: inside the installed package, or `conf/` at the root of a source checkout."""
@@ -126,6 +132,9 @@ def explain(error: Exception, overrides: list[str], directories: typing.Sequence
         group, option = match.groups()
         places = (config_directory(), *directories)
         options = [path.stem for directory in places for path in (directory / group).glob("*.yaml")]
+        if extra := PLUGINS.get(group, {}).get(option):
+            return f"{group}={option} needs the extra {extra!r}: pip install 'bmae_lightning[{extra}]'"
+        options += PLUGINS.get(group, {})
         hint = renamed_option(f"{group}={option}") or nearest(option, options)
         return f"{group}={option}: there is no such option{hint}"
     if match := re.search(r"Could not (?:override|delete) '([^']+)'", text):

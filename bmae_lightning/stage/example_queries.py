@@ -9,7 +9,7 @@ import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import read_best
 from bmae_lightning.report.content import Answer, Case
-from bmae_lightning.report.tables import values_per_query
+from bmae_lightning.report.significance import values_per_query
 from bmae_lightning.stage.prepared import Prepared
 
 SEED = 0
@@ -22,7 +22,8 @@ def find_cases(prepared: Prepared, arms: dict[str, Path], split: str, measure: s
 
     arms: name -> directory of the stage that measured it.  measure: by which arms differ.
     """
-    values = values_per_query(arms, split, measure)
+    kept = values_per_query({arm: [directory] for arm, directory in arms.items()}, split)
+    values = {arm: of[measure] for arm, of in kept.items() if measure in of}
     chosen = choose(values, count)
     best = {arm: read_best(arms[arm] / f"run.{split}.trec", chosen) for arm in values}
     qrels = prepared.qrels(split)

@@ -17,7 +17,8 @@ from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
-from bmae_lightning.report.tables import all_tables, paired_tests
+from bmae_lightning.report.significance import paired_tests, values_per_query
+from bmae_lightning.report.tables import all_tables
 from bmae_lightning.report.tracking.loggers import Tracking, log_tables
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
@@ -95,20 +96,24 @@ class MakeReport(Stage):
         for key, directory in stages.items():
             found.add(read_node(key, directory, self.shown_as))
         arms = found.all_arms()
-        places: dict[str, dict[str, Path]] = {}
+        places: dict[str, dict[str, list[Path]]] = {}
         for arm in arms:
-            places.setdefault(arm.split, {})[arm.name] = stages[arm.node]
+            places.setdefault(arm.split, {})[arm.name] = [stages[arm.node]]
+        values = {of: values_per_query(places[of], of) for of in places}
         tested = {of: self._tested(measures[of]) for of in places}
         cases = []
         if self.cases and arms:
             split = arms[0].split
-            cases = find_cases(Prepared(stages["prepare"]), places[split], split, measures[split][0], self.cases)
+            cases = find_cases(
+                Prepared(stages["prepare"]), {arm: runs[0] for arm, runs in places[split].items()}, split,
+                measures[split][0], self.cases,
+            )  # fmt: skip
         subtitle = (
             f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
         return with_headline(Report(
             self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
-            tested=tested, differences=[row for of in places for row in paired_tests(places[of], of, tested[of])],
+            tested=tested, differences=[row for of in places for row in paired_tests(values[of], of, tested[of])],
             cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
         ))  # fmt: skip
 

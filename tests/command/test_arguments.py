@@ -45,6 +45,39 @@ def test_words_that_are_no_stage(typed, message):
         completed(typed)
 
 
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["seeds=3", "a=1"], ["-m", "seed=1,2,3", "a=1"]),
+        (["+table=x", "seeds=[5,7, 11]", "-cd", "experiments"],
+         ["-cd", "experiments", "-m", "+table=x", "seed=5,7,11"]),
+        (["--multirun", "+seeds=2", "bm25"], ["--multirun", "seed=1,2", "stage=[bm25]"]),
+        (["seeds=1"], ["seed=1"]),
+        (["--cfg", "job", "seeds=3"], ["--cfg", "job", "seed=1"]),
+        (["--cfg=job", "seeds=[7,8]"], ["--cfg=job", "seed=7"]),
+        (["seeds=2", "hydra/sweeper=basic"], ["-m", "seed=1,2", "hydra/sweeper=basic"]),
+    ],
+)  # fmt: skip
+def test_seeds_are_a_sweep_over_the_seed(typed, read):
+    assert completed(typed) == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["seeds=3", "seed=7"], r"^seeds=3 and seed=7 both name seeds: keep one of them$"),
+        (["seeds=3", "++seed=7,8", "-m"], r"seeds=3 and \+\+seed=7,8 both name seeds"),
+        (["seeds=3", "seeds=2"], "seeds=3 and seeds=2 both"),
+        (["seeds=3", "hydra/sweeper=optuna"], "search with one seed, then run what it found with seeds=3"),
+        *(([f"seeds={value}"], "how many seeds, as seeds=3 for 1, 2 and 3, or each of them once")
+          for value in ("0", "", "two", "-1", "1.5", "1,2", "[]", "[1,1]", "[1,a]", "5000", "[01,1]")),
+    ],
+)  # fmt: skip
+def test_seeds_that_are_none(typed, message):
+    with pytest.raises(BadInput, match=message):
+        completed(typed)
+
+
 def test_a_stage_of_ones_own_directory_is_added(tmp_path):
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "lengths.yaml").touch()

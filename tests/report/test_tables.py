@@ -9,16 +9,14 @@ import pytest
 from bmae_lightning.evaluation.measure.significance import Difference, differences
 from bmae_lightning.report.content import Arm, Report
 from bmae_lightning.report.page import html
+from bmae_lightning.report.significance import CLEAR, paired_tests, significance_tables, values_per_query
 from bmae_lightning.report.tables import (
-    CLEAR,
     all_tables,
     measures_table,
     merged,
     of_arm,
-    paired_tests,
     print_report,
     renamed,
-    significance_tables,
     with_published,
 )
 from bmae_lightning.runtime.table import BEST_OF_COLUMN, PAPER, Column, Table, text
@@ -107,10 +105,23 @@ def test_arms_that_kept_their_values_are_tested(tmp_path):
     for arm in values:
         (tmp_path / arm).mkdir()
         (tmp_path / arm / "per_query.test.json").write_text(json.dumps({"RR@10": values[arm]}))
-    directories = {arm: tmp_path / arm for arm in ("a", "b", "absent")}
+    runs = {arm: [tmp_path / arm] for arm in ("a", "b", "absent")}
     found = [replace(row, split="test") for row in differences("RR@10", values)]
-    assert paired_tests(directories, "test", ["RR@10", "R@5"]) == found
-    assert paired_tests(directories, "dev", ["RR@10"]) == []
+    assert paired_tests(values_per_query(runs, "test"), "test", ["RR@10", "R@5"]) == found
+    assert paired_tests(values_per_query(runs, "dev"), "dev", ["RR@10"]) == []
+
+
+def test_values_of_several_runs_are_their_means(tmp_path):
+    for run, (first, second) in {"a1": (0.5, 1.0), "a2": (0.25, 0.0), "other": (1.0, 1.0)}.items():
+        (tmp_path / run).mkdir()
+        other = {"3": 1.0} if run == "other" else {}
+        kept = {"RR@10": {"1": first, "2": second} | other, "R@5": {"1": first}}
+        (tmp_path / run / "per_query.test.json").write_text(json.dumps(kept))
+    found = values_per_query(
+        {"a": [tmp_path / "a1", tmp_path / "a2"], "b": [tmp_path / "a1", tmp_path / "other"]}, "test"
+    )
+    assert found["a"] == {"RR@10": {"1": 0.375, "2": 0.5}, "R@5": {"1": 0.375}}
+    assert found["b"] == {"R@5": {"1": 0.75}}, "of other queries there is no mean"
 
 
 def test_arms_of_a_stage_make_one_table_with_published_values():

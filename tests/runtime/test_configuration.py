@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from support.paths import ROOT
 
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import build, config_directory, explain
@@ -116,6 +120,27 @@ def test_explain_names_the_nearest_key_of_the_composition():
     assert "'pretrain.stps'" in line
     assert "did you mean 'pretrain.steps'?" in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("option", "extra"),
+    [
+        ("hydra/launcher=joblib", "joblib"), ("hydra/launcher=submitit_slurm", "submitit"),
+        ("hydra/sweeper=optuna", "optuna"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_is_not_installed_is_told_with_its_extra(option, extra, monkeypatch):
+    group, _, name = option.partition("=")
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"][group.removeprefix("hydra/")], f"{name}.yaml")
+    with initialize_config_dir(str(config_directory()), version_base="1.3"), pytest.raises(HydraException) as missing:
+        compose("config", overrides=[option])
+    line = f"{option} needs the extra {extra!r}: pip install 'bmae_lightning[{extra}]'"
+    assert explain(missing.value, [option]) == line
+    assert f"\n{extra} =\n" in (ROOT / "setup.cfg").read_text()
+
+
+def test_a_misspelt_launcher_is_told_the_nearest():
+    assert "did you mean 'joblib'?" in explain(Exception("Could not find 'hydra/launcher/jobli'"), [])
 
 
 def test_config_directory_has_the_main_file():
