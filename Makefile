@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo table test test-slow lint format clean
+.PHONY: demo table study test test-slow lint format clean
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ demo: $(VENV)/installed
 table: $(VENV)/installed
 	@test -n "$(NAME)" || { echo "make table NAME=...: one of $(basename $(notdir $(wildcard experiments/table/*.yaml)))"; exit 2; }
 	$(BIN)/python -m bmae_lightning -cd experiments +table=$(NAME) $(ARGS)
+
+# The study in resumable pieces, on a GPU where there is one: make study ARGS="…" (experiments/study/README.md).
+study: $(VENV)/installed
+	PYTHON=$(BIN)/python sh experiments/study/run.sh $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3

@@ -1,4 +1,4 @@
-"""The best rows of a part of the study by dev, for the ladder: `python experiments/study/best.py outputs/study/scratch/objectives`.
+"""The best rows of the study's first part by dev, for the ladder: `best.py outputs/study/scratch/objectives`.
 
 A row's value is the mean over its seeds; the arm without pre-training is none of them. Prints NAME,NAME,NAME.
 """
