@@ -1,6 +1,7 @@
 """From one composed configuration to a finished experiment: resolve it, plan its stages, run them, print the result."""
 
 import copy
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bmae_lightning.command.optimized import find_optimized
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.command.search import searching
+from bmae_lightning.command.track import track
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
@@ -94,7 +96,8 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     value = place and place.value()
     if process_rank() == 0:
         _record(config, pipeline, hydra_cfg, {str(place): value} if place else {})
-        _show(pipeline.nodes, pipeline.output_dir)
+        _show(pipeline.nodes)
+        track(config, pipeline, hydra_cfg)
     return value
 
 
@@ -144,14 +147,10 @@ def _record(
     write_json(run_dir / "result.json", result | {"job": pipeline.job, "optimized": optimized})
 
 
-def _show(nodes: dict[str, Node], output_dir: Path) -> None:
-    """Print the tables of the report, or of the stages where there is none, and the places of pages and W&B runs."""
+def _show(nodes: dict[str, Node]) -> None:
+    """Print the tables of the report, or of the stages where there is none, and the places of pages."""
     for node in [nodes["report"]] if "report" in nodes else nodes.values():
         show_tables(node.directory)
-    if (output_dir / "wandb").is_dir():
-        print_once(
-            f"W&B runs: {output_dir / 'wandb'} (offline ones: `wandb sync {output_dir / 'wandb'}/offline-run-*`)"
-        )
 
 
 def take_corpus_options(config: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +177,8 @@ def _general(config: dict[str, Any]) -> dict[str, str]:
         collection = build(corpus, "general.corpus")
         return {"prepare_general": _identity(collection, config["prepare_general"]["documents"])}
     except BadInput as error:
-        raise BadInput(f"general.corpus: {error}") from error
+        named = re.sub(r"(?<![\w.])corpus\.(?=\w)", "general.corpus.", str(error))
+        raise BadInput(f"general.corpus: {named}") from error
 
 
 def _vector_bytes(config: dict[str, Any]) -> int:

@@ -111,17 +111,27 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a passage stands in a ranking: `rank` from 1, None where it is not among the `depth` that were ranked."""
+
+    rank: int | None
+    depth: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """The passage that the arms in `values` rank first; `values` maps them to the query's value of the case's measure.
 
-    Without a passage they found nothing. Without arms it is a relevant passage that none of them ranks first.
+    Without a passage they found nothing. Without arms none of them ranks it first.
     `relevance` is its grade, None where it was not judged.
+    `places`: of the passage that should have been found, arm -> its place; empty for all others.
     """
 
     values: dict[str, float]
     passage: str
     text: str
     relevance: int | None
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,14 @@
-"""Figures as inline SVG, drawn by matplotlib: the measures as bars, one panel per measure, and one plot per curve.
+"""Figures as inline SVG, drawn by matplotlib: one plot per curve.
 
 The same name has the same colour in every figure.
 """
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bmae_lightning.report.content import Curve, Report, decimals
-from bmae_lightning.report.svg import SIZE, canvas, element, style, text_width
-from bmae_lightning.report.tables import measures_table
-from bmae_lightning.runtime.table import MISSING, PAPER, fold, is_number, printable
+from bmae_lightning.report.content import Curve, Report
+from bmae_lightning.report.svg import canvas, element, style, text_width
+from bmae_lightning.runtime.table import fold, is_number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 PALETTE = ("#2d78b4", "#e17800", "#691eff", "#4ba578", "#a53c1e", "#6978ff", "#006969")
 DASHES = ((None, None), (5, 2), (1.5, 1.5))
 POINTS = 250  # a longer series is drawn as means of equal stretches
-PANELS = 5  # panels side by side
 
 
 def colours(report: Report) -> dict[str, str]:
@@ -31,66 +28,7 @@ def colours(report: Report) -> dict[str, str]:
 
 
 @style()
-def bar_figure(report: Report) -> str:
-    """One panel per measure of the first split, one bar per arm (id `bars-a{arm}-m{measure}`), values written; ''
-    without values."""
-    report = next(iter(report.by_split().values()))
-    measures = [m for m in report.measures() if any(is_number(arm.measures.get(m)) for arm in report.arms)]
-    known = [arm.measures[m] for arm in report.arms for m in measures if is_number(arm.measures.get(m))]
-    if not known:
-        return ""
-    low, high = min(0.0, *known), max(0.0, *known)
-    names = [fold(printable(arm.name), 34) for arm in report.arms]
-    heights = [0.115 * (len(name) + 1) + 0.06 for name in names]  # inches
-    left = 0.12 + max(text_width(line) for name in names for line in name)
-    columns = min(PANELS, len(measures))
-    bands = math.ceil(len(measures) / columns)
-    band = 0.32 + sum(heights)
-    wide, tall = min(9.6, left + 2.6 * columns), bands * band
-    figure = canvas(wide, tall)
-    width = (wide - left) / columns
-    # Room for a value in bold, with its distance from the bar.
-    written = 1.15 * max(text_width(f"{value:.{decimals(report.arms)}f}") for value in known) + 0.08
-    tips: dict[str, str] = {}
-    for m, measure in enumerate(measures):
-        column, line = m % columns, m // columns
-        box = (left + column * width, tall - line * band - 0.28 - sum(heights), width - 0.1, sum(heights))
-        axes = figure.add_axes((box[0] / wide, box[1] / tall, box[2] / wide, box[3] / tall))
-        room = ((high - low) or 1.0) * written / max(0.2, box[2] - written)
-        axes.set(ylim=(-sum(heights), 0), xlim=(low, high + room), xticks=[], yticks=[])
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
-        axes.spines["left"].set(position=("data", 0), alpha=0.4)
-        axes.set_title(measure, loc="left", fontsize=SIZE + 1, fontweight="bold", parse_math=False, pad=5)
-        middles = [height / 2 - sum(heights[: a + 1]) for a, height in enumerate(heights)]
-        for name, middle in zip(names, middles, strict=True) if column == 0 else ():
-            figure.text((left - 0.08) / wide, (box[1] + box[3] + middle) / tall, "\n".join(name), ha="right",
-                        va="center", ma="right", parse_math=False, linespacing=1.05)  # fmt: skip
-        tips |= _bars(axes, report, measure, middles, f"m{m}")
-    label = "Bar chart of " + ", ".join(measures) + " for " + ", ".join(arm.name for arm in report.arms)
-    return element(figure, "bars", label, tips)
-
-
-def _bars(axes: "Axes", report: Report, measure: str, middles: list[float], panel: str) -> dict[str, str]:
-    """Draw the bars of one measure; returns the tooltip of each by its id."""
-    table, tints = measures_table(report), colours(report)
-    own = [row for row in range(len(table.rows)) if row not in table.marked(PAPER)]
-    place = [column.name for column in table.columns].index(measure)
-    tips = {}
-    for a, (arm, row) in enumerate(zip(report.arms, own, strict=True)):
-        value = arm.measures.get(measure)
-        shown = table.cells(row)[place].replace(MISSING, "–")
-        if is_number(value):
-            (bar,) = axes.barh(middles[a], value, height=0.19, color=tints[arm.name], gid=f"a{a}-{panel}")
-            bar.set_linewidth(0)
-        tips[f"a{a}-{panel}"] = f"{arm.name}: {measure} {shown}"
-        axes.annotate(shown, (max(0.0, value) if is_number(value) else 0.0, middles[a]), (3, 0),
-                      textcoords="offset points", va="center", annotation_clip=False,
-                      fontweight="bold" if (row, place) in table.emphasis() else "normal")  # fmt: skip
-    return tips
-
-
-@style()
-def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide: bool = False) -> str:
+def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve") -> str:
     """One plot of all series of `curve` in the colours `tints` (element ids begin with `name`); '' without points.
 
     Non-finite points are left out; the y axis is logarithmic where all values are positive and span a factor over 30.
@@ -103,9 +41,8 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
     logarithmic = not curve.linear and min(heights) > 0 and max(heights) > 30 * min(heights)
     direct = len(series) <= 4 and max(map(text_width, map(printable, series))) < 1.5
     labels = [printable(key) if direct else "\n".join(fold(printable(key), 44)) for key in series]
-    across = 2 if wide else 1
-    legend = 0.0 if direct else _legend_height(labels, across)
-    size = (9.0, 3.3 + legend) if wide else (5.2, 3.1 + legend)
+    legend = 0.0 if direct else _legend_height(labels)
+    size = (5.2, 3.1 + legend)
     right = (max(map(text_width, labels)) + 0.15) if direct else 0.12
     figure = canvas(*size)
     box = (0.68, 0.5 + legend, size[0] - 0.68 - right, size[1] - 0.62 - legend)
@@ -131,7 +68,7 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve", wide:
         _direct_labels(axes, labels, [points[-1] for points in series.values()], box[3])
     else:
         drawn = figure.legend(lines, ["-"] * len(lines), loc="lower left", bbox_to_anchor=(0.5 / size[0], 0),
-                              ncols=across, frameon=False, handlelength=2.2, borderaxespad=0.2,
+                              frameon=False, handlelength=2.2, borderaxespad=0.2,
                               alignment="left", labelspacing=0.45)  # fmt: skip
         for text, label in zip(drawn.get_texts(), labels, strict=True):
             text.set(text=label, parse_math=False)
@@ -196,7 +133,5 @@ def _direct_labels(axes: "Axes", labels: list[str], ends: list[tuple[float, floa
                   color=axes.lines[i].get_color(), scalex=False, scaley=False)  # fmt: skip
 
 
-def _legend_height(labels: list[str], across: int) -> float:
-    per_column = math.ceil(len(labels) / across)
-    columns = [labels[i : i + per_column] for i in range(0, len(labels), per_column)]
-    return 0.1 + max(sum(0.155 * (label.count("\n") + 1) + 0.055 for label in column) for column in columns)
+def _legend_height(labels: list[str]) -> float:
+    return 0.1 + sum(0.155 * (label.count("\n") + 1) + 0.055 for label in labels)

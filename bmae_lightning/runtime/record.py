@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from bmae_lightning.runtime.machine import device_name, gpus_of, watch_energy, w
 from bmae_lightning.runtime.plain import plain, restored
 
 RECORD = "record.json"
+REWRITTEN = ("manifest.json", "lock")
+"""Files that are touched before an attempt begins."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Attempt:
 
     Attributes:
         started, ended: local time as ISO 8601; None where it was killed or still runs.
-        seconds: that it took.
+        seconds: that it took; of a killed one, until the last file that it wrote, once there is a further attempt.
         host: the machine of the first process.
         device: name of the GPU, or of the processor with the threads of a process.
         devices: how many there are, over all machines.
@@ -94,7 +97,7 @@ def recorded(directory: Path, config: dict[str, Any]) -> Iterator[None]:
     trainer = config.get("trainer") or config.get("processes") or {}
     gpus, machines = gpus_of(trainer), int(trainer.get("num_nodes", 1))
     devices = len(gpus) if gpus else _processes(trainer.get("devices", 1))
-    earlier, path = read_record(directory).attempts, directory / RECORD
+    earlier, path = [_lived(directory, attempt) for attempt in read_record(directory).attempts], directory / RECORD
     peak, energy = watch_memory(gpus), watch_energy(gpus if machines == 1 else [])
     since, attempt = time.monotonic(), Attempt(_now(), host=platform.node(), devices=devices * machines, gpu=bool(gpus))
 
@@ -124,6 +127,15 @@ def read_record(directory: Path) -> Record:
         return restored(Record, read_json(path))
     except (TypeError, AttributeError) as error:
         raise BadInput(f"{path}: is no record of a stage ({error}); delete it, the stage is kept") from error
+
+
+def _lived(directory: Path, attempt: Attempt) -> Attempt:
+    """A killed attempt with the time until the last file that it wrote, which is no less than what is known of it."""
+    if attempt.seconds is not None:
+        return attempt
+    files = (path for path in directory.rglob("*") if path.is_file() and path.name not in REWRITTEN)
+    last = max((path.stat().st_mtime for path in files), default=0.0)
+    return replace(attempt, seconds=max(0.0, last - datetime.fromisoformat(attempt.started).timestamp()))
 
 
 def _processes(devices: Any) -> int:

@@ -3,12 +3,14 @@
 The choice is a function of the values per query alone, so that a report made again shows the same ones.
 """
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from bmae_lightning.evaluation.measure.trec import read_best
-from bmae_lightning.report.content import Answer, Case
+from bmae_lightning.evaluation.measure.trec import read_rankings
+from bmae_lightning.report.content import Answer, Case, Place
 from bmae_lightning.report.significance import values_per_query
 from bmae_lightning.stage.prepared import Prepared
 
@@ -18,31 +20,54 @@ LONGEST = 300
 
 
 def find_cases(prepared: Prepared, arms: dict[str, Path], split: str, measure: str, count: int) -> list[Case]:
-    """At most `count` queries of a split with their best passages.
+    """At most `count` queries of a split with their best passages and the one that should have been found.
 
     arms: name -> directory of the stage that measured it.  measure: by which arms differ.
     """
     kept = values_per_query({arm: [directory] for arm, directory in arms.items()}, split)
     values = {arm: of[measure] for arm, of in kept.items() if measure in of}
     chosen = choose(values, count)
-    best = {arm: read_best(arms[arm] / f"run.{split}.trec", chosen) for arm in values}
+    rankings = {arm: read_rankings(arms[arm] / f"run.{split}.trec", chosen) for arm in values}
     qrels = prepared.qrels(split)
     queries = prepared.query_texts(set(chosen))
     found: dict[str, dict[str, dict[str, float]]] = {query: {} for query in chosen}
+    sought: dict[str, tuple[str, dict[str, Place]]] = {}
     for query in chosen:
+        of = {arm: rankings[arm].get(query, []) for arm in values}
         for arm in values:
-            found[query].setdefault(best[arm].get(query, ""), {})[arm] = values[arm][query]
-        relevant = [passage for passage, grade in qrels[query].items() if grade > 0]
-        if relevant and not set(relevant) & set(found[query]):
-            found[query][relevant[0]] = {}
+            found[query].setdefault(next(iter(of[arm]), ""), {})[arm] = values[arm][query]
+        if any(grade > 0 for grade in qrels[query].values()):
+            sought[query] = wanted(qrels[query], of)
+            found[query].setdefault(sought[query][0], {})
     texts = prepared.passage_texts({passage for answers in found.values() for passage in answers} - {""})
+
+    def answer(query: str, passage: str, by_arm: dict[str, float]) -> Answer:
+        name, places = sought.get(query, ("", {}))
+        shown, grade = excerpt(texts.get(passage, "")), qrels[query].get(passage)
+        return Answer(by_arm, passage, shown, grade, places if passage and passage == name else {})
+
     return [
-        Case(query, excerpt(queries[query]), why, measure, [
-            Answer(by_arm, passage, excerpt(texts.get(passage, "")), qrels[query].get(passage))
-            for passage, by_arm in found[query].items()
-        ])
+        Case(query, excerpt(queries[query]), why, measure, [answer(query, *item) for item in found[query].items()])
         for query, why in chosen.items()
-    ]  # fmt: skip
+    ]
+
+
+def wanted(judged: Mapping[str, int], rankings: Mapping[str, list[str]]) -> tuple[str, dict[str, Place]]:
+    """The passage that should have been found, and its place in every ranking.
+
+    Of the most relevant passages it is the one that some arm ranks highest, the first judged one where none ranks any.
+    """
+    top = max(judged.values())
+    places = {
+        passage: {
+            arm: Place(ranked.index(passage) + 1 if passage in ranked else None, len(ranked))
+            for arm, ranked in rankings.items()
+        }
+        for passage, grade in judged.items()
+        if grade == top
+    }
+    best = min(places, key=lambda passage: min(place.rank or math.inf for place in places[passage].values()))
+    return best, places[best]
 
 
 def choose(values: dict[str, dict[str, float]], count: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ from bmae_lightning.pretraining.generate.shards import TextShards
 from bmae_lightning.pretraining.generate.streams import write_streams
 from bmae_lightning.pretraining.generate.trained import TrainedTeacher
 from bmae_lightning.pretraining.generate.writer import Writer
-from bmae_lightning.report.tracking.loggers import log_table
+from bmae_lightning.report.tracking.loggers import log_table, under
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.cost import READ, Cost, Sizes
 from bmae_lightning.runtime.files import replacing, write_json
@@ -129,8 +129,8 @@ class Generate(FittingStage):
         )
         data = TrainingData(collate, items, teacher.batch_size, teacher.steps, self.seed, workers=0)
         self.fit(
-            TeacherModule(model, optimisation, role), data, loggers, directory, f"{context.title}: teacher of {role}",
-            "texts", trainer=on_one_device(self.trainer),
+            TeacherModule(model, optimisation, role), data, under(loggers, role), directory,
+            f"{context.title}: teacher of {role}", "texts", trainer=on_one_device(self.trainer),
         )  # fmt: skip
         with replacing(directory / "model") as temporary:
             teacher.save(model.cpu(), tokenizer, temporary)

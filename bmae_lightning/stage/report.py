@@ -19,7 +19,6 @@ from bmae_lightning.report.printed import check_results
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.significance import paired_tests, values_per_query
 from bmae_lightning.report.tables import all_tables
-from bmae_lightning.report.tracking.loggers import Tracking, log_tables
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
@@ -37,7 +36,6 @@ class MakeReport(Stage):
         title: name of the experiment.
         measures: columns of the tables, names of ir_measures or measures of one's own, a list or by split.
         splits: the judged splits that are compared, a table each; figures and cases are of the first one.
-        logger: tracking.
         shown_as: stage -> what its rows are called after the name of the arm, of all stages that have rows; the planner
             takes it from their YAML.
         collection: name of the corpus in papers, None where it has none.
@@ -53,7 +51,6 @@ class MakeReport(Stage):
     title: str
     measures: Measures
     splits: list[str]
-    logger: Tracking
     shown_as: dict[str, str] = field(default_factory=dict)
     collection: str | None = None
     paper_results: Any = None
@@ -73,8 +70,7 @@ class MakeReport(Stage):
         report = self.collect({key: path for key, path in context.inputs.items() if path is not None}, context.job)
         write_report(context.directory / "report.json", report)
         write_html(context.directory / "report.html", report)
-        tables = all_tables(report)
-        write_table_files(context.directory / "tables", tables)
+        write_table_files(context.directory / "tables", all_tables(report))
         results = {}
         for arm in report.arms:
             of = arm.name if arm.split == self.splits[0] else f"{arm.name}/{arm.split}"
@@ -84,10 +80,6 @@ class MakeReport(Stage):
             for name, *values in table.rows:
                 results |= {f"{name}/{k}": v for k, v in zip(keys[1:], values, strict=True) if is_number(v)}
         write_json(context.directory / "metrics.json", results)
-        with self.logger.of(context) as loggers:
-            for logger in loggers:
-                logger.log_metrics(results, step=0)
-            log_tables(loggers, tables)
 
     def collect(self, stages: Mapping[str, Path], job: dict[str, Any] | None = None) -> Report:
         """The report of finished stages: `stage` or `stage@arm` -> its directory, of a job (`describe_job`)."""

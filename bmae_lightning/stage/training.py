@@ -86,7 +86,7 @@ class TrainingStage(FittingStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, workers=self.workers)
+        at_least(0, lr=self.lr, warmup=self.warmup, weight_decay=self.weight_decay, workers=self.workers)
         number_of_steps(self.steps, self.epochs, 1, 1)
 
     def preflight(self, splits: list[str]) -> None:

@@ -72,6 +72,20 @@ def test_an_interrupted_stage_is_continued_in_its_directory(pipeline, tmp_path, 
     assert len(list(tmp_path.glob("store/*/done"))) == 2
 
 
+def test_a_record_is_in_no_fingerprint(pipeline):
+    made = pipeline()
+    made.run()
+    for node in made.nodes.values():
+        record = node.directory / "record.json"
+        assert len(json.loads(record.read_text())["attempts"]) == 1
+        record.write_text("{}")
+    again = pipeline()
+    again.job = {"commit": "other"}
+    assert [node.hash for node in again.nodes.values()] == [node.hash for node in made.nodes.values()]
+    again.run()
+    assert RAN == ["first", "second"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

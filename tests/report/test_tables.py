@@ -91,7 +91,7 @@ def test_tests_on_the_page_and_in_the_terminal(tested, report):
     assert "<strong>-0.500</strong>" not in part
     assert part.count("<details open>") == 2
     many = replace(tested, differences=[ROW] * 16)
-    assert "<details><summary>RR@10: 16 pairs</summary>" in html(many)
+    assert "<details><summary>Differences in RR@10: 16 pairs</summary>" in html(many)
     lines = text(significance_tables(tested)[0]).splitlines()
     assert lines[4].startswith("retromae − none <b>")
     assert "+0.012*" in lines[4]

@@ -57,7 +57,25 @@ def test_a_killed_attempt_has_no_end_and_stays(tmp_path):
     record = read_record(tmp_path)
     assert [attempt.ended is None for attempt in record.attempts] == [True, False]
     assert not record.complete
-    assert record.seconds == record.attempts[1].seconds
+    assert record.seconds >= record.attempts[1].seconds
+
+
+def test_a_killed_attempt_took_at_least_until_the_last_file_that_it_wrote(tmp_path):
+    """It began an hour ago and wrote a checkpoint 20 minutes later; the manifest is that of the attempt after it."""
+    began = 1_800_000_000
+    started = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began))
+    (tmp_path / "record.json").write_text(json.dumps(plain(Record([Attempt(started)]))))
+    (tmp_path / "checkpoints").mkdir()
+    for name, after in {"record.json": 0, "checkpoints/1.ckpt": 1200, "manifest.json": 3600, "lock": 3600}.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (began + after, began + after))
+    with recorded(tmp_path, {}):
+        pass
+    with recorded(tmp_path, {}):
+        pass
+    killed, *_ = read_record(tmp_path).attempts
+    assert (killed.ended, killed.seconds) == (None, 1200)
+    assert not read_record(tmp_path).complete
 
 
 def test_without_a_record_nothing_is_known(tmp_path):

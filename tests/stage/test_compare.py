@@ -58,7 +58,7 @@ def test_each_model_has_its_own_tokenizer(bert, collection, tmp_path):
     stages = {"prepare": tmp_path / "prepare-same", "external@theirs": tmp_path / "theirs"}
     write_json(stages["prepare"] / "manifest.json", {"config": {"corpus": {"path": "x"}}})
     maker = MakeReport(
-        title="x", measures=["RR@10"], splits=["test"], logger=NoTracking(), shown_as={"evaluate": "", "external": ""},
+        title="x", measures=["RR@10"], splits=["test"], shown_as={"evaluate": "", "external": ""},
         collection="nq", paper_results={"nq/test": {"external": {"RR@10": 0.4}}},
     )  # fmt: skip
     report = maker.collect(stages)

@@ -4,8 +4,8 @@ import json
 from types import SimpleNamespace
 
 from bmae_lightning.evaluation.measure.trec import Run, write_run
-from bmae_lightning.report.content import Answer
-from bmae_lightning.stage.example_queries import choose, excerpt, find_cases
+from bmae_lightning.report.content import Answer, Place
+from bmae_lightning.stage.example_queries import choose, excerpt, find_cases, wanted
 
 LONG = "word " * 200
 
@@ -64,6 +64,18 @@ def test_passages_of_all_arms(tmp_path):
     assert [(answer.passage, answer.relevance) for answer in cases["q2"].answers] == [("other", None), ("good", 1)]
     assert cases["q2"].answers[1].values == {}, "a relevant passage that no arm ranks first"
     assert cases["q3"].answers[0] == Answer({"bm25": 0.0}, "", "", None), "BM25 found nothing"
+    assert good.places == {"bm25": Place(None, 1), "none": Place(1, 2), "retromae": Place(1, 1)}
+    assert cases["q2"].answers[1].places == {"bm25": Place(None, 1), "none": Place(2, 2), "retromae": Place(2, 2)}
+    assert cases["q3"].answers[1].places["bm25"] == Place(None, 0)
+    assert not bad.places
+    assert not cases["q2"].answers[0].places
+
+
+def test_the_passage_that_should_have_been_found_is_a_most_relevant_one_where_it_ranks_highest():
+    judged, rankings = {"p1": 1, "p2": 2, "p3": 2, "p4": 2}, {"a": ["p1", "x", "p3"], "b": ["p4", "p2"], "c": []}
+    assert wanted(judged, rankings) == ("p4", {"a": Place(None, 3), "b": Place(1, 2), "c": Place(None, 0)})
+    assert wanted(judged, {"a": ["p1"]}) == ("p2", {"a": Place(None, 1)})
+    assert wanted({"p1": 1, "p2": 0}, rankings)[1]["a"] == Place(1, 3)
 
 
 def test_texts_are_cut_between_words_where_there_are_any():

@@ -28,6 +28,7 @@ TINY = {
     "queries": SMALL | {"sampling": {"count": 2, "tokens": 5}},
     "continuation": SMALL | {"sampling": {"tokens": 6, "top_k": None}},
 }
+NOT_TRACKED = {"_target_": "bmae_lightning.report.tracking.loggers.NoTracking"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def composed(option, *changes, trainer="cpu"):
 
     trainers = [load("trainer/cpu")] + ([load(f"trainer/{trainer}")] if trainer != "cpu" else [])
     config = OmegaConf.merge(
-        {"seed": 3, "optim": load("optim/adamw"), "schedule": load("schedule/linear"), "logger": load("logger/none")},
+        {"seed": 3, "optim": load("optim/adamw"), "schedule": load("schedule/linear"), "logger": NOT_TRACKED},
         {"trainer": OmegaConf.merge(*trainers)},
         load("stages/generate"),
         {"generate": load(f"generate/{option}")},

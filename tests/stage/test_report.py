@@ -12,7 +12,6 @@ from support.paths import CONF
 from bmae_lightning.command.plan import plan
 from bmae_lightning.report.content import read_report
 from bmae_lightning.report.tables import measures_table, measures_tables
-from bmae_lightning.report.tracking.loggers import NoTracking
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.stage import Context
 from bmae_lightning.runtime.table import Column, Table, text, write_tables
@@ -27,7 +26,7 @@ SHOWN_AS = {
 
 def maker(**options) -> MakeReport:
     """The stage with one measure."""
-    fixed = {"title": "x", "measures": ["RR@10"], "splits": ["test"], "logger": NoTracking(), "shown_as": SHOWN_AS}
+    fixed = {"title": "x", "measures": ["RR@10"], "splits": ["test"], "shown_as": SHOWN_AS}
     fixed["collection"] = "msmarco"
     return MakeReport(**fixed | options)
 

@@ -46,6 +46,8 @@ def test_steps_and_epochs_stand_in_for_each_other():
         ({"steps": 0}, "make no step"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"log_every": 0}, "log_every must be at least 1, got 0"),
+        ({"lr": -1.0}, "lr must be at least 0, got -1.0"),
+        ({"warmup": -0.1}, "warmup must be at least 0, got -0.1"),
         ({"workers": -1}, "workers must be at least 0, got -1"),
         ({"checkpoint": {"every_steps": 2}}, "checkpoint must have every_steps and every_minutes"),
         ({"checkpoint": 10}, "checkpoint must have every_steps and every_minutes, got 10"),

@@ -14,6 +14,7 @@ from support.paths import CONF
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.runtime.record import read_record
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.train_reranker import open_scorer
 
@@ -43,6 +44,17 @@ def test_a_run_reaches_its_report_and_a_second_one_skips_everything(cli, tmp_pat
     assert {"model.safetensors", "config.json", "tokenizer.json", "retriever_spec.json"} <= {
         p.name for p in encoder.iterdir()
     }
+    for place in store.iterdir():
+        record = read_record(place)
+        assert record.complete, place
+        assert (len(record.attempts), record.attempts[0].devices) == (1, 1), place
+    ours = result["arms"][2]["origins"][0]
+    stages = {place: json.loads((place / "manifest.json").read_text())["context"] for place in store.iterdir()}
+    needed = [place for place, at in stages.items() if at["arm"] in ("", "retromae") and at["stage"] != "report"]
+    assert len(needed) == 5
+    assert ours["seconds"] == pytest.approx(sum(read_record(place).seconds for place in needed))
+    assert ours["job"]["command"].startswith("python -m bmae_lightning +experiment=retromae")
+    assert "`python -m bmae_lightning +exp" in (page.parent / "tables" / "behind_the_rows.md").read_text()
     again = cli()
     assert again.count(": skipped, done in") == 8
     assert "started in" not in again
@@ -79,6 +91,10 @@ def test_kill_9_in_pretraining_continues_to_the_last_digit(cli, tmp_path, collec
         process.communicate()
     output = cli(*LONG, "output_dir=killed")
     assert "continuing from" in output
+    (place,) = (tmp_path / "killed" / "store").glob("pretrain-*")
+    attempts = read_record(place).attempts
+    assert [attempt.ended is None for attempt in attempts] == [True, True, False]
+    assert all(attempt.seconds > 0 for attempt in attempts)
     whole, killed = metrics(tmp_path / "whole", "pretrain"), metrics(tmp_path / "killed", "pretrain")
     assert losses(killed) == losses(whole)
     assert [line["loss/enhanced"] for line in killed] == [line["loss/enhanced"] for line in whole]
@@ -108,6 +124,8 @@ def test_two_devices_in_a_sweep_equal_one(cli, tmp_path):
     for directory in ("one", "two"):
         assert len(list((tmp_path / directory / "store").glob("prepare-*/done"))) == 1
         assert len(list((tmp_path / directory / "store").glob("pretrain-*/done"))) == 2
+        devices = {read_record(place).attempts[0].devices for place in (tmp_path / directory).glob("store/pretrain-*")}
+        assert devices == {1 + (directory == "two")}
     assert output.count("retromae decoders.enhanced.mask.rate=0.3") >= 1
     table = output[output.rindex("comparison") :]
     assert len(re.findall(r"^bm25 ", table, re.MULTILINE)) == 1

@@ -101,7 +101,10 @@ def test_the_part_that_a_general_collection_has(cli_here, general, tmp_path):
         (["general=only", "scale=paper", "encoder=tiny"], "pretrain needs a general collection: add corpus@general"),
         (["stage=[pretrain_general]"], "pretrain_general needs a general collection: add corpus@general.corpus=files"),
         (["stage=[prepare_general]"], "prepare_general: there is no collection: add corpus@general.corpus=files"),
-        (["corpus@general.corpus=files", "general.corpus.path=/no"], "general.corpus: /no does not exist: give"),
+        (
+            ["corpus@general.corpus=files", "general.corpus.path=/no"],
+            "general.corpus: /no does not exist: give general.corpus.path=DIR",
+        ),
         (
             ["GENERAL", "mask@decoders.enhanced.mask=importance"],
             "the passages of prepare_general are to be pre-trained on, but a mask or decoder needs the stage "

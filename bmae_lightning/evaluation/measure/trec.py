@@ -236,18 +236,17 @@ def write_qrels(path: str | Path, qrels: Mapping[str, Mapping[str, int]]) -> Non
             file.writelines(f"{query} 0 {passage} {relevance}\n" for passage, relevance in judged.items())
 
 
-def read_best(path: str | Path, queries: Collection[str]) -> dict[str, str]:
-    """The best passage of some queries of a TREC run, in the order of `read_run`, without keeping the rest in memory.
+def read_rankings(path: str | Path, queries: Collection[str]) -> dict[str, list[str]]:
+    """The passages of some queries of a TREC run, in the order of `read_run`, without keeping the rest in memory.
 
     Raises:
         BadInput: no such file, or a line that is not `qid Q0 docid rank score tag`.
     """
-    best: dict[str, tuple[np.float32, str]] = {}
+    found: dict[str, list[tuple[np.float32, str]]] = {}
     for _, (query, _, passage, _, score, _) in _lines(path):
         if query in queries:
-            hit = np.float32(score), passage
-            best[query] = max(hit, best.get(query, hit))
-    return {query: passage for query, (_, passage) in best.items()}
+            found.setdefault(query, []).append((np.float32(score), passage))
+    return {query: [passage for _, passage in sorted(hits, reverse=True)] for query, hits in found.items()}
 
 
 def read_qrels(path: str | Path) -> Qrels:

@@ -61,6 +61,7 @@ class TrainedTeacher(ABC):
 
     def __post_init__(self) -> None:
         at_least(1, layers=self.layers, length=self.length, steps=self.steps, batch_size=self.batch_size)
+        at_least(0, lr=self.lr, warmup=self.warmup, weight_decay=self.weight_decay)
         check_heads(self.width, self.heads)
 
     @property

@@ -1,8 +1,9 @@
 """What a tracking option offers to a stage: Lightning loggers, opened for one stage and closed at its end."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmae_lightning.runtime.errors import BadInput
@@ -21,8 +22,12 @@ class Tracking(ABC):
     def open(self, context: Context) -> list["Logger"]:
         """Loggers for this stage."""
 
-    def close(self) -> None:  # noqa: B027  most have nothing to close
-        """End what `open` began."""
+    def close(self, context: Context, failed: bool) -> None:  # noqa: B027  most have nothing to close
+        """End what `open` began; failed: whether the stage was left by an error."""
+
+    def told(self, contexts: Sequence[Context]) -> str:
+        """A line for the terminal about what was logged of these stages of a job, empty where there is nothing."""
+        return ""
 
     @contextmanager
     def of(self, context: Context) -> Iterator[list["Logger"]]:
@@ -30,19 +35,42 @@ class Tracking(ABC):
         if process_rank() != 0:
             yield []
             return
-        loggers = self.open(context)
+        loggers, failed = self.open(context), True
         try:
             yield loggers
+            failed = False
         finally:
             for logger in loggers:
-                logger.finalize("success")
-            self.close()
+                logger.finalize("failed" if failed else "success")
+            self.close(context, failed)
 
     def log(self, context: Context, values: dict[str, float]) -> None:
         """Write the results of a stage that has nothing else to log."""
         with self.of(context) as loggers:
             for logger in loggers:
                 logger.log_metrics(values, step=0)
+
+
+class Several(Tracking):
+    """All of several choices, `logger=[wandb,csv]`; `logger=none` is none of them."""
+
+    def __init__(self, choices: Sequence[Tracking]) -> None:
+        self.choices = list(choices)
+
+    def open(self, context: Context) -> list["Logger"]:
+        return [logger for choice in self.choices for logger in choice.open(context)]
+
+    def close(self, context: Context, failed: bool) -> None:
+        for choice in self.choices:
+            choice.close(context, failed)
+
+    def told(self, contexts: Sequence[Context]) -> str:
+        return "\n".join(filter(None, (choice.told(contexts) for choice in self.choices)))
+
+
+def under(loggers: "list[Logger]", name: str) -> "list[Logger]":
+    """The loggers for one of several trainings of a stage: where they can, they put its name before their keys."""
+    return [logger.under(name) if hasattr(logger, "under") else logger for logger in loggers]
 
 
 def log_table(loggers: "list[Logger]", key: str, columns: list[str], rows: list[list]) -> None:
@@ -60,6 +88,20 @@ def log_tables(loggers: "list[Logger]", tables: Mapping[str, Table]) -> None:
     for name, table in tables.items():
         rows = [[first_line(row[0]), *(None if value == "" else value for value in row[1:])] for row in table.rows]
         log_table(loggers, name[:50], [column.key for column in table.columns], rows)
+
+
+def log_page(loggers: "list[Logger]", key: str, path: Path) -> None:
+    """Hand a page on to those loggers that show pages (W&B), where it is there."""
+    for logger in loggers:
+        if path.is_file() and hasattr(logger, "log_page"):
+            logger.log_page(key, path)
+
+
+class NoTracking(Tracking):
+    """Tracks nothing."""
+
+    def open(self, context: Context) -> list:
+        return []
 
 
 class CsvTracking(Tracking):
@@ -81,10 +123,3 @@ class TensorboardTracking(Tracking):
             return [TensorBoardLogger(context.directory, name="tensorboard")]
         except ModuleNotFoundError as error:
             raise BadInput("logger=tensorboard needs the package tensorboard: pip install tensorboard") from error
-
-
-class NoTracking(Tracking):
-    """`logger=none`."""
-
-    def open(self, context: Context) -> list:
-        return []

@@ -1,96 +1,241 @@
-"""Tracking by Weights & Biases: one run per stage, one group per experiment or sweep, offline without an account."""
+"""Tracking by Weights & Biases: one run per stage and job, one group per experiment or sweep, offline without an
+account. Under `wandb agent` the whole job is one run."""
 
+import glob
 import hashlib
+import json
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from bmae_lightning.report.tracking.about import COMPARISON, JOB, LONGEST_NAME, config_of, key_of, name_of, tags_of
+from bmae_lightning.report.tracking.lineage import made, used
 from bmae_lightning.report.tracking.loggers import Tracking
+from bmae_lightning.report.tracking.parts import STEP, Logged, read_parts
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import print_once
+from bmae_lightning.runtime.process import launched, print_once
+from bmae_lightning.runtime.run_stage import distributed
 from bmae_lightning.runtime.stage import Context
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
+    from bmae_lightning.report.tracking.run_logger import RunLogger
+
+ONLINE, OFFLINE, DISABLED = MODES = ("online", "offline", "disabled")
+FORMER_MODES = {"dryrun": OFFLINE, "run": ONLINE}
+PROJECT = "bmae_lightning"
+SINGLE = "WANDB_RUN_ID"
+"""It names one run, as `wandb agent` does: the job is that run, and the keys of its stages begin with their names."""
+USUAL = {"silent": True, "console": "off", "init_timeout": 30, "x_transaction_log_flush_interval": 1.0}
+"""Settings of W&B where no variable says otherwise; what was not flushed is lost when a job is killed."""
+
+_open: "dict[str, RunLogger]" = {}
+"""Open runs by id; that of a whole job stays open from stage to stage."""
+_closed: dict[str, Logged] = {}
+"""What the runs hold that this process has closed, of which the end may not be in their files yet."""
+_urls: dict[str, str] = {}
+"""Where the runs of this process are online, by id."""
+_unreachable: list[str] = []
+"""Why W&B could not be reached in this process; later stages do not wait for it again."""
+
 
 class WandbTracking(Tracking):
-    """`logger=wandb`.
+    """`logger=wandb`. An option that is None follows the variable of W&B that means the same.
 
     Args:
-        project, entity: where runs go.
-        mode: `online`, `offline`, or None: WANDB_MODE if set, else online with an account and offline without.
+        project, entity: where runs go; WANDB_PROJECT, WANDB_ENTITY.
+        mode: `online`, `offline` or `disabled`; WANDB_MODE, else online with an account and offline without.
+        tags: of every run, beside its method, collection, scale, encoder and stage; WANDB_TAGS.
+        upload: whether what stages make is uploaded; otherwise W&B is told where it lies.
+
+    Raises:
+        ValueError: another mode, or tags that are no list.
     """
 
-    def __init__(self, project: str = "bmae_lightning", entity: str | None = None, mode: str | None = None) -> None:
-        if mode not in (None, "online", "offline"):
-            raise ValueError(f"mode must be online, offline or null, got {mode!r}")
-        self.project, self.entity, self.mode = project, entity, mode
+    def __init__(
+        self, project: str | None = None, entity: str | None = None, mode: str | None = None, tags: Any = None,
+        upload: bool = False,
+    ) -> None:  # fmt: skip
+        if mode not in (None, *MODES):
+            raise ValueError(f"mode must be online, offline, disabled or null, got {mode!r}")
+        if not isinstance(tags, list | None):
+            raise ValueError(f"tags must be a list, as [draft], got {tags!r}")
+        self.project, self.entity, self.mode, self.tags, self.upload = project, entity, mode, tags, upload
 
     def open(self, context: Context) -> list["Logger"]:
         try:
-            import wandb
+            import wandb  # noqa: F401
         except ModuleNotFoundError as error:
             raise BadInput("logger=wandb needs the package wandb: pip install wandb, or use logger=csv") from error
-        from pytorch_lightning.loggers import WandbLogger
+        from bmae_lightning.report.tracking.run_logger import RunLogger
 
-        directory = context.output_dir
-        (directory / "wandb").mkdir(parents=True, exist_ok=True)
-        mode = self.mode or os.environ.get("WANDB_MODE") or ("online" if _has_account() else "offline")
-        arguments = {
-            "project": self.project,
-            "entity": self.entity,
-            "group": context.group,
-            "job_type": context.stage,
-            "name": context.title,
-            "id": _run_id(context),
-            "resume": "allow",
-            "dir": str(directory),
-            "config": context.settings,
-            "reinit": "finish_previous",
-        }
-        settings = wandb.Settings(silent=True, console="off", init_timeout=30)
-        try:
-            run = wandb.init(mode=mode, settings=settings, **arguments)
-        except Exception as error:  # noqa: BLE001  tracking must never stop the work
-            print_once(f"W&B: {type(error).__name__} ({str(error).splitlines()[0]}); logging offline instead")
-            try:
-                run = wandb.init(mode="offline", settings=settings, **arguments)
-            except Exception as second:  # noqa: BLE001
-                print_once(f"W&B: not available ({second}); metrics.jsonl in {context.directory} has everything")
+        run_id = run_id_of(context)
+        if (mode := self.mode or _usual_mode()) == DISABLED:
+            return []
+        if not (logger := _open.get(run_id)):
+            logged = read_parts(wandb_folder(context), run_id).joined(_closed.get(run_id))
+            if context.stage == JOB and logged.next and not _single():
+                return []  # the job was finished before, and its run is there
+            run = _init(context, OFFLINE if _unreachable else mode, self._arguments(context, run_id))
+            if run is None:
                 return []
-        run.define_metric("trainer/global_step")
-        run.define_metric("*", step_metric="trainer/global_step")
-        if run.offline:
-            print_once(
-                f"W&B: offline run in {Path(run.dir).parent}; upload it with `wandb sync {Path(run.dir).parent}`"
-            )
-        else:
-            print_once(f"W&B: {run.url}")
-        return [WandbLogger(experiment=run)]
+            logged.next = max(logged.next, run.step)
+            run.define_metric(STEP)
+            run.define_metric("*", step_metric=STEP)
+            logger = _open[run_id] = RunLogger(run, logged, again=context.stage == COMPARISON)
+        for directory in filter(None, context.inputs.values()):
+            logger.safely(used, logger.run, directory)
+        if _single() and context.stage not in (JOB, COMPARISON):
+            logger = logger.under(key_of(context.stage, context.arm, context.job.get("name", "")))
+        for values in _lines(context.directory / "metrics.jsonl"):  # those that a killed process did not get away
+            logger.log_metrics(values, int(values.pop("step")))
+        return [logger]
 
-    def close(self) -> None:
-        import wandb
+    def close(self, context: Context, failed: bool) -> None:
+        if not (logger := _open.get(run_id_of(context))):
+            return
+        from wandb import teardown
 
-        wandb.finish()
+        if not failed and context.stage not in (JOB, COMPARISON):
+            logger.safely(made, logger.run, context.directory, self.upload)
+        if failed or context.stage == JOB or not _single() or _in_children(context):
+            del _open[run_id_of(context)]
+            _closed[run_id_of(context)] = logger.logged
+            logger.safely(logger.run.finish, exit_code=int(failed))
+            if _single() and _in_children(context):
+                logger.safely(teardown)  # writes all to the file that the next process reads
+
+    def told(self, contexts: Sequence[Context]) -> str:
+        ids = dict.fromkeys(map(run_id_of, contexts))
+        folder = wandb_folder(contexts[-1])
+        if urls := [_urls[run_id] for run_id in ids if run_id in _urls]:
+            return f"W&B: {urls[-1]}{_variables()}"
+        parts = [path for run_id in ids for path in folder.glob(f"offline-run-*/{_file(run_id)}")]
+        if not parts or (self.mode or _usual_mode()) == DISABLED:
+            return ""
+        runs = len({path.name for path in parts})
+        many = f"{runs} offline run" + "s" * (runs > 1)
+        return f"W&B: {many} in {folder}{_variables()}; upload: wandb sync {folder}/offline-run-*"
+
+    def _arguments(self, context: Context, run_id: str) -> dict[str, Any]:
+        """Of `wandb.init`: an option of ours before the variable, the variable before what is usual here."""
+        variable = os.environ.get
+        grouped = any(item.startswith("group=") for item in context.job.get("overrides", []))
+        tags = variable("WANDB_TAGS", "").split(",") if self.tags is None else self.tags
+        return {
+            "project": self.project or variable("WANDB_PROJECT") or PROJECT,
+            "entity": self.entity or variable("WANDB_ENTITY"),
+            "group": context.group if grouped else variable("WANDB_RUN_GROUP") or context.group,
+            "job_type": variable("WANDB_JOB_TYPE") or _whole(context).stage,
+            "name": " ".join(filter(None, [variable("WANDB_NAME"), name_of(_whole(context))]))[:LONGEST_NAME],
+            "notes": variable("WANDB_NOTES") or context.job.get("command"),
+            "tags": tags_of(_whole(context)) + [str(tag) for tag in tags if tag],
+            "id": run_id,
+            "resume": (_single() and variable("WANDB_RESUME")) or "allow",
+            "dir": str(wandb_folder(context).parent),
+            "config": config_of(_whole(context)),
+            "reinit": "create_new",
+        }
 
 
-def _run_id(context: Context) -> str:
-    """The stage's fingerprint and the group: a continued stage continues its run.
+def several_jobs() -> None:
+    """Before the jobs of a sweep: variables that name one run do not make one run of all of them."""
+    named = [name for name in (SINGLE, "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH") if os.environ.pop(name, None)]
+    if named:
+        print_once(f"W&B: {', '.join(named)} not used: every job of a sweep (-m, seeds=) has runs of its own")
+
+
+def run_id_of(context: Context) -> str:
+    """The stage's fingerprint and the group: a continued stage continues its run. A variable may name the run.
 
     At most 64 characters: W&B names a logged table run-<id>-<key>, and refuses names of more than 128.
     """
+    if _single():
+        return os.environ[SINGLE]
     name = f"{context.directory.name}-{context.group}"
     short = re.sub(r"[^\w.-]+", "-", name)
     return short if len(short) <= 64 else f"{short[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def wandb_folder(context: Context) -> Path:
+    """Where W&B's files are: in WANDB_DIR, else beside the store."""
+    return Path(os.environ.get("WANDB_DIR") or context.output_dir) / "wandb"
+
+
+def _init(context: Context, mode: str, arguments: dict[str, Any]) -> Any:
+    """An open run: offline where W&B cannot be reached, None where that does not work either."""
+    import wandb
+
+    known = {name: value for name, value in USUAL.items() if name in wandb.Settings.model_fields}
+    settings = wandb.Settings(**{k: v for k, v in known.items() if f"WANDB_{k.upper()}" not in os.environ})
+    Path(arguments["dir"], "wandb").mkdir(parents=True, exist_ok=True)
+    try:
+        run = wandb.init(mode=mode, settings=settings, **arguments)
+        if not run.offline:
+            _urls[arguments["id"]] = run.url
+        return run
+    except Exception as error:  # noqa: BLE001  tracking must never stop the work
+        said = " ".join(str(error).split())
+        if mode == OFFLINE:
+            print_once(f"W&B: not available ({said}); metrics.jsonl in {context.directory} has everything")
+            return None
+        print_once(f"W&B: {type(error).__name__} ({said}); logging offline instead")
+        _unreachable.append(said)
+        return _init(context, OFFLINE, arguments)
+
+
+def _single() -> bool:
+    return bool(os.environ.get(SINGLE))
+
+
+def _whole(context: Context) -> Context:
+    """What a run is of: the stage, or the whole job where that is one run."""
+    if not _single() or context.stage == COMPARISON:
+        return context
+    return replace(context, stage=JOB, arm=context.job.get("name", ""), settings={})
+
+
+def _in_children(context: Context) -> bool:
+    """Whether stages of the job run in processes of their own, which cannot share an open run."""
+    return not launched() and any(isinstance(n, dict) and distributed(n) for n in context.job["config"].values())
+
+
+def _usual_mode() -> str:
+    """The mode that the variables say, else online where there is an account."""
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
+        return DISABLED
+    mode = os.environ.get("WANDB_MODE") or (ONLINE if _has_account() else OFFLINE)
+    return FORMER_MODES.get(mode, mode)
 
 
 def _has_account() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
-        return "api.wandb.ai" in netrc.read_text(encoding="utf-8")
+        return host in netrc.read_text(encoding="utf-8")
     except OSError:
         return False
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a stage's metrics."""
+    lines = path.read_text(encoding="utf-8").splitlines(True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _file(run_id: str) -> str:
+    return f"run-{glob.escape(run_id)}.wandb"
+
+
+def _variables() -> str:
+    """What was made of variables that name one run."""
+    if _single():
+        return f" ({SINGLE}: the job is one run, keys begin with its stages)"
+    return " (WANDB_NAME stands before the name of every run)" if os.environ.get("WANDB_NAME") else ""

@@ -8,8 +8,8 @@ import pytest
 
 from bmae_lightning.evaluation.measure.trec import (
     Run,
-    read_best,
     read_qrels,
+    read_rankings,
     read_run,
     run_of_lists,
     write_qrels,
@@ -182,13 +182,14 @@ def test_qrels_with_other_columns(tmp_path, text, message):
     assert str(error.value).endswith(message)
 
 
-def test_the_best_passages_of_some_queries(tmp_path):
+def test_the_rankings_of_some_queries(tmp_path):
     rankings = random_rankings(4)
     lines = [f"{q} Q0 {p} 1 {score!r} t\n" for q, scores in rankings.items() for p, score in scores.items()]
     (tmp_path / "r").write_text("".join(lines))
     run = read_run(tmp_path / "r")
     assert run.depth == 12
-    assert read_best(tmp_path / "r", {"q3", "q11", "absent"}) == {q: run.passages(q)[0] for q in ("q3", "q11")}
+    found = read_rankings(tmp_path / "r", {"q3", "q11", "absent"})
+    assert found == {q: run.passages(q) for q in ("q3", "q11")}
 
 
 def test_lists_become_a_run():

@@ -5,7 +5,15 @@ import csv
 import pytest
 from support.stages import context
 
-from bmae_lightning.report.tracking.loggers import CsvTracking, NoTracking, TensorboardTracking, Tracking, log_tables
+from bmae_lightning.report.tracking.loggers import (
+    CsvTracking,
+    NoTracking,
+    Several,
+    TensorboardTracking,
+    Tracking,
+    log_tables,
+    under,
+)
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.table import PAPER, Column, Table
 
@@ -20,7 +28,7 @@ class Recorder(Tracking):
         self.told.append("open")
         return [self]
 
-    def close(self):
+    def close(self, context, failed):
         self.told.append("close")
 
     def finalize(self, status):
@@ -37,7 +45,14 @@ def test_loggers_are_closed_after_an_error(tmp_path):
     tracking = Recorder()
     with pytest.raises(RuntimeError), tracking.of(context(tmp_path / "pretrain")):
         raise RuntimeError
-    assert tracking.told == ["open", "success", "close"]
+    assert tracking.told == ["open", "failed", "close"]
+
+
+def test_several_are_all_told(tmp_path):
+    first, second = Recorder(), Recorder()
+    Several([first, second]).log(context(tmp_path / "evaluate"), {"test/RR@10": 0.5})
+    assert first.told == second.told == ["open", ({"test/RR@10": 0.5}, 0), "success", "close"]
+    assert under([first], "queries") == [first], "a logger without prefixes is told as it is"
 
 
 def test_other_processes_have_none(tmp_path, monkeypatch):

@@ -1,0 +1,77 @@
+"""A Lightning logger of one W&B run, whose history only grows and whose troubles never reach the training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+
+from bmae_lightning.report.tracking.parts import ONCE, STEP, Logged
+from bmae_lightning.runtime.process import print_once
+
+
+class RunLogger(Logger):
+    """Logs to an open run.
+
+    A continued stage trains some steps again; keys that are logged for a step already are not logged for it twice, and
+    what has no step (a table) is logged once.
+
+    Args:
+        run: of W&B.
+        logged: what its history holds.
+        prefix: what all keys begin with.
+        again: whether what has no step is a further row each time, as in the comparison of a sweep that is continued.
+    """
+
+    def __init__(self, run: Any, logged: Logged, prefix: str = "", again: bool = False) -> None:
+        super().__init__()
+        self.run, self.logged, self.prefix, self.again, self.broken = run, logged, prefix, again, False
+
+    @property
+    def name(self) -> str:
+        return "wandb"
+
+    @property
+    def version(self) -> str:
+        return self.run.id
+
+    def under(self, name: str) -> "RunLogger":
+        """The same run with `name/` before the keys."""
+        return RunLogger(self.run, self.logged, f"{self.prefix}{name}/", self.again)
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: the run has its configuration from the beginning."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log values for a step of training, or for none, those that are new."""
+        values = {f"{self.prefix}{key}": value for key, value in metrics.items()}
+        if step is not None or not self.again:
+            reached, last = ONCE if step is None else step, self.logged.last
+            values = {key: value for key, value in values.items() if key not in last or last[key] < reached}
+        if values:
+            row = max(self.logged.next, step or 0)
+            self.logged.add(row, list(values), step)
+            self.safely(self.run.log, values | ({} if step is None else {STEP: step}), step=row, commit=True)
+
+    def log_table(self, key: str, columns: list[str], data: list[list]) -> None:
+        """A table as one more row."""
+        import wandb
+
+        self.safely(lambda: self.log_metrics({key: wandb.Table(columns=columns, data=data, allow_mixed_types=True)}))
+
+    def log_page(self, key: str, path: Path) -> None:
+        """A page as it is, and where it lies."""
+        import wandb
+
+        self.safely(lambda: self.log_metrics({key: wandb.Html(str(path), inject=False)}))
+        self.safely(self.run.summary.update, {f"{key}_path": str(path.absolute())})
+
+    def safely(self, call: Callable, *args: Any, **options: Any) -> None:
+        """Do something with the run; the first failure is told, and after it nothing more is tried."""
+        if self.broken:
+            return
+        try:
+            call(*args, **options)
+        except Exception as error:  # noqa: BLE001  tracking must never stop the work
+            self.broken = True
+            print_once(f"W&B: {type(error).__name__} ({' '.join(str(error).split())}); nothing more is logged there")
