@@ -2,7 +2,7 @@
 
 import pytest
 
-from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
+from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, Interrupted
 
 
 @pytest.fixture
@@ -41,18 +41,6 @@ def test_a_mistake_in_the_command_is_one_line(run, arguments, line):
     output = run(fails_with(AssertionError("nothing runs")), *arguments, code=EXIT_BAD_INPUT)
     assert output.startswith(line)
     assert output.count("\n") == 1
-
-
-def test_a_failed_job_of_a_sweep_does_not_stop_the_others(run):
-    seen = []
-
-    def experiment(cfg, _):
-        seen.append(cfg.seed)
-        if cfg.seed == 1:
-            raise BadInput("seed 1 is refused")
-
-    assert run(experiment, "-m", "seed=1,2", code=EXIT_BAD_INPUT) == "error: seed 1 is refused\n"
-    assert seen == [1, 2]
 
 
 def test_an_interrupted_run_says_that_it_can_be_continued(run, capfd):

@@ -6,15 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
-from bmae_lightning.command.budget import spend
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
 from bmae_lightning.command.optimized import find_optimized
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
+from bmae_lightning.command.resolve import resolved
 from bmae_lightning.command.search import searching
 from bmae_lightning.command.track import track
 from bmae_lightning.corpus.doctor import look_over
@@ -22,19 +22,15 @@ from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_o
 from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
-from bmae_lightning.report.printed import BACKBONE, check_options
+from bmae_lightning.report.content import PAGE
 from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
-from bmae_lightning.runtime.checks import choice, nearest
-from bmae_lightning.runtime.configuration import build, config_directory
+from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.file_digest import file_digest
-from bmae_lightning.runtime.files import write_json
-from bmae_lightning.runtime.former import renamed_option
+from bmae_lightning.runtime.files import link_page, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 
-INSTANCES = ("view", "decoders", "losses")
-"""Groups that are lists of named instances, at the top or in a stage; each entry needs a `_target_`."""
 USUAL_WIDTH = 768
 """Dimensions of a checkpoint that is not opened for an estimate."""
 CORPUS_OPTIONS = ("check", "expected", "evaluated", "measures", "collection", "documents", "neighbours")
@@ -49,25 +45,11 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     Raises:
         BadInput: any mistake of the user, as one sentence.
     """
-    if missing := OmegaConf.missing_keys(cfg):
-        key = min(missing)
-        raise BadInput(f"{key} must be given: add {key}=VALUE to the command")
-    for group in INSTANCES:
-        for place in [group, *(f"{name}.{group}" for name, node in cfg.items() if isinstance(node, DictConfig))]:
-            if OmegaConf.select(cfg, place) is not None:
-                _drop_unselected(cfg, hydra_cfg, group, place)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
-    _check_groups(config, hydra_cfg)
-    _check_requirement(config)
-    _check_values(config)
-    check_options(config)
-    spend(config)
+    config = resolved(cfg, hydra_cfg)
     if judges_files(config):
         judge_files(config)
         return None
-    lookup = lookup_of(config)
-    config["output_dir"] = str(Path(config["output_dir"]).absolute())
-    job = copy.deepcopy(describe_job(config, hydra_cfg))
+    job, lookup = copy.deepcopy(describe_job(config, hydra_cfg)), lookup_of(config)
     published = {stage: (config[stage]["corpus"] or {}).get("expected") for stage in ("prepare", "prepare_general")}
     asked = take_corpus_options(config)
     if config["check"]:
@@ -77,20 +59,17 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
         order = DocumentOrder(asked["documents"], asked["neighbours"])
         look_over(corpus, asked["expected"], _vector_bytes(config), Path(config["output_dir"]), order)
         return None
-    if not lookup:
-        _check_order(plan(config, config["name"], {}))
-    extra = {"prepare": _identity(corpus, config["prepare"]["documents"])} | _general(config) | _files(config)
     if lookup:
-        look_up(lookup, config, extra, hydra_cfg)
+        look_up(lookup, config, _extra(config, corpus), hydra_cfg)
         return None
     searched = searching(hydra_cfg)
     if config["check"]:
         with without_downloads():
-            pipeline = _planned(cfg, config, corpus, extra, job)
+            pipeline = _planned(cfg, config, corpus, job, elsewhere=True)
             check(pipeline, row_label(config), published, config["check_tflops"])
         find_optimized(config, pipeline.nodes, pipeline.splits, searched)
         return 0.0 if searched else None
-    pipeline = _planned(cfg, config, corpus, extra, job)
+    pipeline = _planned(cfg, config, corpus, job)
     place = find_optimized(config, pipeline.nodes, pipeline.splits, searched)
     pipeline.run()
     value = place and place.value()
@@ -101,15 +80,43 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     return value
 
 
+def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) -> str | None:
+    """Refuse what `run_experiment` refuses before any work.
+
+    elsewhere: whether it will run on another machine, so that the devices of this one do not matter.
+
+    Returns the fingerprint of the job, None where it runs no stages.
+
+    Raises:
+        BadInput: as there.
+    """
+    config = resolved(cfg, hydra_cfg)
+    if judges_files(config) or lookup_of(config) or config["corpus"]["check"]:
+        return None
+    job = copy.deepcopy(describe_job(config, hydra_cfg))
+    take_corpus_options(config)
+    pipeline = _planned(cfg, config, build(config["corpus"], "corpus"), job, elsewhere)
+    find_optimized(config, pipeline.nodes, pipeline.splits, searching(hydra_cfg))
+    pipeline.check()
+    return pipeline.fingerprint()
+
+
 def _planned(
-    cfg: DictConfig, config: dict[str, Any], corpus: Any, extra: dict[str, Any], job: dict[str, Any]
+    cfg: DictConfig, config: dict[str, Any], corpus: Any, job: dict[str, Any], elsewhere: bool = False
 ) -> Pipeline:  # fmt: skip
     """The stages that the command asks for, ready to be checked and run."""
-    nodes, group = plan(config, config["name"], extra | _models(config)), config["group"] or config["name"]
+    _check_order(plan(config, config["name"], {}))
+    extra = _extra(config, corpus) | _models(config)
+    nodes, group = plan(config, config["name"], extra), config["group"] or config["name"]
     if config["general"]["corpus"] and "prepare_general" not in nodes:
         print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
-    splits, elsewhere = corpus.splits(), config["check"]
-    return Pipeline(nodes, group, Path(config["output_dir"]), _origins(cfg, config), splits, job, elsewhere)
+    splits, origins = corpus.splits(), _origins(cfg, config)
+    return Pipeline(nodes, group, Path(config["output_dir"]), origins, splits, job, elsewhere)
+
+
+def _extra(config: dict[str, Any], corpus: Any) -> dict[str, Any]:
+    """Stage -> what its fingerprint depends on beside options: the content of collections and files of the user."""
+    return {"prepare": _identity(corpus, config["prepare"]["documents"])} | _general(config) | _files(config)
 
 
 def _check_order(nodes: dict[str, Node]) -> None:
@@ -145,6 +152,8 @@ def _record(
     run_dir.mkdir(parents=True, exist_ok=True)
     result = {"overrides": overrides, "nodes": directories, "places": places, "fingerprint": pipeline.fingerprint()}
     write_json(run_dir / "result.json", result | {"job": pipeline.job, "optimized": optimized})
+    if "report" in pipeline.nodes:
+        link_page(run_dir / PAGE, pipeline.nodes["report"].directory / PAGE)
 
 
 def _show(nodes: dict[str, Node]) -> None:
@@ -186,72 +195,6 @@ def _vector_bytes(config: dict[str, Any]) -> int:
     representation = config["representation"]
     dense = representation.get("dense", config["encoder"].get("width", USUAL_WIDTH))
     return 4 * dense + 6 * representation.get("lexical", 0)
-
-
-def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
-    """Refuse `+group=option` where there is no such group: Hydra would make it a new key, which nothing reads."""
-    for item in hydra_cfg.overrides.task:
-        key = item[1:].partition("=")[0]
-        if item.startswith("+") and isinstance(config.get(key), str) and key not in hydra_cfg.runtime.choices:
-            groups = [path.name for path in config_directory().iterdir() if path.is_dir()]
-            hint = renamed_option(item[1:]) or (
-                f" (tables of papers and their rows need -cd experiments){nearest(key, groups)}"
-            )
-            raise BadInput(f"{item}: there is no group {key!r}{hint}")
-
-
-def _check_values(config: dict[str, Any]) -> None:
-    """Refuse values of another kind where a traceback would follow."""
-    general, check, tflops = config["general"]["corpus"], config["check"], config["check_tflops"]
-    if general is not None and not (isinstance(general, dict) and "_target_" in general):
-        raise BadInput(
-            f"general.corpus={general} is no collection: name its format and its place, as "
-            "corpus@general.corpus=files general.corpus.path=DIR"
-        )
-    if not isinstance(check, bool):
-        raise BadInput(f"check={check} must be true or false")
-    if isinstance(tflops, bool) or not isinstance(tflops, int | float) or not tflops > 0:
-        raise BadInput(f"check_tflops={tflops} must be a number above 0, 10^12 operations a second of a GPU")
-
-
-def _check_requirement(config: dict[str, Any]) -> None:
-    """Refuse what cannot be run yet."""
-    try:
-        choice((None, BACKBONE), requires=config["requires"])
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-    if config["requires"] == BACKBONE:
-        raise BadInput(
-            f"requires={BACKBONE}: {config['name']} starts from an encoder that is not a BERT, which cannot be loaded "
-            "yet; leave this row out, or take a BERT (encoder=bert_base requires=null), which is another row"
-        )
-
-
-def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: str) -> None:
-    """Remove what an experiment sets for instances that the command has left out, as decoders=[…] does.
-
-    place: dotted key of the list, `decoders` or `retriever1.losses`.
-
-    Raises:
-        BadInput: settings for something that the group does not offer, or that the command itself names.
-    """
-    sources = [Path(source.path) for source in hydra_cfg.runtime.config_sources if source.schema == "file"]
-    offered = {path.stem for source in sources for path in (source / group).glob("*.yaml")}
-    typed = {override.lstrip("+").split("=")[0] for override in hydra_cfg.overrides.task}
-    found = OmegaConf.select(cfg, place)
-    left = [name for name, node in found.items() if not isinstance(node, DictConfig) or "_target_" not in node]
-    for name in left:
-        if name not in offered:
-            known = {other for other in found if other not in left} | offered
-            raise BadInput(f"{place}.{name} is no known instance{nearest(name, known)}")
-        if any(key.startswith(f"{place}.{name}.") for key in typed):
-            override = group if place == group else f"{group}@{place}"
-            raise BadInput(f"{place}.{name} is set but not selected: add {name} to {override}=[…]")
-        with open_dict(cfg):
-            del found[name]
-    if left and not found and place.startswith("general."):  # [] means the method's own there
-        with open_dict(cfg):
-            del cfg.general[group]
 
 
 def _files(config: dict[str, Any]) -> dict[str, str]:

@@ -18,7 +18,8 @@ def describe_job(config: dict[str, Any], hydra_cfg: DictConfig) -> dict[str, Any
 
     Returns `name` (of its arm), `group`, `method`, `experiment`, `encoder`, `scale`, `corpus`, `collection`, `recipe`,
     `reading` (choices of groups, None where there is none), `seed`, `masks` (part -> policy and rate), `overrides`,
-    `command` (which repeats the job alone), `commit` (of the code, None outside a checkout), and `config` (all of it).
+    `command` (which repeats the job alone, in no group), `commit` (of the code, None outside a checkout), and `config`
+    (all of it).
     """
     choices, overrides = hydra_cfg.runtime.choices, list(hydra_cfg.overrides.task)
     groups = {name: choices.get(name) for name in ("method", "experiment", "encoder", "scale", "corpus", "recipe")}
@@ -26,7 +27,7 @@ def describe_job(config: dict[str, Any], hydra_cfg: DictConfig) -> dict[str, Any
         "name": config["name"], "group": config["group"] or config["name"], **groups, "reading": config["reading"],
         "collection": config["corpus"].get("collection"), "seed": config["seed"], "masks": masks_of(config),
         "overrides": [item for item in overrides if not item.startswith(LEFT_OUT)],
-        "command": command_of(hydra_cfg), "commit": code_commit(), "config": config,
+        "command": command_of(hydra_cfg, ("group=",)), "commit": code_commit(), "config": config,
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Run planned stages in order: skip what is done, resume what was interrupted, keep what is finished.
 
-The marker `done` is written last into a stage's directory, so that a killed run continues.
+A stage marks its directory as done at its end (`runtime/run_stage.py`), so that a killed run continues.
 """
 
 import functools
@@ -13,11 +13,17 @@ from typing import Any
 from bmae_lightning.command.plan import Node
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import Absent, BadInput
-from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.progress import duration
-from bmae_lightning.runtime.run_stage import MANIFEST, count_former, distributed, run_here_or_in_child, write_manifest
+from bmae_lightning.runtime.run_stage import (
+    DONE,
+    MANIFEST,
+    count_former,
+    distributed,
+    run_here_or_in_child,
+    write_manifest,
+)  # fmt: skip
 from bmae_lightning.runtime.stage import Stage
 
 SPACE_NEEDED = 64 * 2**20
@@ -104,7 +110,7 @@ class Pipeline:
             stage.check_corpus(corpus.directory)
 
     def _run(self, node: Node) -> None:
-        first, manifest, done = process_rank() == 0, node.directory / MANIFEST, node.directory / "done"
+        first, manifest = process_rank() == 0, node.directory / MANIFEST
         if first:
             node.directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(node.directory).free
@@ -117,10 +123,7 @@ class Pipeline:
         if first or distributed(node.config):
             made_by_first(manifest)
             run_here_or_in_child(manifest, node.config)
-        if first:
-            write_json(done, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
-            shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
-        made_by_first(done)
+        made_by_first(node.directory / DONE)
 
     def _context(self, node: Node) -> dict[str, Any]:
         inputs = {role: str(self.nodes[key].directory) if key else None for role, key in node.inputs.items()}

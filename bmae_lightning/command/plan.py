@@ -13,6 +13,7 @@ from bmae_lightning.retrieval.model_options import BM25, label_models
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
+from bmae_lightning.runtime.run_stage import DONE
 from bmae_lightning.runtime.snapshots import check_kept, check_step, in_steps
 
 PRETRAINING = "pretrain"
@@ -126,7 +127,7 @@ class Node:
 
     @property
     def done(self) -> bool:
-        return (self.directory / "done").is_file()
+        return (self.directory / DONE).is_file()
 
 
 def node_key(stage: str, arm: str) -> str:

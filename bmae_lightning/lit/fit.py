@@ -1,6 +1,7 @@
 """Fit a LightningModule with the trainer of the configuration: callbacks, loggers, resuming, clean ends."""
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.metrics import StepMetrics
 from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.process import print_once
+from bmae_lightning.runtime.process import launched, print_once
 
 QUIET = {
     "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
@@ -115,12 +117,14 @@ def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
     options = trainer.keywords | QUIET | settings
     if options.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise BadInput("trainer.accelerator=gpu: there is no CUDA GPU here; use trainer=cpu or trainer=ddp_cpu")
+    if "SLURM_NTASKS" in os.environ and not launched():  # one task: Lightning starts the processes of its devices
+        options["plugins"] = [*options.get("plugins", ()), LightningEnvironment()]
     if "bf16" in str(options.get("precision")) and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         print_once(f"{label}: this GPU has no bf16; training in 32 bit (trainer.precision=32-true)")
         options["precision"] = "32-true"
     try:
         return trainer.func(**options)
-    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (TypeError, ValueError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise BadInput(f"trainer: {str(error).splitlines()[0]}") from error
 
 

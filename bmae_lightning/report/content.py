@@ -16,7 +16,7 @@ from bmae_lightning.runtime.files import write_text
 from bmae_lightning.runtime.plain import plain, restored
 from bmae_lightning.runtime.table import Table
 
-FORMAT, REPORT = 4, "report.json"
+FORMAT, REPORT, PAGE = 4, "report.json", "report.html"
 BASELINE = "none"
 """The arm without pre-training."""
 PRINTED = "paper"

@@ -86,7 +86,7 @@ def compare(
     arms = [row.arm() for row in rows]
     splits = list(dict.fromkeys(arm.split for arm in arms)) or [""]
     arms += [arm for split in splits for arm in _failed(settings, failed, split)]
-    if not arms and not tables and not printed:
+    if not arms and not tables and not printed and about is None:
         return
     curves, diagnoses = _of_pretraining(settings, parts)
     tested: dict[str, list[str]] = {}

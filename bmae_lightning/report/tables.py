@@ -1,6 +1,7 @@
 """The tables of a report: the measures of all arms, and those that stages left, over arms and jobs."""
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from bmae_lightning.report.significance import significance_tables
 from bmae_lightning.runtime.table import (
     BEST_OF_ROW,
     PAPER,
+    WIDEST,
     Column,
     Table,
     first_line,
@@ -115,6 +117,7 @@ def all_tables(report: Report) -> dict[str, Table]:
     named += [(f"{stage} {table.title}", table) for stage, tables in report.tables.items() for table in tables]
     named += [(table.title, table) for table in significance_tables(report)]
     named += [(f"diagnosis {part.arm}", part.table) for part in report.diagnoses]
+    named += [("jobs", report.jobs)] if report.jobs else []
     files: dict[str, Table] = {}
     for name, table in named:
         plain_name = re.sub(r"[^\w.@-]+", "_", name).strip("_")
@@ -123,10 +126,11 @@ def all_tables(report: Report) -> dict[str, Table]:
 
 
 def print_report(report: Report, page: Path) -> None:
-    """Print a paper's tables, those of the measures, those that stages left, and where the page lies."""
+    """Print a paper's tables, those of the measures, those that stages left, what was found, where the page lies."""
     tables = [table for of in report.tables.values() for table in of]
-    measures = measures_tables(report) if report.arms or not (tables or report.printed) else []
+    measures = measures_tables(report) if report.arms or not (tables or report.printed or report.jobs) else []
     print_tables([*report.printed, *measures, *tables])
+    print_text("".join(f"{textwrap.fill(sentence, WIDEST)}\n" for sentence in report.headline))
     print_text(f"report: {page}\n")
 
 

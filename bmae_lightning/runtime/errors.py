@@ -16,5 +16,12 @@ class Interrupted(Exception):
     """The run was asked to stop (SIGTERM), has saved its state and continues when started again; exit code 75."""
 
 
-EXIT_BAD_INPUT = 2
+class JobFailed(Exception):
+    """A job of a sweep has failed or did not start, which was told: its reason and exit code.
+
+    Whatever was raised in the job, this can be handed from process to process.
+    """
+
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, 130
 EXIT_RESUME = 75

@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TextIO
+from urllib.parse import quote
 
 import numpy as np
 
@@ -32,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
-            if file.is_file():
+            if file.is_file() and not file.is_symlink():
                 with file.open("rb+") as made:
                     os.fsync(made.fileno())
         if path.is_dir():  # a directory cannot be renamed onto another one
@@ -87,6 +89,18 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     with writing_text(path) as file:
         json.dump(content, file, indent=1, ensure_ascii=False)
+
+
+def link_page(path: Path, page: Path) -> None:
+    """Make `path` a relative link to an HTML page; where there are no links, a page that leads there."""
+    target = os.path.relpath(page, path.parent)
+    with replacing(path) as temporary:
+        try:
+            temporary.symlink_to(target)
+        except OSError:
+            url = escape(quote(target.replace(os.sep, "/")))
+            text = f'<!DOCTYPE html>\n<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">{url}</a>\n'
+            temporary.write_text(text, encoding="utf-8")
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:

@@ -9,14 +9,18 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.runtime.errors import EXIT_FAILED
 from bmae_lightning.runtime.files import append_text
-from bmae_lightning.runtime.process import locked
+from bmae_lightning.runtime.process import alive, locked
 
 LEDGER = "ledger.jsonl"
 PLANNED, RUNNING, DONE, FAILED, INTERRUPTED = STATES = ("not started", "running", "done", "failed", "interrupted")
+
+KILLED = "its process ended without a word (killed?)"
 
 
 class Ledger:
@@ -43,3 +47,19 @@ class Ledger:
                 continue
             found.setdefault(event["job"], {}).update(event)
         return dict(sorted(found.items()))
+
+    def settle(self, own: bool = False) -> None:
+        """Enter as failed what a process of this machine works on that is not there any more.
+
+        own: whether that holds for this process too, which runs no job now.
+        """
+        for number, job in self.jobs().items():
+            pid, here = job["pid"], job["host"] == socket.gethostname()
+            if job["state"] == RUNNING and here and (not alive(pid) or (own and pid == os.getpid())):
+                self.add(number, FAILED, code=EXIT_FAILED, reason=KILLED)
+
+
+def exit_code(jobs: Mapping[int, Mapping[str, Any]]) -> int:
+    """Of a sweep: the largest of its jobs that failed or were interrupted, at least 1 where not all are done."""
+    codes = [job["code"] for job in jobs.values() if job["state"] in (FAILED, INTERRUPTED)]
+    return max([*codes, int(any(job["state"] != DONE for job in jobs.values()))])

@@ -6,9 +6,11 @@ is one stage of one job and never a sweep.
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json
 from bmae_lightning.runtime.fingerprint import FORMAT
-from bmae_lightning.runtime.process import launched, locked, print_once, process_rank
+from bmae_lightning.runtime.process import launch_id, launched, locked, print_once, process_rank, wait_for_turn
 from bmae_lightning.runtime.record import recorded
 from bmae_lightning.runtime.stage import Context
 
 MANIFEST = "manifest.json"
+DONE = "done"
+"""Written last into the directory of a stage."""
 
 
 def write_manifest(
@@ -49,7 +53,9 @@ def read_manifest(manifest: Path) -> tuple[Context, dict[str, Any]]:
 
 
 def run_stage(manifest: Path) -> None:
-    """Build and run the stage; one process at a time works in its directory.
+    """Build and run the stage, and mark it as done, unless it is; one job at a time works in its directory.
+
+    The processes that a launcher started together share a stage: the others begin it when the first one holds the lock.
 
     Raises:
         BadInput: a mistake of the user, a full disk included.
@@ -57,15 +63,22 @@ def run_stage(manifest: Path) -> None:
     """
     context, config = read_manifest(manifest)
     waiting = f"{context.title}: another process works in {context.directory}; waiting for it"
-    first = process_rank() == 0
+    first, done, turn = process_rank() == 0, context.directory / DONE, context.directory / f"turn-{launch_id()}"
     try:
         with locked(context.directory / "lock", waiting) if first else nullcontext():
-            if not (context.directory / "done").is_file():
-                if first:
-                    remove_leftovers(context.directory)
-                stage = build(config, context.stage)
-                with recorded(context.directory, config) if first else nullcontext():
-                    stage.run(context)
+            if launched() and not first:
+                wait_for_turn(turn, done)
+            if done.is_file():
+                return
+            if first:
+                remove_leftovers(context.directory)
+                if launched():
+                    write_json(turn, {})
+            stage = build(config, context.stage)
+            with recorded(context.directory, config) if first else nullcontext():
+                stage.run(context)
+            if first:
+                _finish(context.directory)
     except Exception as error:
         if full := disk_full(error):
             raise BadInput(
@@ -73,6 +86,14 @@ def run_stage(manifest: Path) -> None:
                 "output_dir=DIR, then run the same command again; finished stages are kept"
             ) from error
         raise
+
+
+def _finish(directory: Path) -> None:
+    """Mark a stage as done, and delete what only an unfinished one needs."""
+    write_json(directory / DONE, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    for turn in directory.glob("turn-*"):
+        turn.unlink(missing_ok=True)
 
 
 def distributed(config: dict[str, Any]) -> bool:

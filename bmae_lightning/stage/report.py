@@ -12,7 +12,7 @@ from bmae_lightning.evaluation.measure.ranking import (
     check_measures,
     measures_of,
 )
-from bmae_lightning.report.content import Report, write_report
+from bmae_lightning.report.content import PAGE, REPORT, Report, write_report
 from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
@@ -68,8 +68,8 @@ class MakeReport(Stage):
 
     def run(self, context: Context) -> None:
         report = self.collect({key: path for key, path in context.inputs.items() if path is not None}, context.job)
-        write_report(context.directory / "report.json", report)
-        write_html(context.directory / "report.html", report)
+        write_report(context.directory / REPORT, report)
+        write_html(context.directory / PAGE, report)
         write_table_files(context.directory / "tables", all_tables(report))
         results = {}
         for arm in report.arms:

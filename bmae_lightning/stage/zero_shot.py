@@ -6,7 +6,6 @@ index are deleted when it is written.
 """
 
 import shutil
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.fingerprint import fingerprint
 from bmae_lightning.runtime.process import launched, print_once, process_rank
-from bmae_lightning.runtime.run_stage import run_here_or_in_child, write_manifest
+from bmae_lightning.runtime.run_stage import DONE, run_here_or_in_child, write_manifest
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.stage.rank import Search
 from bmae_lightning.stage.rankers import Encoding, make_ranker
@@ -61,7 +60,7 @@ class Pairs:
         digest = fingerprint(content, {})
         directory = self.context.output_dir / "store" / f"zero_shot-{digest}"
         pair = replace(self.context, arm=title, directory=directory, inputs={})
-        if (directory / "done").is_file():
+        if (directory / DONE).is_file():
             print_once(f"{pair.title}: skipped, done in {directory}")
         else:
             config = self._config(model, collection)
@@ -70,7 +69,6 @@ class Pairs:
             directory.mkdir(parents=True, exist_ok=True)
             manifest = write_manifest(directory, digest, place, config, content=content)
             run_here_or_in_child(manifest, config)
-            write_json(directory / "done", {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
         return self._measured(pair, collection)
 
     def free(self) -> None:

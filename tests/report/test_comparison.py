@@ -5,7 +5,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from bmae_lightning.report.comparison import Comparison, sweep_group
+from bmae_lightning.report.comparison import compare_jobs, in_short, jobs_table, keep_row, sweep_group
 from bmae_lightning.report.content import PRINTED, Report, read_report, write_report
 from bmae_lightning.runtime.table import Table
 
@@ -53,23 +53,26 @@ def sweep(tmp_path):
             OmegaConf.set_struct(made, True)
             return made
 
+        ledger = {}
         for number, (more, value) in enumerate(jobs):
+            ledger[number] = {
+                "state": "failed" if value is None else "done", "directory": str(number), "reason": "refused",
+                "name": "a", "overrides": [f"seed={number}"], "places": {}, "code": 2 if value is None else 0,
+            }  # fmt: skip
             directory = tmp_path / str(number)
             directory.mkdir()
             job = config(**more)
             OmegaConf.update(job, "hydra.runtime.output_dir", str(directory), force_add=True)
-            callback.on_job_start(job)
+            keep_row(job)
             if value is not None:
                 (directory / "metrics.json").write_text(json.dumps({"dev": {"mean": {"RR@10": value}, "queries": 9}}))
                 write_report(directory / "report.json", Report("x", tables={PRINTED: [Table("p", [""], [])]}))
                 nodes = {"evaluate@a": str(directory)} | ({"report": str(directory)} if report else {})
                 (directory / "result.json").write_text(json.dumps({"overrides": [], "nodes": nodes}))
-        callback.group = "t"
-        callback.on_multirun_end(config())
+        compare_jobs(tmp_path, config(), ledger)
         path = tmp_path / "report.json"
         return read_report(path) if path.is_file() else None
 
-    callback = Comparison()
     return run
 
 
@@ -86,10 +89,10 @@ def test_the_sweep_of_a_printed_table_shows_it_first_whatever_becomes_of_its_job
         "row", "MS MARCO dev, retriever1/RR@10", "MS MARCO dev, second/RR@10", "verdict"
     ]  # fmt: skip
     assert [table.cells(row)[:2] for row in range(4)] == [
-        ["A", "25.0"], ["paper", "30.0"], ["B", "not run"], ["paper", "40.0"],
+        ["A", "25.0"], ["paper", "30.0"], ["B", "failed"], ["paper", "40.0"],
     ]  # fmt: skip
     assert table.cells(5)[:2] == ["C (reference)", "50.0"]
-    assert [row[-1] for row in report.verdicts[0].rows] == ["not comparable: scale=gpu", "not run"]
+    assert [row[-1] for row in report.verdicts[0].rows] == ["not comparable: scale=gpu", "failed"]
     assert (tmp_path / "tables" / "T_1_ours_against_the_paper_s_percent.md").is_file()
     assert report.tables == {}, "what each job has as printed is in the table"
     assert (tmp_path / "tables" / "T_1_percent.csv").is_file()
@@ -102,14 +105,32 @@ def test_a_table_of_refused_rows_is_still_shown(sweep):
     assert table.cells(1) == ["paper", "30.0", "-", ""]
 
 
-def test_without_reports_there_is_none(sweep):
-    assert sweep([(printed("A", 0.3), 0.2), (printed("B", 0.3), 0.2)], report=False) is None
+def test_without_reports_there_are_only_the_jobs(sweep, tmp_path, capsys):
+    report = sweep([(printed("A", 0.3), 0.2), (printed("B", 0.3), 0.2)], report=False)
+    assert (report.printed, report.arms, report.tables) == ([], [], {})
+    assert [row[:3] for row in report.jobs.rows] == [("0", "done", "seed=0"), ("1", "done", "seed=1")]
+    assert [path.name for path in sorted((tmp_path / "tables").iterdir())] == ["jobs.csv", "jobs.md", "jobs.tex"]
+    assert capsys.readouterr().out.endswith("report.html\n2 jobs: 2 done\n")
 
 
 def test_a_wrong_table_is_left_to_the_jobs(sweep):
-    assert sweep([(printed("A", 0.3), None)], TABLE | {"unit": "percents"}) is None
+    assert sweep([(printed("A", 0.3), None)], TABLE | {"unit": "percents"}).printed == []
 
 
-def test_other_sweeps_keep_nothing(sweep, tmp_path):
-    assert sweep([(printed("A", 0.3), None)], None) is None
+def test_other_sweeps_keep_no_rows(sweep, tmp_path):
+    assert sweep([(printed("A", 0.3), None)], None).printed == []
     assert not list(tmp_path.glob("*/row.json"))
+
+
+def test_a_table_says_of_every_job_what_became_of_it():
+    jobs = {
+        0: {"state": "done", "overrides": ["a=1", "x=2"], "seconds": 1.5, "code": 0, "reason": None},
+        1: {"state": "failed", "overrides": ["a=1", "x=3"], "code": 2, "reason": "x must be even " * 20},
+        2: {"state": "not started", "overrides": ["a=1", "x=4"]},
+    }
+    table = jobs_table(jobs)
+    assert table.cells(0) == ["0", "done", "x=2", "1.5", "0", ""]
+    assert table.cells(1)[:5] == ["1", "failed", "x=3", "-", "2"]
+    assert table.cells(1)[5].endswith("[...]")
+    assert table.cells(2) == ["2", "not started", "x=4", "-", "-", ""]
+    assert in_short(jobs) == "3 jobs: 1 done, 1 failed, 1 not started"

@@ -43,35 +43,40 @@ class Page(HTMLParser):
         self.words.append((self.open[-1] if self.open else "", data))
 
 
+@pytest.fixture(scope="module")
+def full() -> str:
+    """The page of a report with everything."""
+    return html(full_report())
+
+
 @pytest.fixture
 def empty() -> Report:
     return Report("")
 
 
-def test_every_section_is_there_even_when_empty(report, empty):
+def test_every_section_is_there_even_when_empty(report, empty, full):
     for content in (report, empty):
         sections = [attrs["id"] for tag, attrs in Page(html(content)).tags if tag == "section"]
         assert sections == SECTIONS
-    sections = [attrs["id"] for tag, attrs in Page(html(full_report())).tags if tag == "section"]
+    sections = [attrs["id"] for tag, attrs in Page(full).tags if tag == "section"]
     assert sections == FULL
 
 
-def test_contents_link_to_each_section_there_is(report):
-    for content in (report, full_report()):
-        page = Page(html(content))
+def test_contents_link_to_each_section_there_is(empty, full):
+    for page in map(Page, (html(empty), full)):
         sections = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
         assert [attrs["href"] for tag, attrs in page.tags if tag == "a"] == [f"#{name}" for name in sections]
 
 
-def test_ids_are_unique_and_references_hold(report):
+def test_ids_are_unique_and_references_hold(report, full):
     split = replace(report, arms=[*report.arms, *(replace(arm, split="dl19") for arm in report.arms)])
-    for content in (report, split, full_report()):
-        page = Page(html(content))
+    for text in (html(split), full):
+        page = Page(text)
         ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
         assert len(ids) == len(set(ids))
         assert not [name for name in ids if re.search(r"\s", name)]
         refer = {a[key].lstrip("#") for _, a in page.tags for key in ("aria-labelledby", "href") if key in a}
-        refer |= set(re.findall(r"url\(#([^)]*)\)", html(content)))
+        refer |= set(re.findall(r"url\(#([^)]*)\)", text))
         assert refer - {"data:,"} <= set(ids)
 
 
@@ -200,28 +205,25 @@ def test_the_passage_that_should_have_been_found_has_its_places():
     assert "".join(f"<small>{line}</small>" for line in lines) in text
 
 
-def test_numbers_are_sorted_as_numbers_and_what_is_missing_has_none():
-    part = html(full_report()).partition('id="tables1-head"')[2].partition("</table>")[0]
+def test_numbers_are_sorted_as_numbers_and_what_is_missing_has_none(full):
+    part = full.partition('id="tables1-head"')[2].partition("</table>")[0]
     assert '<table class="sortable">' in part
     assert re.findall('data-v="([^"]*)"', part) == ["1234.5", "0.34", "98765.4", "7.1", "0.002"]
     assert '<td class="number bad">failed</td>' in part
     assert part.count("<code>python -m bmae_lightning") == 3
 
 
-def test_states_verdicts_and_daggers_are_told_apart():
-    text = html(full_report())
+def test_states_verdicts_and_daggers_are_told_apart(full):
     for shown in ('text good">done<', 'text bad">failed<', 'text off">not started<', 'text good">OK<',
                   'text bad">FAIL<', 'text middling">OKish<', 'text off">not comparable: scale=laptop<',
                   'number off">not run<',
                   '</strong><sup title="differs from no pre-training (Holm, p &lt; 0.05)">†</sup>',
                   "† differs from no pre-training (Holm, p &lt; 0.05).", '<tbody class="summary">',
                   '<tr class="reference">', "The 6 single runs behind the means"):  # fmt: skip
-        assert shown in text
+        assert shown in full
 
 
-def test_what_was_found_stands_first():
-    content = full_report()
-    text = html(content)
-    first = text.partition('<div class="found">')[2].partition("</div>")[0]
-    assert len(Page(first).words) == len(content.headline) > 4
-    assert text.index('<div class="found">') < text.index("<nav") < text.index("<main>")
+def test_what_was_found_stands_first(full):
+    first = full.partition('<div class="found">')[2].partition("</div>")[0]
+    assert len(Page(first).words) == len(full_report().headline) > 4
+    assert full.index('<div class="found">') < full.index("<nav") < full.index("<main>")

@@ -4,6 +4,7 @@ import ast
 import gzip
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from bmae_lightning.runtime.files import (
     MappedArray,
     append_text,
     growing,
+    link_page,
     read_json,
     reading,
     remove_leftovers,
@@ -164,6 +166,27 @@ def test_a_name_in_gz_is_compressed_and_the_same_text_gives_the_same_bytes(tmp_p
             assert file.read() == b"one\ntwo\n"
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == b"one\ntwo\n"
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+
+
+def test_a_page_is_linked_and_where_that_cannot_be_another_page_leads_there(tmp_path, monkeypatch):
+    page = tmp_path / "store" / "report a&b" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("the page")
+    link = tmp_path / "runs" / "now" / "report.html"
+    for _ in range(2):
+        link_page(link, page)
+    assert os.readlink(link) == "../../store/report a&b/report.html"
+    assert link.read_text() == "the page"
+    assert [path.name for path in link.parent.iterdir()] == ["report.html"]
+
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    link_page(link, page)
+    assert not link.is_symlink()
+    assert 'content="0; url=../../store/report%20a%26b/report.html"' in link.read_text()
+    assert page.read_text() == "the page"
 
 
 def test_a_lone_surrogate_is_an_error_in_data_and_a_question_mark_in_a_page(tmp_path):

@@ -8,7 +8,10 @@ from filelock import FileLock
 from bmae_lightning.runtime import process
 from bmae_lightning.runtime.process import launched, locked, made_by_first, print_once, process_rank
 
-NAMES = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID")
+NAMES = (
+    "RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_NAME", "SLURM_JOB_ID", "SLURM_STEP_ID",
+    "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE", "WORLD_SIZE",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -39,6 +42,25 @@ def test_the_launcher_says_which_process_this_is(environment, values, rank, star
     environment(**values)
     assert process_rank() == rank
     assert launched() == started
+
+
+def test_processes_that_were_launched_together_know_each_other(environment, monkeypatch):
+    torchrun = {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "a", "MASTER_PORT": "29500", "WORLD_SIZE": "4"}
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}
+
+    def of(host="a", **values):
+        monkeypatch.setattr(process.socket, "gethostname", lambda: host)
+        environment(**values)
+        return process.launch_id()
+
+    assert of(**torchrun, RANK="0", LOCAL_WORLD_SIZE="2") == of("b", **torchrun, RANK="3", LOCAL_WORLD_SIZE="2")
+    assert of(**slurm, SLURM_PROCID="0") == of(**slurm, SLURM_PROCID="1", MASTER_PORT="15007")
+    others = [
+        of(**torchrun, LOCAL_WORLD_SIZE="4"), of("b", **torchrun, LOCAL_WORLD_SIZE="4"),  # two machines, each alone
+        of(**torchrun | {"MASTER_PORT": "29501"}, LOCAL_WORLD_SIZE="4"), of(**slurm),
+        of(**slurm | {"SLURM_JOB_ID": "8"}), of(**slurm, SLURM_RESTART_COUNT="1"),
+    ]  # fmt: skip
+    assert len(set(others)) == len(others)
 
 
 def test_only_the_first_process_prints(environment, capsys):

@@ -3,14 +3,17 @@
 import errno
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bmae_lightning.runtime import process
 from bmae_lightning.runtime import run_stage as module
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
 from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.process import locked
 from bmae_lightning.runtime.run_stage import (
     count_former,
     disk_full,
@@ -72,9 +75,53 @@ def test_a_stage_runs_until_it_is_done(manifest, tmp_path):
     path = manifest()
     run_stage(path)
     assert (path.parent / "said").read_text() == "hello says (a) prepare-1\n"
-    (path.parent / "done").touch()
     run_stage(path)
     assert len((path.parent / "said").read_text().splitlines()) == 1
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "done",
+        "lock",
+        "manifest.json",
+        "record.json",
+        "said",
+    ]
+
+
+def test_a_stage_is_done_before_another_process_gets_the_lock(manifest, monkeypatch):
+    """Otherwise two jobs that start with the same stage would both compute it."""
+    path, free = manifest(), []
+
+    @contextmanager
+    def watched(lock, waiting):
+        with locked(lock, waiting):
+            yield
+            free.append((lock.parent / "done").is_file())
+
+    monkeypatch.setattr(module, "locked", watched)
+    run_stage(path)
+    assert free == [True]
+
+
+@pytest.mark.parametrize(("made", "ran"), [("turn", True), ("done", False)])
+def test_a_process_above_the_first_waits_for_the_turn_of_the_first_or_for_its_result(manifest, monkeypatch, made, ran):
+    path = manifest()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    (path.parent / f"turn-{process.launch_id()}").touch()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "y")  # the turn of other processes is not ours
+    monkeypatch.setenv("RANK", "1")
+    name = {"turn": f"turn-{process.launch_id()}", "done": "done"}[made]
+    monkeypatch.setattr(process.time, "sleep", lambda _: (path.parent / name).touch())
+    run_stage(path)
+    assert (path.parent / "said").exists() == ran
+
+
+def test_the_first_process_says_that_it_is_its_turn_and_takes_the_sign_away(manifest, monkeypatch):
+    path, seen = manifest(), []
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(Says, "run", lambda self, context: seen.extend(context.directory.glob("turn-*")))
+    run_stage(path)
+    assert [turn.name for turn in seen] == [f"turn-{process.launch_id()}"]
+    assert not list(path.parent.glob("turn-*"))
 
 
 def test_what_a_killed_process_left_is_removed_first(manifest):

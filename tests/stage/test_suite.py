@@ -112,7 +112,7 @@ def test_every_pair_leaves_run_and_measures_and_nothing_else(finished):
     for directory in found.values():
         left = {path.name for path in directory.iterdir()}
         ours = {"run.trec.gz", "scores.parquet", "ranked.json", "per_query.json", "metrics.json"}
-        assert left == ours | {"manifest.json", "done", "lock"}
+        assert left == ours | {"manifest.json", "done", "lock", "record.json"}
     assert not (output_dir / "store" / "suite" / "tokens").exists()
 
 

@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from support.paths import CONF
 
-from bmae_lightning.command.experiment import INSTANCES
+from bmae_lightning.command.resolve import INSTANCES
 
 
 def composed(*overrides: str, resolve: bool = True) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def full_report() -> Report:
             Curve(f"Pre-training ({of.name})", {
                 "encoder": [(x, 9 / (1 + x / 300) + 1) for x in steps],
                 "enhanced": [(x, 8 / (1 + x / 500) + 2) for x in steps],
-            }) for of in own[:3]
+            }) for of in own[:2]
         ],
         samples=[Sample(TEXT, TEXT.replace("list", "[MASK]"), {"enhanced": TEXT.replace("list", "set")})],
         settings={

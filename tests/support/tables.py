@@ -130,6 +130,7 @@ class Command:
         if pipeline:
             patch(experiment, "Pipeline", pipeline)
         patch(Sweeper, "validate_batch_is_legal", lambda *_: None)  # composes every job a second time
+        patch(program.sweep, "plan_jobs", lambda *_, **__: None)  # and that a third time
         patch(sys, "argv", ["bmae_lightning", "-cd", str(EXPERIMENTS), *arguments])
         patch(sys, "path", list(sys.path))
         self.monkeypatch.setenv("HYDRA_FULL_ERROR", "1")

@@ -33,8 +33,15 @@ def test_a_run_reaches_its_report_and_a_second_one_skips_everything(cli, tmp_pat
     assert rows == ["bm25", "no", "retromae"]
     page = Path(re.search(r"report: (\S+report.html)", output).group(1))
     assert "RR@10" in page.read_text()
+    (link,) = (tmp_path / "outputs" / "runs").glob("*/report.html")
+    assert link.resolve() == page.resolve()
+    assert not link.readlink().is_absolute()
     assert "Pre-training (retromae)" in page.read_text()
     result = json.loads((page.parent / "report.json").read_text())
+    first, last = result["headline"][0], result["headline"][-1]
+    assert re.fullmatch(r"RR@10 on test, 20 queries: retromae has 0\.\d+, no pre-training has 0\.\d+; .*\.", first)
+    assert last.endswith("no evidence about pre-training.")
+    assert all(sentence in " ".join(output.split()) for sentence in result["headline"])
     assert [arm["queries"] for arm in result["arms"]] == [20, 20, 20]
     runs = list((tmp_path / "outputs" / "wandb").glob("offline-run-*"))
     assert len(runs) == 7, "one run per stage but prepare"

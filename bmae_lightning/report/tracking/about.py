@@ -1,5 +1,6 @@
 """What a run says of itself, wherever it is logged: configuration, tags and a name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bmae_lightning.runtime.stage import Context
@@ -19,14 +20,18 @@ def config_of(context: Context) -> dict[str, Any]:
     configuration and `settings` that of the stage. `shared`: whether other jobs use the same result, of which this job
     was the first.
     """
-    job = dict(context.job)
+    about = {"stage": context.stage, "arm": context.arm, "shared": shared(context), "result": context.directory.name}
+    return facts_of(context.job) | about | {"settings": context.settings}
+
+
+def facts_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a job (`command/job.py`) with its masks under flat keys."""
     masks = {
         f"masks/{part.replace('.', '/')}/{name}": value
-        for part, mask in job.pop("masks", {}).items()
+        for part, mask in job.get("masks", {}).items()
         for name, value in mask.items()
     }
-    about = {"stage": context.stage, "arm": context.arm, "shared": shared(context), "result": context.directory.name}
-    return job | masks | about | {"settings": context.settings}
+    return {key: value for key, value in job.items() if key != "masks"} | masks
 
 
 def shared(context: Context) -> bool:

@@ -36,8 +36,8 @@ USUAL = {"silent": True, "console": "off", "init_timeout": 30, "x_transaction_lo
 
 _open: "dict[str, RunLogger]" = {}
 """Open runs by id; that of a whole job stays open from stage to stage."""
-_closed: dict[str, Logged] = {}
-"""What the runs hold that this process has closed, of which the end may not be in their files yet."""
+_closed: dict[Path, Logged] = {}
+"""Folder and id of runs that this process has closed -> what they hold, whose end may not be in their files yet."""
 _urls: dict[str, str] = {}
 """Where the runs of this process are online, by id."""
 _unreachable: list[str] = []
@@ -78,7 +78,8 @@ class WandbTracking(Tracking):
         if (mode := self.mode or _usual_mode()) == DISABLED:
             return []
         if not (logger := _open.get(run_id)):
-            logged = read_parts(wandb_folder(context), run_id).joined(_closed.get(run_id))
+            folder = wandb_folder(context)
+            logged = read_parts(folder, run_id).joined(_closed.get(folder / run_id))
             if context.stage == JOB and logged.next and not _single():
                 return []  # the job was finished before, and its run is there
             run = _init(context, OFFLINE if _unreachable else mode, self._arguments(context, run_id))
@@ -105,7 +106,7 @@ class WandbTracking(Tracking):
             logger.safely(made, logger.run, context.directory, self.upload)
         if failed or context.stage == JOB or not _single() or _in_children(context):
             del _open[run_id_of(context)]
-            _closed[run_id_of(context)] = logger.logged
+            _closed[wandb_folder(context) / run_id_of(context)] = logger.logged
             logger.safely(logger.run.finish, exit_code=int(failed))
             if _single() and _in_children(context):
                 logger.safely(teardown)  # writes all to the file that the next process reads

@@ -10,7 +10,7 @@ from support.wandb_files import read_closed, read_runs, steps
 
 from bmae_lightning.report.tracking.about import JOB
 from bmae_lightning.report.tracking.parts import read_parts
-from bmae_lightning.report.tracking.summary import track_job
+from bmae_lightning.report.tracking.summary import track_job, track_sweep
 from bmae_lightning.report.tracking.wandb import WandbTracking, _closed, run_id_of, several_jobs
 from bmae_lightning.runtime.run_stage import read_manifest, write_manifest
 from bmae_lightning.runtime.stage import Context
@@ -206,3 +206,36 @@ def test_a_run_is_named_by_its_stage_and_group_and_long_names_stay_apart():
     assert len(names) == 3
     assert all(len(name) == 64 for name in names)
     assert run_id(groups[0]) != run_id(groups[0], "pretrain-ba9876543210")
+
+
+def test_a_sweep_has_a_run_of_all_its_jobs(tmp_path):
+    done = stage(tmp_path, "evaluate", "Evaluate")
+    (done.directory / "metrics.json").write_text(json.dumps({"test": {"mean": {"RR@10": 0.5}, "queries": 2}}))
+    sweep = tmp_path / "multirun" / "monday"
+    sweep.mkdir(parents=True)
+    (sweep / "report.html").write_text("<p>page</p>")
+    jobs = [
+        {"state": "done", "overrides": ["seed=3"], "job": JOB_OF_TEST, "nodes": {"evaluate@retromae": done.directory}},
+        {"state": "failed", "overrides": ["seed=4"], "reason": "disk full"},
+    ]
+    for _ in range(2):  # a sweep that is continued
+        track_sweep(WandbTracking(), sweep, tmp_path, "python -m bmae_lightning -m seed=3,4", jobs)
+    (parts,) = read_runs(tmp_path).values()
+    assert len(parts) == 2
+    assert (parts[0].run["job_type"], parts[0].run["run_group"]) == ("comparison", "sweep")
+    assert parts[0].run["notes"] == "python -m bmae_lightning -m seed=3,4"
+    assert (parts[0].config["varies"], parts[0].config["jobs"]) == (["seed"], {"done": 1, "failed": 1})
+    assert parts[0].artifact_names(used=True) == {("run", "evaluate-0123456789ab")}
+    assert all(a < b for a, b in zip(steps(parts), steps(parts)[1:], strict=False))
+    folder = next(iter(sorted(tmp_path.glob("wandb/offline-run-*comparison*"))))
+    table = json.loads(next(folder.glob("files/media/table/jobs_*.json")).read_text())
+    first, second = (dict(zip(table["columns"], row, strict=True)) for row in table["data"])
+    assert (first["state"], first["seed"], first["evaluate/test/RR@10"]) == ("done", 3, 0.5)
+    assert first["masks/decoders/enhanced/rate"] == 0.4
+    assert [second[key] for key in ("state", "reason", "seed", "evaluate/test/RR@10")] == [
+        "failed",
+        "disk full",
+        "4",
+        None,
+    ]
+    assert "<p>page</p>" in next(folder.glob("files/media/html/report_*.html")).read_text()
