@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,21 @@ DONE = "done"
 def write_manifest(
     directory: Path, fingerprint: str, context: dict[str, Any], config: dict[str, Any], **more: Any
 ) -> Path:
-    """Write what `run_stage` reads into the stage's directory; `more` is kept beside it. Returns the file."""
+    """Write what `run_stage` reads into the stage's directory, unless it is done; `more` is kept beside it.
+
+    Waits while another job works there. Returns the file.
+    """
     manifest = directory / MANIFEST
     content = {"format": FORMAT, "fingerprint": fingerprint, "context": context, "config": config}
-    write_json(manifest, content | more)
+    with _alone(directory):
+        if not (directory / DONE).is_file():
+            write_json(manifest, content | more)
     return manifest
+
+
+def _alone(directory: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a stage's directory."""
+    return locked(directory / "lock", f"another process works in {directory}; waiting for it")
 
 
 def count_former(store: Path) -> int:
@@ -62,10 +72,9 @@ def run_stage(manifest: Path) -> None:
         Interrupted: the stage saved its state because it was asked to stop.
     """
     context, config = read_manifest(manifest)
-    waiting = f"{context.title}: another process works in {context.directory}; waiting for it"
     first, done, turn = process_rank() == 0, context.directory / DONE, context.directory / f"turn-{launch_id()}"
     try:
-        with locked(context.directory / "lock", waiting) if first else nullcontext():
+        with _alone(context.directory) if first else nullcontext():
             if launched() and not first:
                 wait_for_turn(turn, done)
             if done.is_file():

@@ -209,17 +209,18 @@ def test_numbers_are_sorted_as_numbers_and_what_is_missing_has_none(full):
     part = full.partition('id="tables1-head"')[2].partition("</table>")[0]
     assert '<table class="sortable">' in part
     assert re.findall('data-v="([^"]*)"', part) == ["1234.5", "0.34", "98765.4", "7.1", "0.002"]
-    assert '<td class="number bad">failed</td>' in part
+    assert '<td class="number short bad">failed</td>' in part
     assert part.count("<code>python -m bmae_lightning") == 3
 
 
 def test_states_verdicts_and_daggers_are_told_apart(full):
-    for shown in ('text good">done<', 'text bad">failed<', 'text off">not started<', 'text good">OK<',
-                  'text bad">FAIL<', 'text middling">OKish<', 'text off">not comparable: scale=laptop<',
-                  'number off">not run<',
-                  '</strong><sup title="differs from no pre-training (Holm, p &lt; 0.05)">†</sup>',
-                  "† differs from no pre-training (Holm, p &lt; 0.05).", '<tbody class="summary">',
-                  '<tr class="reference">', "The 6 single runs behind the means"):  # fmt: skip
+    for shown in (
+        'text short good">done<', 'text short bad">failed<', 'text short off">not started<', 'text short good">OK<',
+        'text short bad">FAIL<', 'text short middling">OKish<', 'text off">not comparable: scale=laptop<',
+        'number short off">not run<', '</strong><sup title="differs from no pre-training (Holm, p &lt; 0.05)">†</sup>',
+        "† differs from no pre-training (Holm, p &lt; 0.05).", '<tbody class="summary">', '<tr class="reference">',
+        "The 6 single runs behind the means",
+    ):  # fmt: skip
         assert shown in full
 
 

@@ -101,6 +101,23 @@ def test_a_stage_is_done_before_another_process_gets_the_lock(manifest, monkeypa
     assert free == [True]
 
 
+def test_a_manifest_is_not_written_while_another_process_works_nor_over_what_is_done(manifest, monkeypatch):
+    """The other one removes leftovers, and half-written manifests are of their kind."""
+    path = manifest()
+    before, waited = path.read_text(), []
+
+    @contextmanager
+    def watched(lock, waiting):
+        waited.append(lock)
+        (path.parent / "done").touch()  # by the other process, meanwhile
+        yield
+
+    monkeypatch.setattr(module, "locked", watched)
+    manifest(words="others")
+    assert waited == [path.parent / "lock"]
+    assert path.read_text() == before
+
+
 @pytest.mark.parametrize(("made", "ran"), [("turn", True), ("done", False)])
 def test_a_process_above_the_first_waits_for_the_turn_of_the_first_or_for_its_result(manifest, monkeypatch, made, ran):
     path = manifest()

@@ -69,9 +69,12 @@ def arm(name: str, node: str, first: float, note: str = "", seeds: int = 1, spli
     values = {measure: min(0.99, first * (1 + 0.22 * i)) for i, measure in enumerate(MEASURES)}
     measures = {name: Mean(value, 0.012, seeds) for name, value in values.items()} if seeds > 1 else values
     interval = {name: (value - 0.05, min(1.0, value + 0.05)) for name, value in values.items()} if seeds == 1 else {}
+    job = {"scale": "laptop", "encoder": "bert_base", "masks": MASKS, "command": COMMAND}
     origins = [
-        Origin({"scale": "laptop", "seed": seed, "command": COMMAND}, "0123abcd") for seed in range(1, seeds + 1)
-    ]
+        Origin(job | {"seed": seed}, "0123abcd", "2026-11-30T20:30:00", 3600.0 * seed, 1.5 * seed, "NVIDIA H200", 812.3,
+               5000.0, 11.25, None, {"torch": "2.13.0"}, "0123456789abcdef")
+        for seed in range(1, seeds + 1)
+    ]  # fmt: skip
     return Arm(name, measures, 208, note, node=node, split=split, interval=interval, origins=origins)
 
 
@@ -139,12 +142,12 @@ def verdicts() -> Table:
 
 
 def jobs() -> Table:
-    columns = ["job", "state", Column("exit", "d"), Column("seconds", ",.0f"), "overrides"]
+    columns = ["job", "state", Column("exit code", "d"), Column("seconds", ",.1f"), "varies"]
     rows = [["0", "done", 0, 120.0, "decoders.enhanced.mask.rate=0.3"],
             ["1", "failed", 1, 3.0, "decoders.enhanced.mask.rate=0.5\nRuntimeError: CUDA out of memory, tried 20 GiB"],
             ["2", "interrupted", "", 40.0, "decoders.enhanced.mask.rate=0.7"],
             ["3", "not started", "", "", "decoders.enhanced.mask.rate=0.9"]]  # fmt: skip
-    return Table("Jobs of the sweep", columns, rows)
+    return Table("Jobs", columns, rows)
 
 
 def diagnosis() -> Diagnosis:
