@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+COMMA := ,
+SPACE := $(subst ,, )
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo table study test test-slow lint format clean
+.PHONY: demo table study report test test-slow lint format clean
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +29,11 @@ table: $(VENV)/installed
 # The study in resumable pieces, on a GPU where there is one: make study ARGS="…" (experiments/study/README.md).
 study: $(VENV)/installed
 	PYTHON=$(BIN)/python sh experiments/study/run.sh $(ARGS)
+
+# A page over finished runs: make report NAME=mine RUNS="outputs/runs/<time> outputs/multirun/<time> 1a2b3c" (or commas).
+report: $(VENV)/installed
+	@test -n "$(NAME)" -a -n "$(RUNS)" || { echo 'make report NAME=... RUNS="DIR DIR ..."'; exit 2; }
+	$(BIN)/python -m bmae_lightning report 'report.runs=["$(subst $(SPACE),"$(COMMA)",$(strip $(subst $(COMMA),$(SPACE),$(RUNS))))"]' 'report.name="$(NAME)"' $(ARGS)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3

@@ -1,10 +1,9 @@
 """The small collection and the command, as fixtures."""
 
-import sys
 from pathlib import Path
 
 import pytest
-from support.command import TINY, command, write_collection
+from support.command import TINY, command, main_here, write_collection
 
 
 @pytest.fixture(scope="session")
@@ -27,19 +26,8 @@ def here(tmp_path, monkeypatch, capfd):
     """`python -m bmae_lightning …` in this process, in a directory of its own: nothing is imported anew."""
 
     def run(*arguments: str, code: int = 0) -> str:
-        from hydra.core.global_hydra import GlobalHydra
-
-        import bmae_lightning.__main__ as program
-
-        monkeypatch.setattr(sys, "argv", ["bmae_lightning", *arguments])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        monkeypatch.setattr(program, "_exit_codes", [])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "")
-        monkeypatch.delenv("HYDRA_FULL_ERROR")
-        monkeypatch.chdir(tmp_path)
-        GlobalHydra.instance().clear()
         capfd.readouterr()
-        found = program.main()
+        found = main_here(monkeypatch, tmp_path, *arguments)
         written = capfd.readouterr()
         assert found == code, written.out + written.err
         return written.out + written.err

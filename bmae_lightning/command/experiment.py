@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.job import describe_job
-from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of
+from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
 from bmae_lightning.command.optimized import find_optimized
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
@@ -48,6 +48,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     config = resolved(cfg, hydra_cfg)
     if judges_files(config):
         judge_files(config)
+        return None
+    if (finished := take_runs(config))["runs"] is not None:
+        report_finished(finished, config, hydra_cfg)
         return None
     job, lookup = copy.deepcopy(describe_job(config, hydra_cfg)), lookup_of(config)
     published = {stage: (config[stage]["corpus"] or {}).get("expected") for stage in ("prepare", "prepare_general")}
@@ -91,7 +94,8 @@ def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) ->
         BadInput: as there.
     """
     config = resolved(cfg, hydra_cfg)
-    if judges_files(config) or lookup_of(config) or config["corpus"]["check"]:
+    finished = take_runs(config)["runs"] is not None
+    if judges_files(config) or finished or lookup_of(config) or config["corpus"]["check"]:
         return None
     job = copy.deepcopy(describe_job(config, hydra_cfg))
     take_corpus_options(config)

@@ -1,4 +1,5 @@
-"""Commands that only look: `evaluate run=FILE qrels=FILE` at files, `search query=…` at what a run has finished.
+"""Commands that only look: `evaluate run=FILE qrels=FILE` at files, `search query=…` at what a run has finished,
+`report report.runs=[DIR]` at several of these.
 
 They plan nothing that runs, and nothing is written to the store.
 """
@@ -17,7 +18,7 @@ from bmae_lightning.runtime.errors import BadInput
 if TYPE_CHECKING:
     from bmae_lightning.stage.search import Lookup
 
-JUDGING, SEARCHING = "evaluate", "search"
+JUDGING, SEARCHING, REPORTING = "evaluate", "search", "report"
 FILES = ("run", "qrels", "per_query")
 
 
@@ -46,6 +47,31 @@ def judge_files(config: dict[str, Any]) -> None:
     per_query = None if config["per_query"] is None else str(config["per_query"])
     measures = measures_of(build(config["measures"], "measures"), "")
     judge(config["run"], str(config["qrels"]), measures, per_query)
+
+
+def take_runs(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove from the options of the report, and return, what a page over finished runs is asked for.
+
+    Returns `runs`, None where none is asked for, and `name`.
+
+    Raises:
+        BadInput: such a command mixed with stages, or half of it.
+    """
+    asked = {key: config[REPORTING].pop(key) for key in ("runs", "name")}
+    example = f"python -m bmae_lightning {REPORTING} report.runs=[DIR,DIR]"
+    if asked["runs"] is None and asked["name"] is not None:
+        raise BadInput(f"report.name is the name of a page over finished runs: {example} report.name=NAME")
+    if asked["runs"] is not None and named_stages(config) != [REPORTING]:
+        raise BadInput(f"report.runs= only looks at finished runs, without other stages: {example}")
+    return asked
+
+
+def report_finished(asked: dict[str, Any], config: dict[str, Any], hydra_cfg: DictConfig) -> None:
+    """Write the page over the runs that the command names."""
+    from bmae_lightning.command.report_runs import report_runs
+
+    named = {item.lstrip("+").partition("=")[0] for item in hydra_cfg.overrides.task}
+    report_runs(asked["runs"], asked["name"], config, named)
 
 
 def lookup_of(config: dict[str, Any]) -> "Lookup | None":

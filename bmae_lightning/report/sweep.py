@@ -3,7 +3,7 @@
 Jobs that differ in their seed alone are one row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from bmae_lightning.report.along import curves_along, difference
 from bmae_lightning.report.content import (
     PRINTED,
+    REPORT,
     Arm,
+    Case,
     Curve,
     Diagnosis,
     Report,
@@ -66,19 +68,44 @@ def compare(
     jobs: Sequence[Job], directory: Path, title: str = "comparison", printed: Sequence[Table] = (),
     verdicts: Sequence[Table] = (), about: Table | None = None, failed: Sequence[Job] = (),
 ) -> None:  # fmt: skip
-    """One report over jobs; an arm that several jobs share (BM25, no pre-training) stands once.
+    """Write and print one report over the jobs that have made reports; arguments as for `compared`.
+
+    directory: where report.html, report.json and tables/ go.
+    """
+    jobs = [job for job in jobs if "report" in job["nodes"]]
+    if report := compared(jobs, reports_of(jobs), title, printed, verdicts, about, failed):
+        publish(report, directory)
+        print_report(report, directory / "report.html")
+
+
+def reports_of(jobs: Sequence[Job]) -> dict[str, Report]:
+    """Directory of the report of a job -> what it says."""
+    return {job["nodes"]["report"]: read_report(Path(job["nodes"]["report"]) / REPORT) for job in jobs}
+
+
+def publish(report: Report, directory: Path) -> None:
+    """Write report.html, report.json and tables/."""
+    write_report(directory / REPORT, report)
+    write_html(directory / "report.html", report)
+    write_table_files(directory / "tables", all_tables(report))
+
+
+def compared(
+    jobs: Sequence[Job], parts: Parts, title: str, printed: Sequence[Table] = (), verdicts: Sequence[Table] = (),
+    about: Table | None = None, failed: Sequence[Job] = (), examples: Callable[..., list[Case]] | None = None,
+) -> Report | None:  # fmt: skip
+    """The report over jobs, None where there is nothing to show; an arm that several jobs share stands once.
 
     Args:
         jobs: `overrides`, `nodes` (key -> directory) and `places` (see `curves_along`) of every finished job.
-        directory: where report.html, report.json and tables/ go.
+        parts: their reports.
         title: of the report.
         printed: tables of a paper, filled by these jobs, which stand first.
         verdicts: ours against the paper's, value by value.
         about: the jobs as a table.
         failed: those without values: `overrides`, `state`, `reason` in a line, and `name` of the arm where it is known.
+        examples: makes cases of the first split, from its rows, each with the directory that measured its first run.
     """
-    jobs = [job for job in jobs if "report" in job["nodes"]]
-    parts = {job["nodes"]["report"]: read_report(Path(job["nodes"]["report"]) / "report.json") for job in jobs}
     settings = settings_of(jobs)
     rows, tables = _rows(settings, parts, failed), _tables(settings, parts)
     if printed:
@@ -87,7 +114,7 @@ def compare(
     splits = list(dict.fromkeys(arm.split for arm in arms)) or [""]
     arms += [arm for split in splits for arm in _failed(settings, failed, split)]
     if not arms and not tables and not printed and about is None:
-        return
+        return None
     curves, diagnoses = _of_pretraining(settings, parts)
     tested: dict[str, list[str]] = {}
     for split, names in (item for part in parts.values() for item in part.tested.items()):
@@ -96,17 +123,15 @@ def compare(
     for row, arm in zip(rows, arms, strict=False):
         runs.setdefault(arm.split, {})[row.name] = list(map(Path, row.runs))
     values = {of: values_per_query(runs[of], of) for of in runs}
-    report = with_headline(Report(
+    first = {name: directories[0] for name, directories in runs.get(splits[0], {}).items()}
+    return with_headline(Report(
         title, "; ".join(dict.fromkeys(part.subtitle for part in parts.values())), arms, curves,
         settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
         differences=[row for of in tested for row in paired_tests(values.get(of, {}), of, tested[of])],
         along=curves_along(jobs, [parts[job["nodes"]["report"]] for job in jobs]), tables=tables, printed=list(printed),
         single=[arm for row in rows for arm in row.single()], jobs=about, verdicts=list(verdicts),
+        cases=examples(first, splits[0]) if examples else [],
     ))  # fmt: skip
-    write_report(directory / "report.json", report)
-    write_html(directory / "report.html", report)
-    write_table_files(directory / "tables", all_tables(report))
-    print_report(report, directory / "report.html")
 
 
 def _rows(settings: Sequence[Job], parts: Parts, failed: Sequence[Job]) -> list[Row]:

@@ -62,4 +62,4 @@ def test_a_bar_has_the_colour_of_its_arm(report):
     part = html(report).partition('<table class="bars">')[2].partition("</table>")[0]
     assert colours(report)["BM25"] == PALETTE[0]
     assert part.count(PALETTE[0]) == 4
-    assert part.count("<b style=") == 10
+    assert part.count('<span class="fill"') == 10

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TINY = [
     "+experiment=retromae", "corpus=beir", "encoder=tiny", "pretrain.steps=6", "retriever1.steps=4",
     "pretrain.batch_size=8", "retriever1.batch_size=8",
@@ -56,6 +58,22 @@ def command(*arguments: str, cwd: Path, code: int | None = 0, **options) -> str:
     output, _ = process.communicate(timeout=300)
     assert code is None or process.returncode == code, output
     return output
+
+
+def main_here(monkeypatch: pytest.MonkeyPatch, directory: Path, *arguments: str) -> int:
+    """`python -m bmae_lightning …` in this process and that directory; returns its exit code."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    import bmae_lightning.__main__ as program
+
+    monkeypatch.setattr(sys, "argv", ["bmae_lightning", *arguments])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(program, "_exit_codes", [])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    monkeypatch.chdir(directory)
+    GlobalHydra.instance().clear()
+    return program.main()
 
 
 def metrics(output_dir: Path, stage: str, arm: str = "retromae") -> list[dict]:
