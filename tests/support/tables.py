@@ -147,7 +147,7 @@ class Command:
         jobs = []
 
         class Pipeline:
-            def __init__(self, nodes, group, _, __, splits, *___):
+            def __init__(self, nodes, group, output_dir, origins, splits, *_):
                 self.nodes, self.splits = nodes, splits
                 jobs.append(Job(nodes, group))
 
