@@ -1,10 +1,15 @@
 """A search such as Optuna's (`hydra/sweeper=optuna`): what it is told before its first trial, and its best trial."""
 
+import copy
+import sys
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
+
+from bmae_lightning.command.failure import refuse
 
 RESULTS = "optimization_results.yaml"
 """What Optuna's sweeper leaves in the directory of the sweep."""
@@ -17,12 +22,15 @@ def searching(hydra_cfg: Any) -> bool:
 
 
 class Search(Callback):
-    """Hydra callback."""
+    """Hydra callback, called before that of the sweep."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """What the command does not say: measures are maximised, a failed trial ends the search where `fail_fast` says
-        so, and the sampler has the seed of the jobs, so that the same command tries the same settings and finds them
-        finished."""
+        """Give the sweeper what the command does not say, and refuse a search that would have nothing to choose by.
+
+        Measures are maximised, a failed trial ends the search where `fail_fast` says so, and the sampler has the seed
+        of the jobs, so that the same command tries the same settings again and finds them finished. Of what is raised
+        here Hydra lets pass only what ends the program.
+        """
         if not searching(config.hydra):
             return
         if "optuna" in config.hydra.sweeper._target_:
@@ -33,19 +41,32 @@ class Search(Callback):
         if isinstance(sweeper.get("direction"), Enum):  # the plug-in's own; whoever sets it writes a word
             sweeper.direction = "maximize"
         if "max_failure_rate" in sweeper and "hydra.sweeper.max_failure_rate" not in typed:
-            sweeper.max_failure_rate = 0.0 if config.get("fail_fast") else 1.0
+            sweeper.max_failure_rate = 0.0 if config.fail_fast else 1.0
         if "seed" in (sampler := sweeper.get("sampler") or {}) and sampler.seed is None:
             sampler.seed = config.seed
+        refuse_unmeasured(config)
 
-    def on_multirun_end(self, config: Any, **_: Any) -> None:
-        """Print the best trial."""
-        from omegaconf import OmegaConf
 
-        from bmae_lightning.runtime.process import print_once
+def refuse_unmeasured(config: Any) -> None:
+    """End the program where the command, as far as it is the same for all trials, measures nothing to choose by."""
+    from bmae_lightning.command.optimized import Unmeasured
+    from bmae_lightning.command.sweep import fingerprint_of
 
-        path = Path(config.hydra.sweep.dir) / RESULTS
-        if searching(config.hydra) and path.is_file() and not config.check:
-            print_once(best_trial(OmegaConf.to_container(OmegaConf.load(path))) + f" ({path})")
+    with suppress(Exception):  # a mistake that may be of some trials alone, which are checked when they start
+        try:
+            fingerprint_of(copy.deepcopy(config))
+        except Unmeasured as error:
+            sys.exit(refuse(str(error)))
+
+
+def tell_best(directory: Path) -> None:
+    """Print the best trial of the search in `directory`, if it was one and has one."""
+    from omegaconf import OmegaConf
+
+    from bmae_lightning.runtime.process import print_once
+
+    if (path := directory / RESULTS).is_file():
+        print_once(f"{best_trial(OmegaConf.to_container(OmegaConf.load(path)))} ({path})")
 
 
 def best_trial(results: dict[str, Any]) -> str:
