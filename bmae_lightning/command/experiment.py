@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.check import check, row_label, stand_in
+from bmae_lightning.command.dashboard import show_dashboard, shows_dashboard
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
 from bmae_lightning.command.optimized import find_optimized
@@ -23,6 +24,7 @@ from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
 from bmae_lightning.report.content import PAGE
+from bmae_lightning.report.reference import check_reference
 from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.configuration import build
@@ -49,6 +51,9 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
     if judges_files(config):
         judge_files(config)
         return None
+    if shows_dashboard(config):
+        show_dashboard(config)
+        return None
     if (finished := take_runs(config))["runs"] is not None:
         report_finished(finished, config, hydra_cfg)
         return None
@@ -70,9 +75,11 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
         with without_downloads():
             pipeline = _planned(cfg, config, corpus, job, elsewhere=True)
             check(pipeline, row_label(config), published, config["check_tflops"])
+        _check_reference(config, pipeline.nodes, hydra_cfg)
         find_optimized(config, pipeline.nodes, pipeline.splits, searched)
         return 0.0 if searched else None
     pipeline = _planned(cfg, config, corpus, job)
+    _check_reference(config, pipeline.nodes, hydra_cfg)
     place = find_optimized(config, pipeline.nodes, pipeline.splits, searched)
     pipeline.run()
     value = place and place.value()
@@ -94,8 +101,8 @@ def check_experiment(cfg: DictConfig, hydra_cfg: DictConfig, elsewhere: bool) ->
         BadInput: as there.
     """
     config = resolved(cfg, hydra_cfg)
-    finished = take_runs(config)["runs"] is not None
-    if judges_files(config) or finished or lookup_of(config) or config["corpus"]["check"]:
+    looks = judges_files(config) or shows_dashboard(config) or take_runs(config)["runs"] is not None
+    if looks or lookup_of(config) or config["corpus"]["check"]:
         return None
     job = copy.deepcopy(describe_job(config, hydra_cfg))
     take_corpus_options(config)
@@ -116,6 +123,12 @@ def _planned(
         print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
     splits, origins = corpus.splits(), _origins(cfg, config)
     return Pipeline(nodes, group, Path(config["output_dir"]), origins, splits, job, elsewhere)
+
+
+def _check_reference(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
+    """Refuse a reference that is no row of the report; another job of a sweep may have it."""
+    if "report" in nodes and getattr(hydra_cfg.mode, "name", None) != "MULTIRUN":
+        check_reference(config["report"]["reference"], nodes, nodes["report"].config["shown_as"])
 
 
 def _extra(config: dict[str, Any], corpus: Any) -> dict[str, Any]:

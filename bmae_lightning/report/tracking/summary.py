@@ -1,7 +1,7 @@
 """One run with all measures of a job, and one over all jobs of a sweep."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,9 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
         jobs: what is known of each: `state`, `overrides`, `reason` and `seconds` from the ledger, and from the
             result.json of a job that is done `job` and `nodes`.
     """
-    facts = [facts_of(job["job"]) if "job" in job else _told(job.get("overrides") or []) for job in jobs]
+    facts = [
+        facts_of(job["job"]) if isinstance(job.get("job"), dict) else _told(job.get("overrides") or []) for job in jobs
+    ]
     common = {
         key: value for key, value in (facts[0] if facts else {}).items() if all(f.get(key) == value for f in facts)
     }
@@ -67,7 +69,7 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
     with tracking.of(context) as loggers:
         for logger in loggers:
             logger.log_metrics({f"jobs/{state}": count for state, count in states.items()})
-        log_table(loggers, "jobs", *_rows(jobs, facts, nodes))
+        log_table(loggers, "sweep", *_rows(jobs, facts, nodes))
         if (directory / "report.json").is_file():
             log_tables(loggers, all_tables(read_report(directory / "report.json")))
         log_page(loggers, "report", directory / "report.html")
@@ -118,6 +120,20 @@ def measures_of(nodes: Mapping[str, Path], job: str) -> dict[str, float]:
             continue
         found |= {f"{key_of(stage, arm, job)}/{name}": value for name, value in _own(directory).items()}
     return found
+
+
+def headline_measures(jobs: Iterable[Job]) -> list[str]:
+    """The first measure of each ranking stage and split that depend on what the jobs vary, as keys of their runs."""
+    found: dict[str, str] = {}
+    for job in jobs:
+        measured = {key: Path(path) for key, path in job["nodes"].items() if _measured(Path(path))}
+        arm = job["job"]["name"]
+        own = {key: path for key, path in measured.items() if key.endswith(f"@{arm}")}
+        for name in measures_of(own or measured, arm):
+            place, _, measure = name.rpartition("/")
+            if "/" in place and "@" not in place:
+                found.setdefault(place, f"{place}/{measure}")
+    return list(found.values())
 
 
 def _results(directory: Path) -> dict[str, Any]:

@@ -129,8 +129,8 @@ class WandbTracking(Tracking):
         grouped = any(item.startswith("group=") for item in context.job.get("overrides", []))
         tags = variable("WANDB_TAGS", "").split(",") if self.tags is None else self.tags
         return {
-            "project": self.project or variable("WANDB_PROJECT") or PROJECT,
-            "entity": self.entity or variable("WANDB_ENTITY"),
+            "project": project_of(self.project),
+            "entity": entity_of(self.entity),
             "group": context.group if grouped else variable("WANDB_RUN_GROUP") or context.group,
             "job_type": variable("WANDB_JOB_TYPE") or _whole(context).stage,
             "name": " ".join(filter(None, [variable("WANDB_NAME"), name_of(_whole(context))]))[:LONGEST_NAME],
@@ -161,6 +161,16 @@ def run_id_of(context: Context) -> str:
     name = f"{context.directory.name}-{context.group}"
     short = re.sub(r"[^\w.-]+", "-", name)
     return short if len(short) <= 64 else f"{short[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def project_of(option: str | None) -> str:
+    """The project of runs and of their workspace."""
+    return option or os.environ.get("WANDB_PROJECT") or PROJECT
+
+
+def entity_of(option: str | None) -> str | None:
+    """Who has the project; None for the account's own."""
+    return option or os.environ.get("WANDB_ENTITY")
 
 
 def wandb_folder(context: Context) -> Path:
@@ -210,11 +220,12 @@ def _usual_mode() -> str:
     """The mode that the variables say, else online where there is an account."""
     if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
         return DISABLED
-    mode = os.environ.get("WANDB_MODE") or (ONLINE if _has_account() else OFFLINE)
+    mode = os.environ.get("WANDB_MODE") or (ONLINE if has_account() else OFFLINE)
     return FORMER_MODES.get(mode, mode)
 
 
-def _has_account() -> bool:
+def has_account() -> bool:
+    """Whether W&B can be logged in to without asking."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))

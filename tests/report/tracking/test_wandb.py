@@ -228,7 +228,7 @@ def test_a_sweep_has_a_run_of_all_its_jobs(tmp_path):
     assert parts[0].artifact_names(used=True) == {("run", "evaluate-0123456789ab")}
     assert all(a < b for a, b in zip(steps(parts), steps(parts)[1:], strict=False))
     folder = next(iter(sorted(tmp_path.glob("wandb/offline-run-*comparison*"))))
-    table = json.loads(next(folder.glob("files/media/table/jobs_*.json")).read_text())
+    table = json.loads(next(folder.glob("files/media/table/sweep_*.json")).read_text())
     first, second = (dict(zip(table["columns"], row, strict=True)) for row in table["data"])
     assert (first["state"], first["seed"], first["evaluate/test/RR@10"]) == ("done", 3, 0.5)
     assert first["masks/decoders/enhanced/rate"] == 0.4
