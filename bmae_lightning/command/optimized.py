@@ -57,6 +57,12 @@ class Place:
         return float(max(looks) if self.best else looks[-1])
 
 
+def searching(hydra_cfg: Any) -> bool:
+    """Whether a job is a trial, whose returned measure decides what is tried next."""
+    basic = hydra_cfg.sweeper._target_.endswith(".BasicSweeper")
+    return getattr(hydra_cfg.mode, "name", None) == "MULTIRUN" and not basic
+
+
 def find_optimized(
     config: dict[str, Any], nodes: Mapping[str, Node], splits: list[str], searching: bool
 ) -> Place | None:  # fmt: skip

@@ -1,24 +1,14 @@
-"""A search such as Optuna's (`hydra/sweeper=optuna`): what it is told before its first trial, and its best trial."""
+"""A search such as Optuna's (`hydra/sweeper=optuna`): what it is told before its first trial."""
 
 import copy
 import sys
 from contextlib import suppress
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 
 from bmae_lightning.command.failure import refuse
-
-RESULTS = "optimization_results.yaml"
-"""What Optuna's sweeper leaves in the directory of the sweep."""
-
-
-def searching(hydra_cfg: Any) -> bool:
-    """Whether a job is a trial, whose returned measure decides what is tried next."""
-    basic = hydra_cfg.sweeper._target_.endswith(".BasicSweeper")
-    return getattr(hydra_cfg.mode, "name", None) == "MULTIRUN" and not basic
 
 
 class Search(Callback):
@@ -31,6 +21,8 @@ class Search(Callback):
         of the jobs, so that the same command tries the same settings again and finds them finished. Of what is raised
         here Hydra lets pass only what ends the program.
         """
+        from bmae_lightning.command.optimized import searching
+
         if not searching(config.hydra):
             return
         if "optuna" in config.hydra.sweeper._target_:
@@ -57,23 +49,3 @@ def refuse_unmeasured(config: Any) -> None:
             fingerprint_of(copy.deepcopy(config))
         except Unmeasured as error:
             sys.exit(refuse(str(error)))
-
-
-def tell_best(directory: Path) -> None:
-    """Print the best trial of the search in `directory`, if it was one and has one."""
-    from omegaconf import OmegaConf
-
-    from bmae_lightning.runtime.process import print_once
-
-    if (path := directory / RESULTS).is_file():
-        print_once(f"{best_trial(OmegaConf.to_container(OmegaConf.load(path)))} ({path})")
-
-
-def best_trial(results: dict[str, Any]) -> str:
-    """A line for what Optuna's sweeper found, or one for each solution where there are several measures."""
-    solutions = results.get("solutions") or [{"params": results["best_params"], "values": [results["best_value"]]}]
-    return "\n".join(
-        f"best trial: {' '.join(f'{key}={value}' for key, value in found['params'].items())} -> "
-        + ", ".join(f"{value:.4f}" for value in found["values"])
-        for found in solutions
-    )

@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from bmae_lightning.command.best_trial import tell_best
 from bmae_lightning.command.failure import MISTAKES, config_directories, mistake, refuse, tell
-from bmae_lightning.command.search import tell_best
 from bmae_lightning.command.sweep_directory import Sweep, take_directory
 from bmae_lightning.report.comparison import forget_checks, keep_row, sweep_group
 from bmae_lightning.runtime.errors import EXIT_FAILED, BadInput, JobFailed

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from support import quick_hydra
 from support.command import TINY
 
-from bmae_lightning.command.search import best_trial
+from bmae_lightning.command.best_trial import best_trial
 
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra optuna")
 
@@ -92,5 +92,5 @@ def test_a_trial_that_fails_is_not_the_best_and_the_others_go_on(here, lengths, 
     overrides = "corpus.evaluated=[dev,test]", "hydra.sweep.dir=some", "hydra.sweeper.n_trials=3"
     output = study(here, lengths, *overrides, "bm25.ranker.b=choice(2.0,0.5)", code=2)
     best = OmegaConf.load(tmp_path / "some" / "optimization_results.yaml")
-    assert best.best_params["bm25.ranker.b"] == "0.5"
+    assert best.best_params["bm25.ranker.b"] == 0.5
     assert re.search(r"^3 jobs: \d done, \d failed\nbest trial: bm25.ranker.b=0.5 -> ", output, re.MULTILINE)
