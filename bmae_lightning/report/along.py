@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.content import BASELINE, Curve, Report
+from bmae_lightning.runtime.mean import mean_of
 from bmae_lightning.runtime.snapshots import in_steps
 
 AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "steps of pre-training"}
@@ -54,7 +55,7 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
     return [
         Curve(
             f"{measure} over the {label.removesuffix(' (%)')}{mean}",
-            {line: [(x, sum(at.values()) / len(at)) for x, at in sorted(of[line].items())] for line in of},
+            {line: [(x, mean_of(list(at.values()))) for x, at in sorted(of[line].items())] for line in of},
             x=label, y=measure, linear=True, marked=True,
         )
         for measure, of in values.items()
