@@ -49,6 +49,31 @@ def test_shares_of_the_training_queries():
     }
 
 
+def test_any_number_of_which_jobs_take_three_values_is_an_axis():
+    def swept(*rates):
+        return lines(
+            *(
+                job(
+                    [f"decoders.shallow.mask.rate={rate}", f"seed={seed}", "pretrain.lr=1e-4", f"reading={reading}"],
+                    {"bm25": ("b", 0.2), "evaluate@a": (f"{rate}{seed}{reading}", rate + seed / 10)},
+                )
+                for rate in rates
+                for seed in (1, 3)
+                for reading in ("paper", "code")
+            )
+        )  # fmt: skip
+
+    rates = {0.1: 0.3, 0.5: 0.7, 0.9: 1.1}
+    assert swept(0.9, 0.1, 0.5) == {
+        "RR@10 over decoders.shallow.mask.rate (mean of 2 seeds)": {
+            "bm25": [(rate, 0.2) for rate in rates],
+            "a reading=paper": [(rate, pytest.approx(value)) for rate, value in rates.items()],
+            "a reading=code": [(rate, pytest.approx(value)) for rate, value in rates.items()],
+        }
+    }
+    assert swept(0.9, 0.1) == {}, "a line of two points shows nothing that the table does not"
+
+
 def test_steps_begin_without_pre_training_at_every_rung(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"step": 30}))
     found = lines(
