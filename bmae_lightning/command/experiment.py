@@ -12,11 +12,10 @@ from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.dashboard import show_dashboard, shows_dashboard
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
-from bmae_lightning.command.optimized import find_optimized
+from bmae_lightning.command.optimized import find_optimized, searching
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.command.resolve import resolved
-from bmae_lightning.command.search import searching
 from bmae_lightning.command.track import track
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
@@ -24,6 +23,7 @@ from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
 from bmae_lightning.report.along import AXES
 from bmae_lightning.report.content import PAGE
+from bmae_lightning.report.reference import check_reference
 from bmae_lightning.report.tables import show_tables
 from bmae_lightning.retrieval.model_options import label_models
 from bmae_lightning.runtime.configuration import build
@@ -74,9 +74,11 @@ def run_experiment(cfg: DictConfig, hydra_cfg: DictConfig) -> float | None:
         with without_downloads():
             pipeline = _planned(cfg, config, corpus, job, elsewhere=True)
             check(pipeline, row_label(config), published, config["check_tflops"])
+        _check_reference(config, pipeline.nodes, hydra_cfg)
         find_optimized(config, pipeline.nodes, pipeline.splits, searched)
         return 0.0 if searched else None
     pipeline = _planned(cfg, config, corpus, job)
+    _check_reference(config, pipeline.nodes, hydra_cfg)
     place = find_optimized(config, pipeline.nodes, pipeline.splits, searched)
     pipeline.run()
     value = place and place.value()
@@ -120,6 +122,12 @@ def _planned(
         print_once("general.corpus: no stage reads it; general=before pre-trains on it first")
     splits, origins = corpus.splits(), _origins(cfg, config)
     return Pipeline(nodes, group, Path(config["output_dir"]), origins, splits, job, elsewhere)
+
+
+def _check_reference(config: dict[str, Any], nodes: dict[str, Node], hydra_cfg: DictConfig) -> None:
+    """Refuse a reference that is no row of the report; another job of a sweep may have it."""
+    if "report" in nodes and getattr(hydra_cfg.mode, "name", None) != "MULTIRUN":
+        check_reference(config["report"]["reference"], nodes, nodes["report"].config["shown_as"])
 
 
 def _extra(config: dict[str, Any], corpus: Any) -> dict[str, Any]:

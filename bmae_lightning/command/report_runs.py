@@ -115,7 +115,14 @@ def _compared(runs: Runs, title: str, config: dict[str, Any], named: set[str]) -
 
     printed, verdicts = _papers(runs, config)
     report = compared(
-        runs.jobs, reports, title, printed, verdicts, failed=runs.failed, examples=examples if cases else None
+        runs.jobs,
+        reports,
+        title,
+        printed,
+        verdicts,
+        failed=runs.failed,
+        reference=options["reference"],
+        examples=examples if cases else None,
     )
     if report is None:
         raise BadInput(f"report.runs: nothing was measured in {', '.join(job['source'] for job in runs.jobs)}")

@@ -62,7 +62,7 @@ def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:
     started = time.monotonic()
 
     def seconds() -> float:
-        return (own.get("seconds") or 0) + round(time.monotonic() - started, 3)
+        return round((own.get("seconds") or 0) + time.monotonic() - started, 3)
 
     try:
         value = run_experiment(cfg, hydra_cfg)

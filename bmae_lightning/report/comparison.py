@@ -51,6 +51,8 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
 
     config: of the sweep.  jobs: of its ledger.
     """
+    from omegaconf import OmegaConf
+
     from bmae_lightning.report.sweep import FAILED, NOT_RUN, compare
     from bmae_lightning.runtime import ledger
     from bmae_lightning.runtime.table import print_tables, print_text
@@ -66,7 +68,8 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
     ]
     printed, verdicts = printed_tables(config, directory, jobs, results)
     title = f"comparison: {config.group or sweep_group(list(config.hydra.overrides.task))}"
-    compare(list(results.values()), directory, title, printed, verdicts, about, without)
+    reference = OmegaConf.select(config, "report.reference")
+    compare(list(results.values()), directory, title, printed, verdicts, about, without, reference)
     if len(done) < len(jobs):
         print_tables([about])
     print_text(in_short(jobs) + "\n")
@@ -148,7 +151,7 @@ def printed_tables(
 
 
 def sweep_group(overrides: list[str]) -> str:
-    """A name that says what a sweep runs over, the same when the sweep is started again; at most 80 characters.
+    """A name that says what a sweep runs over, its seeds first, the same whenever it is started; at most 80 characters.
 
     The variable WANDB_RUN_GROUP may name it.
 
@@ -156,6 +159,7 @@ def sweep_group(overrides: list[str]) -> str:
         overrides: of the command, with all choices as they stand there.
     """
     told = [item.lstrip("+") for item in overrides if not item.lstrip("+").startswith(UNNAMED)]
+    told.sort(key=lambda item: not item.startswith("seed="))
     name = re.sub(r"[/\\'\"]", "-", os.environ.get("WANDB_RUN_GROUP") or " ".join(told)) or "sweep"
     if len(name) <= LONGEST_GROUP:
         return name

@@ -3,21 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from bmae_lightning.evaluation.measure.bootstrap import COVERAGE, RESAMPLES, intervals
+from bmae_lightning.evaluation.measure.power import POWER, pooled_sd, runs_needed
 from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
-from bmae_lightning.report.content import Report, decimals
+from bmae_lightning.report.content import Arm, Report, decimals
+from bmae_lightning.report.reference import Candidate, find_reference
 from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import Column, Table, printable
 
 PerQuery = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Arm -> measure -> query id -> value."""
-LEVEL = 0.05
+LEVEL, PERCENT = 0.05, f"{100 * COVERAGE:.0f} %"
 CLEAR = f"both adjusted p below {LEVEL}"
 ABOUT = (
-    "Paired two-sided tests on the values per query: Student's t-test and the randomisation test (sign flips: all of "
-    f"them where there are at most {FLIPS:,}, else {FLIPS:,} drawn with a fixed seed). Holm: p adjusted for all pairs "
-    "of the measure. Arms judged on other queries are not compared. What another seed of training would change is "
-    "not in these numbers."
+    "Paired two-sided tests on the values per query, averaged over seeds first where there are several: Student's "
+    f"t-test and the randomisation test (sign flips: all of them where there are at most {FLIPS:,}, else {FLIPS:,} "
+    "drawn with a fixed seed). Holm: p adjusted for all tests of the table. "
+    f"{PERCENT}: interval of the difference over queries (paired bootstrap, percentiles of {RESAMPLES:,} "
+    "resamples). Arms judged on other queries are not compared."
+)
+ONE_SEED = "One seed: what another seed would change is not in these numbers; `seeds=3` shows it."
+ABOUT_SEEDS = (
+    f"Seeds that a difference needs: for a two-sided t-test of two groups of runs at {100 * LEVEL:.0f} % with power "
+    f"{100 * POWER:.0f} %, from the sd over seeds pooled over both rows."
 )
 
 
@@ -39,17 +50,95 @@ def values_per_query(runs: Mapping[str, Sequence[Path]], split: str) -> PerQuery
     return found
 
 
-def paired_tests(values: PerQuery, split: str, measures: Sequence[str]) -> list[Difference]:
-    """Tests between all arms of a split, for every measure by itself."""
+def paired_tests(
+    values: PerQuery, split: str, measures: Sequence[str], pairs: Sequence[tuple[str, str]] | None = None
+) -> list[Difference]:
+    """Tests between arms of a split, for every measure by itself; pairs: (arm, against), None: all."""
     return [
         replace(row, split=split)
         for name in measures
-        for row in differences(name, {arm: of[name] for arm, of in values.items() if name in of})
+        for row in differences(name, {arm: of[name] for arm, of in values.items() if name in of}, pairs)
     ]
 
 
+class Tested(NamedTuple):
+    """What was tested against what, what was found, and what is to be said of it."""
+
+    reference: str
+    differences: list[Difference]
+    notes: list[str]
+
+
+def tests_of(
+    rows: Mapping[str, Sequence[Candidate]], values: Mapping[str, PerQuery], measures: Mapping[str, Sequence[str]],
+    wanted: str | None,
+) -> Tested:  # fmt: skip
+    """The tests of all splits; rows, values, measures: split -> its rows, their values per query, what is tested."""
+    found = {split: find_reference(rows.get(split, ()), wanted) for split in measures}
+    return Tested(
+        next((of.name for of in found.values() if of.name), ""),
+        [
+            row for split, of in found.items()
+            for row in paired_tests(values.get(split, {}), split, measures[split], of.pairs)
+        ],
+        list(dict.fromkeys(of.unknown for of in found.values() if of.unknown)),
+    )  # fmt: skip
+
+
+def with_intervals(arms: Sequence[Arm], values: Mapping[str, PerQuery]) -> list[Arm]:
+    """The arms with the intervals of the measures that they show; values: split -> values per query."""
+    columns = {
+        (split, arm, name): of
+        for split, of_arms in values.items()
+        for arm, measured in of_arms.items()
+        for name, of in measured.items()
+    }
+    shown = {(arm.split, arm.name, name) for arm in arms for name in arm.measures}
+    found = intervals({key: of for key, of in columns.items() if key in shown})
+    return [
+        replace(arm, interval={
+            name: found[key] for name in arm.measures if (key := (arm.split, arm.name, name)) in found
+        })
+        for arm in arms
+    ]  # fmt: skip
+
+
+def is_clear(row: Difference) -> bool:
+    """Whether both tests tell a difference from chance."""
+    return row.t_holm < LEVEL and row.randomisation_holm < LEVEL
+
+
+def about_seeds(report: Report, rows: Sequence[Difference]) -> list[str]:
+    """How many seeds the differences to the reference would need, or that there is one seed.
+
+    rows: of one measure and split of the report.
+    """
+    measured = {(arm.name, name): value for arm in report.arms for name, value in arm.measures.items()}
+    if not any(isinstance(value, Mean) for arm in report.arms for value in arm.measures.values()):
+        return [ONE_SEED] if any("@" in arm.node for arm in report.arms) else []
+    if not report.reference:
+        return []
+    told, unknown, digits = [], [], decimals(report.arms)
+    for row in rows:
+        value, other = (measured.get((name, row.measure)) for name in (row.arm, row.against))
+        pair = f"{printable(row.arm)} − {printable(row.against)}"
+        if not (isinstance(value, Mean) and isinstance(other, Mean)):
+            unknown.append(pair)
+            continue
+        less, sd = float(value) - float(other), pooled_sd(value.sd, value.runs, other.sd, other.runs)
+        of = ", ".join(filter(None, [row.measure, row.split]))
+        size = f"{of}, {pair}: {less:+.{digits}f} with sd {sd:.{digits}f} over seeds"
+        if less and sd:
+            count = f"about {runs_needed(less, sd):,} seeds per arm"
+            told.append(f"{size}; a difference of this size needs {count}.")
+        else:
+            told.append(f"{size}, from which no number of seeds follows.")
+    alone = [f"{', '.join(unknown)}: one of the two has one run alone, so no sd over seeds is known."] * bool(unknown)
+    return [*told, *alone, *([ABOUT_SEEDS] * bool(told))]
+
+
 def significance_tables(report: Report) -> list[Table]:
-    """One table per split and tested measure: every pair of arms, clear differences marked."""
+    """One table per split and tested measure: the differences, clear ones marked, and what more seeds would tell."""
     return [table for split, part in report.by_split().items() for table in _significance_tables(part, split)]
 
 
@@ -57,22 +146,23 @@ def _significance_tables(report: Report, split: str) -> list[Table]:
     rows: dict[str, list[Difference]] = {}
     for row in report.differences:
         rows.setdefault(row.measure, []).append(row)
-    columns = [Column("difference", f"+.{decimals(report.arms)}f")]
+    form, to = f"+.{decimals(report.arms)}f", f"\ndifferences to {report.reference}" if report.reference else ""
+    columns = [Column("difference", form), *(Column(end, form, group=PERCENT) for end in ("from", "to"))]
     columns += [Column(name, "p", group=test) for test in ("t-test", "randomisation") for name in ("p", "Holm")]
     columns.append(Column("queries", ","))
     return [
         Table(
             ", ".join(filter(None, [f"Differences in {measure}", split])),
-            [measure, *columns],
+            [measure + to, *columns],
             [
                 [
-                    f"{printable(row.arm)} − {printable(row.against)}", row.difference, row.t, row.t_holm,
-                    row.randomisation, row.randomisation_holm, row.queries,
+                    f"{printable(row.arm)} − {printable(row.against)}", row.difference, *(row.interval or ("", "")),
+                    row.t, row.t_holm, row.randomisation, row.randomisation_holm, row.queries,
                 ]
                 for row in pairs
             ],
-            [(i, 1, CLEAR) for i, row in enumerate(pairs) if row.t_holm < LEVEL and row.randomisation_holm < LEVEL],
-            [ABOUT],
+            [(i, 1, CLEAR) for i, row in enumerate(pairs) if is_clear(row)],
+            [ABOUT, *about_seeds(report, pairs)],
         )
         for measure, pairs in rows.items()
     ]  # fmt: skip

@@ -24,9 +24,10 @@ from bmae_lightning.report.content import (
 from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.origin import with_job
 from bmae_lightning.report.page import write_html
+from bmae_lightning.report.reference import Candidate
 from bmae_lightning.report.render import write_table_files
 from bmae_lightning.report.seeds import mean_curve, mean_table, seed_of, setting, settings_of
-from bmae_lightning.report.significance import paired_tests, values_per_query
+from bmae_lightning.report.significance import tests_of, values_per_query, with_intervals
 from bmae_lightning.report.tables import all_tables, merged, print_report, renamed
 from bmae_lightning.runtime.mean import mean_of
 from bmae_lightning.runtime.table import SUMMARY, Column, Table
@@ -40,15 +41,28 @@ Parts = Mapping[str, Report]
 
 @dataclass
 class Row:
-    """A row of the comparison: its name, and the arm of every run by the directory that measured it, with its seed."""
+    """A row of the comparison: its name, the settings that it is of, and by directory the seed and arm of every run."""
 
     name: str
     note: str
     runs: dict[str, tuple[str, Arm]] = field(default_factory=dict)
+    jobs: set[int] = field(default_factory=set)
+
+    @property
+    def split(self) -> str:
+        return self._arms()[0].split
+
+    def _arms(self) -> list[Arm]:
+        return [arm for _, arm in self.runs.values()]
+
+    def candidate(self) -> Candidate:
+        """The row as one that others may be tested against."""
+        arm = self._arms()[0]
+        return Candidate(self.name, arm.name, arm.node, frozenset(self.jobs))
 
     def arm(self) -> Arm:
         """The mean over the runs, one run as it is."""
-        arms = [arm for _, arm in self.runs.values()]
+        arms = self._arms()
         printed = next((arm for arm in arms if arm.paper), arms[0])
         return replace(
             arms[0], name=self.name,
@@ -67,13 +81,14 @@ class Row:
 def compare(
     jobs: Sequence[Job], directory: Path, title: str = "comparison", printed: Sequence[Table] = (),
     verdicts: Sequence[Table] = (), about: Table | None = None, failed: Sequence[Job] = (),
+    reference: str | None = None,
 ) -> None:  # fmt: skip
     """Write and print one report over the jobs that have made reports; arguments as for `compared`.
 
     directory: where report.html, report.json and tables/ go.
     """
     jobs = [job for job in jobs if "report" in job["nodes"]]
-    if report := compared(jobs, reports_of(jobs), title, printed, verdicts, about, failed):
+    if report := compared(jobs, reports_of(jobs), title, printed, verdicts, about, failed, reference):
         publish(report, directory)
         print_report(report, directory / "report.html")
 
@@ -92,7 +107,8 @@ def publish(report: Report, directory: Path) -> None:
 
 def compared(
     jobs: Sequence[Job], parts: Parts, title: str, printed: Sequence[Table] = (), verdicts: Sequence[Table] = (),
-    about: Table | None = None, failed: Sequence[Job] = (), examples: Callable[..., list[Case]] | None = None,
+    about: Table | None = None, failed: Sequence[Job] = (), reference: str | None = None,
+    examples: Callable[..., list[Case]] | None = None,
 ) -> Report | None:  # fmt: skip
     """The report over jobs, None where there is nothing to show; an arm that several jobs share stands once.
 
@@ -104,6 +120,7 @@ def compared(
         verdicts: ours against the paper's, value by value.
         about: the jobs as a table.
         failed: those without values: `overrides`, `state`, `reason` in a line, and `name` of the arm where it is known.
+        reference: what is tested against (`report.reference`).
         examples: makes cases of the first split, from its rows, each with the directory that measured its first run.
     """
     settings = settings_of(jobs)
@@ -116,28 +133,29 @@ def compared(
     if not arms and not tables and not printed and about is None:
         return None
     curves, diagnoses = _of_pretraining(settings, parts)
+    behind = _rows(settings, {place: replace(part, arms=part.behind) for place, part in parts.items()}, [])
     tested: dict[str, list[str]] = {}
     for split, names in (item for part in parts.values() for item in part.tested.items()):
         tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
-    runs: dict[str, dict[str, list[Path]]] = {}
-    for row, arm in zip(rows, arms, strict=False):
-        runs.setdefault(arm.split, {})[row.name] = list(map(Path, row.runs))
+    runs = {of: {row.name: list(map(Path, row.runs)) for row in rows if row.split == of} for of in splits}
     values = {of: values_per_query(runs[of], of) for of in runs}
-    first = {name: directories[0] for name, directories in runs.get(splits[0], {}).items()}
+    first = {name: directories[0] for name, directories in runs[splits[0]].items()}
+    candidates = {of: [row.candidate() for row in rows if row.split == of] for of in tested}
+    found = tests_of(candidates, values, tested, reference)
     return with_headline(Report(
-        title, "; ".join(dict.fromkeys(part.subtitle for part in parts.values())), arms, curves,
+        title, "; ".join(dict.fromkeys(part.subtitle for part in parts.values())), with_intervals(arms, values), curves,
         settings=_settings(jobs), diagnoses=diagnoses, tested=tested,
-        differences=[row for of in tested for row in paired_tests(values.get(of, {}), of, tested[of])],
+        differences=found.differences, reference=found.reference, notes=found.notes,
         along=curves_along(jobs, [parts[job["nodes"]["report"]] for job in jobs]), tables=tables, printed=list(printed),
         single=[arm for row in rows for arm in row.single()], jobs=about, verdicts=list(verdicts),
-        cases=examples(first, splits[0]) if examples else [],
+        behind=[row.arm() for row in behind], cases=examples(first, splits[0]) if examples else [],
     ))  # fmt: skip
 
 
 def _rows(settings: Sequence[Job], parts: Parts, failed: Sequence[Job]) -> list[Row]:
     """One for each arm, split and set of directories that measured it."""
     rows: dict[tuple[str, str, tuple[str, ...]], Row] = {}
-    for one in settings:
+    for number, one in enumerate(settings):
         for job in one["jobs"]:
             for arm in parts[job["nodes"]["report"]].arms:
                 directories = one["nodes"][arm.node]
@@ -146,6 +164,7 @@ def _rows(settings: Sequence[Job], parts: Parts, failed: Sequence[Job]) -> list[
                 if "job" in job:
                     arm = replace(arm, origins=[with_job(origin, job["job"]) for origin in arm.origins])
                 row = rows.setdefault((arm.name, arm.split, directories), Row(name, note))
+                row.jobs.add(number)
                 known = row.runs.setdefault(job["nodes"][arm.node], (seed_of(job), arm))
                 if arm.paper and not known[1].paper:
                     row.runs[job["nodes"][arm.node]] = seed_of(job), arm

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bmae_lightning.report.behind import behind_tables
 from bmae_lightning.report.content import REPORT, Report, decimals, read_report
-from bmae_lightning.report.significance import significance_tables
+from bmae_lightning.report.significance import LEVEL, is_clear, significance_tables
 from bmae_lightning.runtime.table import (
     BEST_OF_ROW,
     PAPER,
@@ -32,8 +32,11 @@ def measures_table(report: Report) -> Table:
     """A row for each arm (of one split) and, below one that has published values, these; the best of columns marked."""
     measures, form = report.measures(), f".{decimals(report.arms)}f"
     columns = ["arm", *(Column(name, form, True) for name in measures), Column("queries", ",")]
+    clear = {(row.arm, row.measure) for row in report.differences if report.reference and is_clear(row)}
+    differs = f"† differs from {report.reference} (Holm, p < {LEVEL})"
     rows, marks = [], []
     for arm in report.arms:
+        marks += [(len(rows), i, differs) for i, name in enumerate(measures, 1) if (arm.name, name) in clear]
         source = f"paper: {arm.paper_source}" if arm.paper and arm.paper_source else ""
         name = "\n".join(filter(None, [printable(arm.name), arm.note, source]))
         cells = [*map(arm.measures.get, measures), "" if arm.state else arm.queries]

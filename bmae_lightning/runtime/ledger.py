@@ -45,7 +45,7 @@ class Ledger:
                 event = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            found.setdefault(event["job"], {}).update(event)
+            found.setdefault(event.pop("job"), {}).update(event)
         return dict(sorted(found.items()))
 
     def settle(self, own: bool = False) -> None:

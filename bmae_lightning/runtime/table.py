@@ -138,7 +138,7 @@ class Table:
     def _best(self, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
         values = {place: self.rows[place[0]][place[1]] for place in places}
         values = {(r, c): v if self.columns[c].higher else -v for (r, c), v in values.items() if is_number(v)}
-        shown = {(r, c): cell_text(self.rows[r][c], self.columns[c]) for r, c in values}
+        shown = {(r, c): cell_text(self.rows[r][c], self.columns[c]).partition(" ± ")[0] for r, c in values}
         if len(set(shown.values())) < 2:
             return []
         top = shown[max(values, key=values.__getitem__)]

@@ -16,8 +16,9 @@ from bmae_lightning.report.content import PAGE, REPORT, Report, write_report
 from bmae_lightning.report.headline import with_headline
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.printed import check_results
+from bmae_lightning.report.reference import Candidate
 from bmae_lightning.report.render import write_table_files
-from bmae_lightning.report.significance import paired_tests, values_per_query
+from bmae_lightning.report.significance import tests_of, values_per_query, with_intervals
 from bmae_lightning.report.tables import all_tables
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
@@ -43,8 +44,9 @@ class MakeReport(Stage):
             that leaves tables -> head of a column. They stand below ours of the same collection and split, the others
             in a table of their own.
         paper_source: where they are printed.
-        significance: measures in which all pairs of arms are tested, where a split has them; None: the first of each
-            split.
+        significance: measures in which arms are tested, where a split has them; None: the first of each split.
+        reference: the arm or row that the others are tested against, `all` for all pairs; None: the arm without
+            pre-training, all pairs where there is none.
         cases: queries that are shown with the best passage of every arm.
     """
 
@@ -56,10 +58,13 @@ class MakeReport(Stage):
     paper_results: Any = None
     paper_source: str | None = None
     significance: list[str | Measure] | None = None
+    reference: str | None = None
     cases: int = 0
 
     def __post_init__(self) -> None:
         at_least(0, cases=self.cases)
+        if self.reference is not None and not isinstance(self.reference, str):
+            raise ValueError(f"reference={self.reference!r} must be the name of a row, all or null")
         self.paper = check_results({} if self.paper_results is None else self.paper_results, self.shown_as)
 
     def preflight(self, splits: list[str]) -> None:
@@ -93,6 +98,8 @@ class MakeReport(Stage):
             places.setdefault(arm.split, {})[arm.name] = [stages[arm.node]]
         values = {of: values_per_query(places[of], of) for of in places}
         tested = {of: self._tested(measures[of]) for of in places}
+        rows = {of: [Candidate(arm.name, arm.name, arm.node) for arm in arms if arm.split == of] for of in places}
+        found_out = tests_of(rows, values, tested, self.reference)
         cases = []
         if self.cases and arms:
             split = arms[0].split
@@ -104,9 +111,11 @@ class MakeReport(Stage):
             f"{found.settings.get('corpus', '')}; measured on {', '.join(self.splits)} by ir_measures (trec_eval)"
         )
         return with_headline(Report(
-            self.title, subtitle, arms, found.all_curves(), found.samples, found.settings, found.notes, found.diagnoses,
-            tested=tested, differences=[row for of in places for row in paired_tests(values[of], of, tested[of])],
-            cases=cases, tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
+            self.title, subtitle, with_intervals(arms, values), found.all_curves(), found.samples, found.settings,
+            [*found.notes, *found_out.notes], found.diagnoses, tested=tested, differences=found_out.differences,
+            reference=found_out.reference, cases=cases,
+            tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
+            behind=found.behind(),
         ))  # fmt: skip
 
     def _tested(self, measures: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ def test_the_name_of_a_sweep_is_stable_short_and_without_slashes():
     assert sweep_group(
         [*overrides, "logger=csv", "output_dir=x", "trainer.devices=2", "stage=[prepare]"]
     ) == sweep_group(overrides)
+    assert sweep_group([*overrides, "seed=1,2"]) == f"seed=1,2 {sweep_group(overrides)}"
     assert sweep_group([]) == "sweep"
     long = [sweep_group([*overrides, f"corpus.path=/some/long/directory/of/many/names/number{i}"]) for i in (1, 2)]
     assert all(len(name) == 80 and "/" not in name for name in long)
@@ -47,7 +48,14 @@ def sweep(tmp_path):
             made = OmegaConf.create(
                 STAGES
                 | node
-                | {"group": "t", "check": False, "corpus": {"collection": "msmarco"}, "hydra": hydra}
+                | {"logger": {"_target_": "bmae_lightning.report.tracking.choice.make_tracking", "each": {}}}
+                | {
+                    "output_dir": str(tmp_path),
+                    "group": "t",
+                    "check": False,
+                    "corpus": {"collection": "msmarco"},
+                    "hydra": hydra,
+                }
                 | more
             )
             OmegaConf.set_struct(made, True)

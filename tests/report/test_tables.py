@@ -22,7 +22,7 @@ from bmae_lightning.report.tables import (
 from bmae_lightning.runtime.table import BEST_OF_COLUMN, PAPER, Column, Table, text
 
 LONG = "retromae decoders.enhanced.mask.rate=0.3"
-ROW = Difference("RR@10", "retromae", "none <b>", 208, 0.0123, 0.00001, 0.03, 0.0123456, 0.049, "test")
+ROW = Difference("RR@10", "retromae", "none <b>", 208, 0.0123, 0.00001, 0.03, 0.0123456, 0.049, "test", (-0.004, 0.02))
 PAPER_VALUES = {"CoLA": 0.607, "QQP": 0.898, "MRPC": 0.891}
 
 
@@ -78,9 +78,11 @@ def test_what_is_printed_elsewhere_than_on_a_terminal_is_plain_text(report, caps
 def test_cells_of_the_tests(tested):
     first, second = significance_tables(tested)
     assert (first.title, second.title) == ("Differences in RR@10", "Differences in R@100")
-    assert first.cells(0) == ["retromae − none <b>", "+0.012", "<0.0001", "0.0300", "0.0123", "0.0490", "208"]
+    assert first.cells(0) == [
+        "retromae − none <b>", "+0.012", "-0.004", "+0.020", "<0.0001", "0.0300", "0.0123", "0.0490", "208"
+    ]  # fmt: skip
     assert first.emphasis() == {(0, 1): CLEAR}
-    assert second.cells(0)[2:4] == ["-", "-"]
+    assert second.cells(0)[4:6] == ["-", "-"]
 
 
 def test_tests_on_the_page_and_in_the_terminal(tested, report):

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import (
     BEST_OF_COLUMN,
     BEST_OF_ROW,
@@ -52,6 +53,11 @@ def test_values_alike_as_printed_share_the_best_and_published_ones_take_no_part(
         "t", ["", Column("x", ".2f", True), Column("y", ".2f", True)], [["a", 0.5, 0.6], ["b", 0.7, 0.7]]
     ).with_best(of_rows=True)
     assert rows.emphasis() == {(0, 2): BEST_OF_ROW}
+
+
+def test_a_spread_does_not_tell_the_best_from_others():
+    rows = [["a", 0.5], ["b", Mean(0.5001, 0.1, 3)], ["c", Mean(0.4, 0.0, 3)]]
+    assert set(Table("t", ["", Column("x", ".2f", True)], rows).with_best().emphasis()) == {(0, 1), (1, 1)}
 
 
 def test_how_values_are_printed():

@@ -176,9 +176,21 @@ def test_arms_are_tested_and_cases_shown(stages, tmp_path, monkeypatch):
     maker(measures=["MRR@10"], significance=["MRR@10"], cases=4).run(context)
     report = read_report(context.directory / "report.json")
     assert [arm.measures for arm in report.arms] == [{"RR@10": 0.1}, {"RR@10": 0.2}, {"RR@10": 0.3}]
+    assert report.reference == "no pre-training"
     assert [(row.arm, row.against, row.queries) for row in report.differences] == [
-        ("no pre-training", "bm25", 8), ("retromae", "bm25", 8), ("retromae", "no pre-training", 8)
+        ("bm25", "no pre-training", 8), ("retromae", "no pre-training", 8)
     ]  # fmt: skip
+    (low, high) = report.arms[2].interval["RR@10"]
+    assert 0 <= low < 7 / 16 < high <= 7 / 8
+    assert report.arms[0].interval == {"RR@10": (0.0, 0.0)}
+    of_all = maker(measures=["MRR@10"], reference="all").collect(stages)
+    assert of_all.reference == ""
+    assert [(row.arm, row.against) for row in of_all.differences] == [
+        ("no pre-training", "bm25"), ("retromae", "bm25"), ("retromae", "no pre-training")
+    ]  # fmt: skip
+    unknown = maker(measures=["MRR@10"], reference="retromea").collect(stages)
+    assert len(unknown.differences) == 3
+    assert unknown.notes[-1].startswith("report.reference=retromea: no row is called so; did you mean 'retromae'")
     assert asked == {
         "arms": ["bm25", "no pre-training", "retromae"], "rest": ("test", "RR@10", 4), "at": tmp_path / "prepare"
     }  # fmt: skip

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import yaml
+from support.command import TINY, start
 from support.paths import CONF
 
 from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
@@ -38,7 +39,8 @@ class Jobs:
 def jobs(tmp_path, monkeypatch):
     """Makes what runs and what is checked instead of experiments, of a configuration with one group."""
     own = yaml.safe_load((CONF / "config.yaml").read_text())
-    small = {key: value for key, value in own.items() if not isinstance(value, dict)} | {"hydra": own["hydra"]}
+    small = {key: value for key, value in own.items() if not isinstance(value, dict)}
+    small |= {"logger": own["logger"], "hydra": own["hydra"]}
     quiet = [entry for entry in own["defaults"] if any("hydra/" in key for key in entry)]
     small["defaults"] = ["_self_", {"part": "one"}, *quiet]
     (tmp_path / "conf" / "part").mkdir(parents=True)
@@ -171,3 +173,57 @@ def test_jobs_are_checked_as_they_will_be_when_they_start(cli_here, tmp_path):
     assert "2 jobs: 2 failed\n" in output
     (page,) = tmp_path.glob("outputs/multirun/*/report.json")
     assert [row[1] for row in json.loads(page.read_text())["jobs"]["rows"]] == ["failed", "failed"]
+
+
+BROKEN = """from bmae_lightning.pretraining.mask.policy import MaskPolicy
+
+
+class Broken(MaskPolicy):
+    def __init__(self, rate: float):
+        self.rate = rate
+
+    def select(self, request):
+        raise RuntimeError("a bug in a plug-in")
+"""
+SIX = [
+    "-cd", "my", "-m", "decoders.enhanced.mask.rate=0.3,0.5,7", "mask@decoders.enhanced.mask=uniform,broken",
+    "baseline=false", "logger=none",
+]  # fmt: skip
+
+
+def finished(directory):
+    """Stage that is done -> when it was."""
+    return {done.parent.name: done.stat().st_mtime_ns for done in directory.glob("outputs/store/*/done")}
+
+
+@pytest.mark.slow
+def test_six_jobs_two_mistakes_and_a_kill_are_continued_and_nothing_is_computed_twice(cli, collection, tmp_path):
+    (tmp_path / "my" / "mask").mkdir(parents=True)
+    (tmp_path / "my" / "mask" / "broken.yaml").write_text("_target_: broken.Broken\nrate: 0.3\n")
+    (tmp_path / "broken.py").write_text(BROKEN)
+    sweep = start(*TINY, f"corpus.path={collection}", *SIX, cwd=tmp_path)
+    trained = (line for line in sweep.stdout if line.startswith("[2/6] pretrain") and "started" in line)
+    assert len([next(trained) for _ in range(3)]) == 3, "one is done, one has failed, one is at work"
+    sweep.kill()
+    sweep.communicate()
+    before = finished(tmp_path)
+    assert len(before) == 6
+    (path,) = tmp_path.glob("outputs/multirun/*")
+    states = [job["state"] for job in Ledger(path).jobs().values()]
+    assert states == ["done", "failed", "running", "not started", "failed", "not started"]
+
+    output = cli(*SIX, code=EXIT_BAD_INPUT)
+    assert output.count("the sweep in") == 1
+    assert output.endswith("6 jobs: 2 done, 4 failed\n")
+    jobs = Ledger(path).jobs()
+    assert [job["code"] for job in jobs.values()] == [0, 1, 0, 1, 2, 1]
+    assert "ended without a word" in (path / "ledger.jsonl").read_text()
+    after = finished(tmp_path)
+    assert len(after) == 10
+    assert {stage: after[stage] for stage in before} == before
+    for log in tmp_path.glob("outputs/store/*/metrics.jsonl"):
+        steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+        assert steps == sorted(set(steps)), log
+    table = (path / "tables" / "measures.csv").read_text()
+    assert table.count("failed") == 4
+    assert table.count("\n") == 1 + 1 + 6, "the head, BM25, and a row for each job"

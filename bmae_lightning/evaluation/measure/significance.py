@@ -1,16 +1,19 @@
-"""Whether arms differ by more than chance: two paired tests on values per query, adjusted over all pairs of arms.
+"""Whether arms differ by more than chance: two paired tests on values per query, adjusted over all that are made.
 
-The t-test and the randomisation test are two-sided; the p values of each are adjusted by Holm's step-down rule.
+The t-test and the randomisation test are two-sided; the p values of each are adjusted by Holm's step-down rule. The
+interval of a difference is that of a paired bootstrap.
 
-Shapes: Q queries, A arms, P pairs of arms, F sign flips.
+Shapes: Q queries, A arms, P pairs of arms, F sign flips, B resamples.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+
+from bmae_lightning.evaluation.measure.bootstrap import interval, resampled_means
 
 FLIPS, SEED = 10_000, 0
 AT_ONCE = 4_000_000
@@ -25,6 +28,7 @@ class Difference:
 
     t, randomisation: p values, nan where one query alone allows none.
     t_holm, randomisation_holm: the same, adjusted for all pairs that were tested with them.
+    interval: ends of the bootstrap interval of the difference.
     """
 
     measure: str
@@ -37,32 +41,42 @@ class Difference:
     randomisation: float
     randomisation_holm: float
     split: str = ""
+    interval: tuple[float, float] | None = None
 
 
 def differences(
-    measure: str, values: Mapping[str, Mapping[str, float]], flips: int = FLIPS, seed: int = SEED
+    measure: str,
+    values: Mapping[str, Mapping[str, float]],
+    pairs: Collection[tuple[str, str]] | None = None,
+    flips: int = FLIPS,
+    seed: int = SEED,
 ) -> list[Difference]:
-    """Every pair of arms that were judged on the same queries, the later one of `values` against the earlier one.
+    """The differences of pairs of arms that were judged on the same queries.
 
-    values: arm -> query id -> value of the measure.  flips, seed: of `randomisation_test`.
+    values: arm -> query id -> value of the measure.  pairs: (arm, against); None: all, the later arm of `values`
+    against the earlier one.  flips, seed: of `randomisation_test`.
     """
     alike: dict[tuple[str, ...], list[str]] = {}
     for arm, per_query in values.items():
         alike.setdefault(tuple(sorted(per_query)), []).append(arm)
-    pairs, numbers = [], [np.empty((0, 3))]
+    found, numbers = [], [np.empty((0, 5))]
     for queries, arms in alike.items():
-        values_QA = np.array([[values[arm][query] for arm in arms] for query in queries], dtype=np.float64)
-        chosen = list(combinations(range(len(arms)), 2))
+        every = [(second, first) for first, second in combinations(arms, 2)]
+        chosen = every if pairs is None else [pair for pair in pairs if set(pair) <= set(arms)]
         if not chosen or not queries:
             continue
-        first_P, second_P = np.array(chosen).T
-        less_QP = values_QA[:, second_P] - values_QA[:, first_P]
-        numbers.append(np.stack([less_QP.mean(0), t_test(less_QP), randomisation_test(less_QP, flips, seed)], axis=1))
-        pairs += [(arms[second], arms[first], len(queries)) for first, second in chosen]
-    less_P, t_P, randomisation_P = np.concatenate(numbers).T
-    columns = less_P, t_P, holm(t_P), randomisation_P, holm(randomisation_P)
+        arm_P, against_P = np.array([[arms.index(arm) for arm in pair] for pair in chosen]).T
+        values_QA = np.array([[values[arm][query] for arm in arms] for query in queries], dtype=np.float64)
+        less_QP, means_BA = values_QA[:, arm_P] - values_QA[:, against_P], resampled_means(values_QA)
+        ends_P2 = interval(means_BA[:, arm_P] - means_BA[:, against_P])
+        tests = less_QP.mean(0), t_test(less_QP), randomisation_test(less_QP, flips, seed)
+        numbers.append(np.column_stack([*tests, ends_P2]))
+        found += [(*pair, len(queries)) for pair in chosen]
+    less_P, t_P, randomisation_P, low_P, high_P = np.concatenate(numbers).T
+    columns = less_P, t_P, holm(t_P), randomisation_P, holm(randomisation_P), low_P, high_P
     return [
-        Difference(measure, *pair, *row) for pair, row in zip(pairs, np.stack(columns, axis=1).tolist(), strict=True)
+        Difference(measure, *pair, *tests, interval=(low, high))
+        for pair, (*tests, low, high) in zip(found, np.stack(columns, axis=1).tolist(), strict=True)
     ]
 
 

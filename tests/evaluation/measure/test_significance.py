@@ -94,7 +94,24 @@ def test_all_pairs_of_arms_that_were_judged_on_the_same_queries():
     np.testing.assert_allclose([row.t_holm for row in found], holm(np.array([row.t for row in found])))
     by_hand = holm(np.array([row.randomisation for row in found]))
     np.testing.assert_allclose([row.randomisation_holm for row in found], by_hand)
+    from_none = differences("RR@10", other, [("bm25", "none"), ("retromae", "none"), ("other", "none")])
+    assert [(row.arm, row.against) for row in from_none] == [("bm25", "none"), ("retromae", "none")]
+    assert from_none[0].difference == -found[0].difference
+    assert [row.t for row in from_none] == pytest.approx([found[0].t, found[2].t])
+    np.testing.assert_allclose([row.t_holm for row in from_none], holm(np.array([found[0].t, found[2].t])))
+    assert differences("RR@10", other, []) == []
     more = differences("RR@10", other)
     assert [(row.arm, row.against, row.queries) for row in more[3:]] == [("another", "other", 2)]
     assert [row.randomisation for row in more[:3]] == [row.randomisation for row in found]
     assert differences("RR@10", {"only": {"q": 1.0}}) == differences("RR@10", {}) == []
+
+
+def test_the_interval_of_a_difference_is_that_of_a_paired_bootstrap():
+    values_QA = reciprocal_ranks(5, 25, 2)
+    (row,) = differences("m", {arm: {f"{q:02}": values_QA[q, a] for q in range(25)} for a, arm in enumerate("ab")})
+    draw, means = np.random.default_rng(0), []
+    for _ in range(2000):
+        drawn = draw.integers(0, 25, 25)
+        means.append(np.mean([values_QA[q, 1] - values_QA[q, 0] for q in drawn]))
+    assert row.interval == pytest.approx((np.percentile(means, 2.5), np.percentile(means, 97.5)))
+    assert row.interval[0] < row.difference < row.interval[1]
