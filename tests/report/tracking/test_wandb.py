@@ -263,7 +263,7 @@ def test_wandb_uploads_the_parts_of_a_run_as_one_growing_history(tmp_path):
         given = os.environ | {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
         parts = sorted(map(str, tmp_path.glob("wandb/offline-run-*")), reverse=True)
         sync = [sys.executable, "-m", "wandb", "sync", *parts]
-        done = subprocess.run(sync, env=given, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(sync, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (rows,) = told.rows.values()
     assert [row["trainer/global_step"] for row in rows] == list(range(1, 9))
