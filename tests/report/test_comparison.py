@@ -49,6 +49,7 @@ def sweep(tmp_path):
                 STAGES
                 | node
                 | {"group": "t", "check": False, "corpus": {"collection": "msmarco"}, "hydra": hydra}
+                | {"logger": {"_target_": "bmae_lightning.report.tracking.choice.make_tracking"}, "output_dir": "."}
                 | more
             )
             OmegaConf.set_struct(made, True)
