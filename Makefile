@@ -6,7 +6,7 @@ COMMA := ,
 SPACE := $(subst ,, )
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo table report test test-slow lint format clean
+.PHONY: demo table study report test test-slow lint format clean
 
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ demo: $(VENV)/installed
 table: $(VENV)/installed
 	@test -n "$(NAME)" || { echo "make table NAME=...: one of $(basename $(notdir $(wildcard experiments/table/*.yaml)))"; exit 2; }
 	$(BIN)/python -m bmae_lightning -cd experiments +table=$(NAME) $(ARGS)
+
+# The study in resumable pieces, on a GPU where there is one: make study ARGS="…" (experiments/study/README.md).
+study: $(VENV)/installed
+	PYTHON=$(BIN)/python sh experiments/study/run.sh $(ARGS)
 
 # A page over finished runs: make report NAME=mine RUNS="outputs/runs/<time> outputs/multirun/<time> 1a2b3c" (or commas).
 report: $(VENV)/installed

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from bmae_lightning.command.budget import spend
 from bmae_lightning.report.printed import BACKBONE, check_options
 from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.configuration import config_directory
@@ -33,6 +34,7 @@ def resolved(cfg: DictConfig, hydra_cfg: DictConfig) -> dict[str, Any]:
     _check_requirement(config)
     _check_values(config)
     check_options(config)
+    spend(config)
     config["output_dir"] = str(Path(config["output_dir"]).absolute())
     return config
 

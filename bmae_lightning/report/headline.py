@@ -6,9 +6,9 @@ Every sentence is made from the report alone, of the first measure of the first 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bmae_lightning.evaluation.measure.significance import Difference
+from bmae_lightning.evaluation.measure.power import pooled_sd, runs_needed
 from bmae_lightning.report.content import BASELINE, Arm, Report, decimals
-from bmae_lightning.report.significance import LEVEL
+from bmae_lightning.report.significance import ONE_SEED, PERCENT, is_clear
 from bmae_lightning.runtime.ledger import DONE
 from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import Column, cell_text, is_number, printable
@@ -43,7 +43,8 @@ def _of_measures(report: Report) -> list[str]:
     def highest(rows: Sequence[Arm]) -> Arm:
         return max(rows, key=lambda arm: arm.measures[measure])
 
-    own = [arm for arm in arms if _is_own(arm) and arm.name != report.reference]
+    judges = {row.against for row in report.differences if report.reference}
+    own = [arm for arm in arms if _is_own(arm) and arm.name not in judges | {report.reference}]
     best = highest(own or arms)
     split = f" on {best.split}" if best.split else ""
     counts = f"{best.queries:,} {'query' if best.queries == 1 else 'queries'}"
@@ -54,11 +55,14 @@ def _of_measures(report: Report) -> list[str]:
         sentence += f", {shown(reference)}; {_judged(part, measure, best, reference, form)}"
     elif own:
         sentence += "; no row without pre-training was measured beside it"
-    sentences = [f"{sentence}."]
+    sentences = [
+        f"{sentence}.",
+        *(_of_seeds(best.measures[measure], reference.measures[measure], form) if reference else []),
+    ]
     if len(own) > 1:
         lowest = min(own, key=lambda arm: arm.measures[measure])
         sentences.append(f"The lowest of these rows is {shown(lowest, 'with')}.")
-    lexical = [arm for arm in arms if _stage(arm) == "bm25" and arm is not best]
+    lexical = [arm for arm in arms if _stage(arm) == "bm25" and arm not in (best, reference)]
     sentences += [f"{shown(arm)}." for arm in lexical[:1]]
     if (top := highest(arms)) not in (best, reference, *lexical[:1]):
         sentences.append(f"The highest row of the table is {shown(top, 'with')}.")
@@ -72,17 +76,29 @@ def _judged(report: Report, measure: str, best: Arm, reference: Arm, form: str) 
     if row is None:
         less = float(best.measures[measure]) - float(reference.measures[measure])
         return f"a difference of {_signed(less, form)}, which was not tested"
-    less = row.difference if row.arm == best.name else -row.difference
-    adjusted = "adjusted p {} and {}".format(*(cell_text(p, Column("", "p")) for p in _adjusted(row)))
-    if less == 0:
+    sign = 1 if row.arm == best.name else -1
+    adjusted = "adjusted p {} and {}".format(
+        *(cell_text(p, Column("", "p")) for p in (row.t_holm, row.randomisation_holm))
+    )
+    if row.difference == 0:
         return "no difference"
-    clear = all(is_number(p) and p < LEVEL for p in _adjusted(row))
-    verdict = "more than chance explains" if clear else "which the tests cannot tell from chance"
-    return f"a difference of {_signed(less, form)}, {verdict} ({adjusted})"
+    ends = [_signed(end, form) for end in sorted(sign * end for end in row.interval or ())]
+    interval = f" ({PERCENT} interval {' to '.join(ends)})" if ends else ""
+    clear = "more than chance explains" if is_clear(row) else "which the tests cannot tell from chance"
+    return f"a difference of {_signed(sign * row.difference, form)}{interval}, {clear} ({adjusted})"
 
 
-def _adjusted(row: Difference) -> tuple[float, float]:
-    return row.t_holm, row.randomisation_holm
+def _of_seeds(value: float, other: float, form: str) -> list[str]:
+    """How many seeds a difference would need, or that there is one."""
+    if not isinstance(value, Mean) and not isinstance(other, Mean):
+        return [ONE_SEED]
+    if not (isinstance(value, Mean) and isinstance(other, Mean) and value != other):
+        return []
+    sd = pooled_sd(value.sd, value.runs, other.sd, other.runs)
+    if not sd > 0:
+        return []
+    needed = runs_needed(float(value) - float(other), sd)
+    return [f"Over seeds the sd is {sd:{form}}; a difference of this size needs about {needed:,} seeds per arm."]
 
 
 def _signed(value: float, form: str) -> str:
@@ -90,18 +106,13 @@ def _signed(value: float, form: str) -> str:
 
 
 def _reference(report: Report, best: Arm, arms: Sequence[Arm]) -> Arm | None:
-    """What a row is judged against: the named reference, or the row without pre-training of the same stage.
-
-    In a ladder each rung has its own, so a tested pair says which.
-    """
-    tested = {row.against for row in report.differences if row.arm == best.name}
-    tested |= {row.arm for row in report.differences if row.against == best.name}
-    without = [arm for arm in arms if arm.node == f"{_stage(best)}@{BASELINE}" and arm.name != best.name]
-    named = [arm for arm in arms if arm.name == report.reference and arm.name != best.name]
-    for wanted in ([arm for arm in [*without, *named] if arm.name in tested], named, without):
-        if wanted:
-            return wanted[0]
-    return None
+    """What a row was tested against where there is a reference, else the row without pre-training of the same stage."""
+    against = {row.against for row in report.differences if row.arm == best.name} or {report.reference}
+    if report.reference:
+        found = [arm for arm in arms if arm.name in against]
+    else:
+        found = [arm for arm in arms if arm.node == f"{_stage(best)}@{BASELINE}"]
+    return next((arm for arm in found if arm.name != best.name), None)
 
 
 def _stage(arm: Arm) -> str:

@@ -16,6 +16,7 @@ from bmae_lightning.report.printed import (
     check_results,
     read_row,
 )
+from bmae_lightning.report.seeds import seed_of, setting
 from bmae_lightning.report.verdict import ABOUT_ORDER, ORDER, SPREAD, VERDICTS, Value, order, together
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.mean import Mean, mean_of
@@ -25,7 +26,6 @@ NOT_BERT = "its encoder is not a BERT and cannot be loaded yet"
 ABOUT_GLUE = "Of a task with two measures ours is the first; the paper does not say which it prints."
 ABOUT_TIMES = "Times of another machine are not judged."
 FAILED, NOT_RUN = "failed", "not run"
-SEED = re.compile(r"\+*seed=(.*)")
 
 
 class Line(NamedTuple):
@@ -151,19 +151,16 @@ def _lines(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]) -> 
 
 def _may_share(job: Job, other: Job) -> bool:
     """Whether two jobs of a label may fill one row."""
-    seeds = [[o for o in of["overrides"] if SEED.fullmatch(o)] for of in (job, other)]
-    return job["collection"] != other["collection"] or (seeds[0] != seeds[1] and _seedless(job) == _seedless(other))
-
-
-def _seedless(job: Job) -> list[str]:
-    return [o for o in job["overrides"] if not SEED.fullmatch(o)]
+    return job["collection"] != other["collection"] or (
+        seed_of(job) != seed_of(other) and setting(job) == setting(other)
+    )
 
 
 def _telling(job: Job, label: str, jobs: Sequence[Job]) -> str:
     """The overrides that tell a job from others of its label, apart from its YAML file, its collection and its seed."""
     alike = [set(other["overrides"]) for other in jobs if label in dict(_labels(other)).values()]
     common = set.intersection(*alike)
-    return " ".join(o for o in _seedless(job) if o not in common and not re.match(r"\+\w+=|\+*corpus\b", o))
+    return " ".join(o for o in setting(job) if o not in common and not re.match(r"\+\w+=|\+*corpus\b", o))
 
 
 def _line(about: PaperTable, label: str, stage: str, group: Sequence[Job]) -> Line:

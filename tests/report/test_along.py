@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bmae_lightning.report.along import curves_along
+from bmae_lightning.report.along import curves_along, difference
 from bmae_lightning.report.content import Arm, Report, read_report, write_report
 from bmae_lightning.report.sweep import compare
 
@@ -47,6 +47,31 @@ def test_shares_of_the_training_queries():
             "dupmae": [(10, 0.1), (50, 0.5)],
         }
     }
+
+
+def test_any_number_of_which_jobs_take_three_values_is_an_axis():
+    def swept(*rates):
+        return lines(
+            *(
+                job(
+                    [f"decoders.shallow.mask.rate={rate}", f"seed={seed}", "pretrain.lr=1e-4", f"reading={reading}"],
+                    {"bm25": ("b", 0.2), "evaluate@a": (f"{rate}{seed}{reading}", rate + seed / 10)},
+                )
+                for rate in rates
+                for seed in (1, 3)
+                for reading in ("paper", "code")
+            )
+        )  # fmt: skip
+
+    rates = {0.1: 0.3, 0.5: 0.7, 0.9: 1.1}
+    assert swept(0.9, 0.1, 0.5) == {
+        "RR@10 over decoders.shallow.mask.rate (mean of 2 seeds)": {
+            "bm25": [(rate, 0.2) for rate in rates],
+            "a reading=paper": [(rate, pytest.approx(value)) for rate, value in rates.items()],
+            "a reading=code": [(rate, pytest.approx(value)) for rate, value in rates.items()],
+        }
+    }
+    assert swept(0.9, 0.1) == {}, "a line of two points shows nothing that the table does not"
 
 
 def test_steps_begin_without_pre_training_at_every_rung(tmp_path):
@@ -121,3 +146,18 @@ def test_a_sweep_has_its_figures_on_the_page(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert 'id="along"' in page
     assert "RR@10 over share of the training queries (%); a ends at 1" in page
+
+
+def named(places, key="bm25"):
+    """What tells the node of each job: places: overrides in one string -> directory of the node."""
+    jobs = [{"overrides": text.split(), "nodes": {key: place}} for text, place in places.items()]
+    return [difference(jobs, job, key) for job in jobs]
+
+
+def test_an_option_on_which_no_node_depends_tells_none_apart():
+    """Of a sweep over k1 and rate one job is missing; BM25 does not depend on the rate, as jobs show that share one."""
+    assert named({"k1=1 rate=3": "a", "k1=1 rate=5": "a", "k1=2 rate=3": "b"}) == ["k1=1", "k1=1", "k1=2"]
+    assert named({"k1=1 rate=3": "a", "k1=2 rate=5": "b"}) == ["k1=1 rate=3", "k1=2 rate=5"], "nothing is known"
+    assert named({"k1=1 rate=3": "a", "k1=1 rate=5": "b", "k1=2 rate=3": "c", "k1=2 rate=5": "c"}) == [
+        "k1=1 rate=3", "k1=1 rate=5", "k1=2", "k1=2"
+    ], "unless two would have one name"  # fmt: skip

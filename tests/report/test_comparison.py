@@ -48,8 +48,14 @@ def sweep(tmp_path):
             made = OmegaConf.create(
                 STAGES
                 | node
-                | {"group": "t", "check": False, "corpus": {"collection": "msmarco"}, "hydra": hydra}
-                | {"logger": {"_target_": "bmae_lightning.report.tracking.choice.make_tracking"}, "output_dir": "."}
+                | {"logger": {"_target_": "bmae_lightning.report.tracking.choice.make_tracking", "each": {}}}
+                | {
+                    "output_dir": str(tmp_path),
+                    "group": "t",
+                    "check": False,
+                    "corpus": {"collection": "msmarco"},
+                    "hydra": hydra,
+                }
                 | more
             )
             OmegaConf.set_struct(made, True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from bmae_lightning.evaluation.measure.significance import Difference
 from bmae_lightning.report.content import Arm, Origin, Report
 from bmae_lightning.report.headline import headline, with_headline
+from bmae_lightning.report.significance import ONE_SEED
 from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import Table
 
@@ -19,6 +20,7 @@ def test_one_method_against_no_pre_training_with_bm25_beside_it():
     assert headline(report) == [
         "RR@10 on test, 208 queries: retromae has 0.512, no pre-training has 0.503; a difference of +0.009, more than "
         "chance explains (adjusted p 0.0422 and 0.0400).",
+        ONE_SEED,
         "bm25 has 0.491.",
     ]
     assert with_headline(report).headline == headline(report)
@@ -26,11 +28,11 @@ def test_one_method_against_no_pre_training_with_bm25_beside_it():
 
 def test_what_one_test_alone_finds_is_not_told_from_chance():
     unclear = replace(ROW, arm=ROW.against, against=ROW.arm, difference=0.02, randomisation_holm=0.0500001)
-    (first, _) = headline(Report("", arms=[BM25, NONE, OURS], differences=[unclear]))
+    first = headline(Report("", arms=[BM25, NONE, OURS], differences=[unclear]))[0]
     assert first.endswith(
         "a difference of −0.020, which the tests cannot tell from chance (adjusted p 0.0422 and 0.0500)."
     )
-    (first,) = headline(Report("", arms=[NONE, OURS]))
+    (first, _) = headline(Report("", arms=[NONE, OURS]))
     assert first.endswith("a difference of +0.009, which was not tested.")
     (first,) = headline(Report("", arms=[OURS]))
     assert (
@@ -60,7 +62,7 @@ def test_a_sweep_tells_its_best_row_its_lowest_and_what_is_higher_than_both():
 def test_a_named_reference_is_what_rows_are_judged_against():
     mlm = replace(OURS, name="mlm", node="evaluate@mlm", measures={"RR@10": 0.52})
     against = replace(ROW, against="mlm", difference=-0.0077, t_holm=0.9)
-    (first,) = headline(Report("", arms=[NONE, OURS, mlm], differences=[against], reference="mlm"))
+    first = headline(Report("", arms=[NONE, OURS, mlm], differences=[against], reference="mlm"))[0]
     assert "retromae has 0.512, mlm has 0.520; a difference of −0.008, which the tests cannot tell" in first
 
 
@@ -68,8 +70,30 @@ def test_each_rung_of_a_ladder_has_a_reference_of_its_own():
     second = [replace(arm, name=f"{arm.name} retriever2", node=arm.node.replace("evaluate", "evaluate2"))
               for arm in (NONE, OURS)]  # fmt: skip
     second = [replace(arm, measures={"RR@10": value}) for arm, value in zip(second, (0.6, 0.65), strict=True)]
-    (first, _) = headline(Report("", arms=[NONE, OURS, *second]))
+    first = headline(Report("", arms=[NONE, OURS, *second]))[0]
     assert "the best of 2 rows is retromae retriever2 with 0.650, no pre-training retriever2 has 0.600; " in first
+
+
+def test_every_setting_may_have_a_reference_of_its_own():
+    names = {size: f"mlm encoder={size}" for size in ("small", "base")}
+    arms = [replace(OURS, name=name, node="evaluate@mlm") for name in names.values()]
+    arms += [replace(OURS, name=f"retromae encoder={size}", measures={"RR@10": 0.6 - 0.1 * (size == "base")})
+             for size in names]  # fmt: skip
+    rows = [replace(ROW, arm=f"retromae encoder={size}", against=names[size]) for size in names]
+    first = headline(Report("", arms=arms, differences=rows, reference="mlm"))[0]
+    assert "the best of 2 rows is retromae encoder=small with 0.600, mlm encoder=small has 0.512; " in first
+    assert first.endswith("a difference of +0.009, more than chance explains (adjusted p 0.0422 and 0.0400).")
+
+
+def test_the_interval_and_the_seeds_that_a_difference_needs():
+    means = [replace(arm, measures={"RR@10": Mean(float(arm.measures["RR@10"]), 0.01, 3)}) for arm in (NONE, OURS)]
+    row = replace(ROW, arm=NONE.name, against=OURS.name, difference=-0.0089, interval=(-0.02, 0.001))
+    first, second = headline(Report("", arms=means, differences=[row]))
+    assert "; a difference of +0.009 (95 % interval −0.001 to +0.020), more than chance explains (" in first
+    assert second == "Over seeds the sd is 0.010; a difference of this size needs about 21 seeds per arm."
+    alike = [replace(arm, measures={"RR@10": Mean(float(arm.measures["RR@10"]), 0.0, 3)}) for arm in (NONE, OURS)]
+    assert len(headline(Report("", arms=alike))) == 1
+    assert len(headline(Report("", arms=[NONE, means[1]]))) == 1
 
 
 def test_jobs_without_a_result_are_counted():

@@ -17,7 +17,7 @@ from support.paths import ROOT
 EXPERIMENTS = ROOT / "experiments"
 COVERAGE = yaml.safe_load((EXPERIMENTS / "coverage.yaml").read_text(encoding="utf-8"))
 TABLES = sorted(path.stem for path in (EXPERIMENTS / "table").glob("*.yaml"))
-ROWS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name != "table")
+ROWS = sorted(path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name not in ("table", "study"))
 OURS = {"cdmae_mask": ["mask_importance", "mask_random"]}
 """Tables that no paper has."""
 ENTRIES = {

@@ -51,7 +51,9 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
         jobs: what is known of each: `state`, `overrides`, `reason` and `seconds` from the ledger, and from the
             result.json of a job that is done `job` and `nodes`.
     """
-    facts = [facts_of(job["job"]) if "job" in job else _told(job.get("overrides") or []) for job in jobs]
+    facts = [
+        facts_of(job["job"]) if isinstance(job.get("job"), dict) else _told(job.get("overrides") or []) for job in jobs
+    ]
     common = {
         key: value for key, value in (facts[0] if facts else {}).items() if all(f.get(key) == value for f in facts)
     }
