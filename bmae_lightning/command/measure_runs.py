@@ -5,16 +5,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.evaluation.measure.bootstrap import RESAMPLES
 from bmae_lightning.evaluation.measure.ranking import Measure, Measured, canonical, evaluate
 from bmae_lightning.evaluation.measure.run_files import RANK, SCORE, open_run
 from bmae_lightning.evaluation.measure.significance import differences
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_qrels
-from bmae_lightning.report.content import Arm, Report
+from bmae_lightning.report.content import Arm, Report, decimals
+from bmae_lightning.report.significance import PERCENT, with_intervals
 from bmae_lightning.report.tables import all_tables
 from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_text
-from bmae_lightning.runtime.table import print_tables, print_text
+from bmae_lightning.runtime.table import Table, print_tables, print_text
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,27 @@ def judge(runs: Any, qrels: str, measures: list[str | Measure], per_query: str |
         arms.append(Arm(label, found[label].mean, found[label].queries, _note(run, judged, found[label])))
     first = {label: measured.per_query[names[0]] for label, measured in found.items()}
     title = f"{Path(qrels).name}: {len(judged):,} judged queries"
+    arms = with_intervals(arms, {"": {label: measured.per_query for label, measured in found.items()}})
     report = Report(title, arms=arms, tested=names[:1], differences=differences(names[0], first))
-    print_tables(list(all_tables(report).values()))
+    first_table, *others = all_tables(report).values()
+    print_tables([first_table, _intervals(report), *others])
     if per_query:
         write_text(per_query, "".join(_lines(found, judged)))
         print_text(f"values per query: {per_query}\n")
     return report
+
+
+def _intervals(report: Report) -> Table:
+    """How far each measure would move with other queries of the kind."""
+    measures, digits = report.measures(), decimals(report.arms)
+    rows = [
+        [
+            arm.name,
+            *(" to ".join(f"{end:.{digits}f}" for end in arm.interval.get(name, ())) or "-" for name in measures),
+        ]
+        for arm in report.arms
+    ]
+    return Table(f"{PERCENT} intervals over queries (bootstrap, {RESAMPLES:,} resamples)", ["arm", *measures], rows)
 
 
 def _note(run: Run, judged: Qrels, measured: Measured) -> str:

@@ -79,13 +79,25 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
 def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str:
     """The overrides that tell this job's node from those of the same key in other jobs, empty where all are one.
 
-    An override counts if every job that shares the node has it, and not every job with such a node does.
+    An override counts if every job that shares the node has it, and not every job with such a node does, unless it is
+    of an option on which no such node depends, as jobs show that share one and differ in it.
     """
-    alike = [set(other["overrides"]) for other in jobs if key in other["nodes"]]
-    same = [set(other["overrides"]) for other in jobs if other["nodes"].get(key) == job["nodes"][key]]
-    telling = set.intersection(*same) - set.intersection(*alike)
+    alike: dict[Any, list[set[str]]] = {}  # directory of such a node -> the overrides of the jobs that share it
+    for other in jobs:
+        if key in other["nodes"]:
+            alike.setdefault(other["nodes"][key], []).append(set(other["overrides"]))
+    same, others = alike[job["nodes"][key]], [of for node in alike for of in alike[node] if node != job["nodes"][key]]
+    telling = set.intersection(*same) - set.intersection(*same, *others)
     telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
+    idle = {_key(item) for of in alike.values() for item in set.union(*of) - set.intersection(*of)}
+    for item in [item for item in job["overrides"] if item in telling and _key(item) in idle]:
+        if all(telling - {item} - of for of in others):
+            telling = telling - {item}
     return " ".join(item for item in job["overrides"] if item in telling)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
 
 
 def _without(job: dict[str, Any], node: str) -> str:

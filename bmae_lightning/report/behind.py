@@ -7,7 +7,6 @@ from typing import Any
 
 from bmae_lightning.report.content import Arm, Origin, Report
 from bmae_lightning.runtime.mean import Mean, mean_of
-from bmae_lightning.runtime.progress import duration
 from bmae_lightning.runtime.table import Column, Table, is_number, printable
 
 SUMS = (
@@ -18,14 +17,15 @@ DEVICES = (
     "the time taken alone; else those of processors, where memory is what was resident of a stage's first process."
 )
 ENERGY = "Wh: drawn by the GPUs meanwhile, whoever used them."
-AT_LEAST = "≥: a stage was killed once, or is older than these records, so that its time is not wholly known."
+AT_LEAST = "at least: a stage was killed once, or has no record"
 SPREAD = "±: standard deviation over the seeds."
+UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
 COMMIT_DIGITS = 10
 
 
 def behind_tables(report: Report) -> list[Table]:
     """The tables of cost and of origins, those of which something is known."""
-    arms = list({arm.name: arm for arm in reversed(report.arms) if arm.origins}.values())[::-1]
+    arms = list({arm.name: arm for arm in [*report.arms, *report.behind][::-1] if arm.origins}.values())[::-1]
     tables = []
     if any(origin.seconds is not None for arm in arms for origin in arm.origins):
         tables.append(_cost(arms))
@@ -46,12 +46,11 @@ def _cost(arms: Sequence[Arm]) -> Table:
         column("peak GiB", lambda origin: origin.peak_gib),
         column("Wh", lambda origin: origin.watt_hours),
         (Column("started"), [min(_time(origin) for origin in arm.origins) for arm in arms]),
-        (Column("took"), [_took(arm.origins) for arm in arms]),
+        _took(arms),
     ]
     known = [(about, values) for about, values in found if any(value not in (None, "") for value in values)]
     rows = [[_row(arm), *(values[i] for _, values in known)] for i, arm in enumerate(arms)]
     notes = [SUMS, DEVICES, *[ENERGY] * any(about.name == "Wh" for about, _ in known)]
-    notes += [AT_LEAST] * any(not origin.complete for arm in arms for origin in arm.origins)
     notes += [SPREAD] * any(len(arm.origins) > 1 for arm in arms)
     return Table("Cost", ["row", *(about for about, _ in known)], rows, notes=notes)
 
@@ -100,7 +99,8 @@ def _versions(runs: Sequence[tuple[str, Origin]]) -> list[str]:
 
 def _row(arm: Arm) -> str:
     seeds = ", ".join(_text(origin.job.get("seed")) for origin in arm.origins)
-    return printable(arm.name) + (f"\nmean over seeds {seeds}" if len(arm.origins) > 1 else "")
+    lines = [printable(arm.name)] + [f"mean over seeds {seeds}"] * (len(arm.origins) > 1)
+    return "\n".join(lines + [AT_LEAST] * any(not origin.complete for origin in arm.origins))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -109,12 +109,13 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return None if any(value is None for value in known) else mean_of([value for value in known if value is not None])
 
 
-def _took(origins: Sequence[Origin]) -> str:
-    seconds = _mean(origin.seconds for origin in origins)
-    if seconds is None:
-        return ""
-    spread = f" ± {duration(seconds.sd)}" if isinstance(seconds, Mean) else ""
-    return "≥ " * any(not origin.complete for origin in origins) + duration(seconds) + spread
+def _took(arms: Sequence[Arm]) -> tuple[Column, list[Any]]:
+    """In hours, minutes or seconds, whatever suits the longest."""
+    seconds = [_mean(origin.seconds for origin in arm.origins) for arm in arms]
+    longest = max((value for value in seconds if value is not None), default=0.0)
+    unit, each = next(((unit, each) for unit, each in UNITS if longest >= 2 * each), UNITS[-1])
+    values = [value.scaled(1 / each) if isinstance(value, Mean) else value and value / each for value in seconds]
+    return Column(f"took, {unit}", _format(values)), values
 
 
 def _format(values: Sequence[Any]) -> str:

@@ -166,6 +166,7 @@ class Report:
     `headline`: what was found, in sentences that stand at the top.  `reference`: the arm that the others are tested
     against, "" where all pairs are.  `single`: the runs behind rows that are means over seeds.  `verdicts`: ours
     against the paper's, value by value.  `jobs`: the jobs of a sweep, done, failed or not started.
+    `behind`: arms without measures, which say what is behind the tables that stages left.
     """
 
     title: str
@@ -188,6 +189,7 @@ class Report:
     single: list[Arm] = field(default_factory=list)
     verdicts: list[Table] = field(default_factory=list)
     jobs: Table | None = None
+    behind: list[Arm] = field(default_factory=list)
 
     def measures(self) -> list[str]:
         """Names of all measures in order of appearance, those that only the paper has behind the others."""

@@ -27,11 +27,6 @@ class _Made:
     def context(self) -> dict[str, Any]:
         return self.manifest.get("context", {})
 
-    @property
-    def log(self) -> Path:
-        """What only a stage that trains leaves."""
-        return self.directory / "metrics.jsonl"
-
 
 def origin_of(nodes: Mapping[str, Path | str], key: str, job: dict[str, Any]) -> Origin:
     """What is behind the rows of a node: sums over it and all that it depends on, each once.
@@ -43,7 +38,7 @@ def origin_of(nodes: Mapping[str, Path | str], key: str, job: dict[str, Any]) ->
     """
     made = _needed(Path(nodes[key]))
     own, records = made[-1], [stage.record for stage in made]
-    trained = any(stage.log.is_file() for stage in made)
+    trained = any("seed" in stage.manifest.get("config", {}) for stage in made)
     pretrained = [stage for stage in made if pretraining_of(stage.context.get("stage", "")) is not None]
     attempts = [attempt for record in records for attempt in record.attempts]
     counted = [attempt for attempt in attempts if attempt.gpu] or attempts
@@ -56,7 +51,7 @@ def origin_of(nodes: Mapping[str, Path | str], key: str, job: dict[str, Any]) ->
         sum(record.seconds for record in records) if attempts else None,
         sum(attempt.device_hours for attempt in counted) if attempts else None,
         _together(attempt.place for attempt in counted),
-        _speed(pretrained[-1].log) if pretrained else None,
+        _speed(pretrained[-1].directory / "metrics.jsonl") if pretrained else None,
         results.get("passages_per_second"),
         max((attempt.peak_gib for attempt in counted if attempt.peak_gib is not None), default=None),
         sum(energy) if energy else None,

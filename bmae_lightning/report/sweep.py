@@ -133,6 +133,7 @@ def compared(
     if not arms and not tables and not printed and about is None:
         return None
     curves, diagnoses = _of_pretraining(settings, parts)
+    behind = _rows(settings, {place: replace(part, arms=part.behind) for place, part in parts.items()}, [])
     tested: dict[str, list[str]] = {}
     for split, names in (item for part in parts.values() for item in part.tested.items()):
         tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
@@ -147,7 +148,7 @@ def compared(
         differences=found.differences, reference=found.reference, notes=found.notes,
         along=curves_along(jobs, [parts[job["nodes"]["report"]] for job in jobs]), tables=tables, printed=list(printed),
         single=[arm for row in rows for arm in row.single()], jobs=about, verdicts=list(verdicts),
-        cases=examples(first, splits[0]) if examples else [],
+        behind=[row.arm() for row in behind], cases=examples(first, splits[0]) if examples else [],
     ))  # fmt: skip
 
 

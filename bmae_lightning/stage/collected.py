@@ -13,6 +13,7 @@ from bmae_lightning.report.content import (
     Arm,
     Curve,
     Diagnosis,
+    Origin,
     Sample,
     pretraining_of,
     row_name,
@@ -128,10 +129,10 @@ class Collected:
 
     def all_arms(self) -> list[Arm]:
         """A row for every split and node that measured it; those that all arms share, then the baseline, come first."""
-        arms, splits, nodes = [], list(self.measures), {node.key: node.directory for node in self._nodes}
+        arms, splits = [], list(self.measures)
         for node in self._nodes:
             measured = [split for split in splits if isinstance(node.results.get(split), dict)]
-            origins = [origin_of(nodes, node.key, self.job)] if measured else []
+            origins = self._origins(node) if measured else []
             for split in measured:
                 found, printed = node.results[split], self._published(node, f"{self.collection}/{split}") or None
                 shown = {name: found["mean"][name] for name in self.measures[split] if name in found["mean"]}
@@ -159,6 +160,15 @@ class Collected:
                 if together[node.stage] == tables:
                     self._shown.discard((place, node.stage))
         return together
+
+    def behind(self) -> list[Arm]:
+        """Arms without measures for what is behind the tables that stages left."""
+        leaving = [node for node in self._nodes if read_tables(node.directory)]
+        names = {node.key: f"{node.name} ({node.stage})" if node.name else node.stage for node in leaving}
+        return [Arm(names[node.key], {}, 0, node=node.key, origins=self._origins(node)) for node in leaving]
+
+    def _origins(self, node: Node) -> list[Origin]:
+        return [origin_of({of.key: of.directory for of in self._nodes}, node.key, self.job)]
 
     def as_printed(self, shown_as: Mapping[str, str]) -> dict[str, list[Table]]:
         """The printed values that stand below none of ours, once rows and tables have been asked for."""

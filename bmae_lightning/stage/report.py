@@ -115,6 +115,7 @@ class MakeReport(Stage):
             [*found.notes, *found_out.notes], found.diagnoses, tested=tested, differences=found_out.differences,
             reference=found_out.reference, cases=cases,
             tables=found.all_tables() | found.as_printed(self.shown_as), names=found.names,
+            behind=found.behind(),
         ))  # fmt: skip
 
     def _tested(self, measures: list[str]) -> list[str]:

@@ -86,7 +86,9 @@ class TrainingStage(FittingStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, lr=self.lr, warmup=self.warmup, weight_decay=self.weight_decay, workers=self.workers)
+        at_least(0, warmup=self.warmup, weight_decay=self.weight_decay, workers=self.workers)
+        for rate in self.lr if isinstance(self.lr, list) else [self.lr]:
+            at_least(0, lr=rate)
         number_of_steps(self.steps, self.epochs, 1, 1)
 
     def preflight(self, splits: list[str]) -> None:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from bmae_lightning.command.measure_runs import judge
+from bmae_lightning.evaluation.measure.bootstrap import intervals
 from bmae_lightning.evaluation.measure.ranking import evaluate
 from bmae_lightning.evaluation.measure.significance import differences
 from bmae_lightning.evaluation.measure.trec import Run, write_qrels, write_run
@@ -30,6 +31,11 @@ def test_one_run(files, capsys):
     measured = evaluate(files / "qrels", files / "a.trec", MEASURES)
     assert report.arms[0].measures == measured.mean
     output = capsys.readouterr().out
+    assert report.arms[0].interval["RR@10"] == intervals({"a": measured.per_query["RR@10"]})["a"]
+    low, high = report.arms[0].interval["RR@10"]
+    assert low < measured.mean["RR@10"] < high
+    assert f"{low:.3f} to {high:.3f}" in output
+    assert "95 % intervals over queries" in output
     assert "qrels: 40 judged queries" in output
     assert f"{measured.mean['RR@10']:.3f}" in output
     assert "answers 36 of 40 judged queries, 6 ranks at most; 3 more of its queries are not judged" in output

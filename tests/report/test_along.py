@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bmae_lightning.report.along import curves_along
+from bmae_lightning.report.along import curves_along, difference
 from bmae_lightning.report.content import Arm, Report, read_report, write_report
 from bmae_lightning.report.sweep import compare
 
@@ -146,3 +146,18 @@ def test_a_sweep_has_its_figures_on_the_page(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert 'id="along"' in page
     assert "RR@10 over share of the training queries (%); a ends at 1" in page
+
+
+def named(places, key="bm25"):
+    """What tells the node of each job: places: overrides in one string -> directory of the node."""
+    jobs = [{"overrides": text.split(), "nodes": {key: place}} for text, place in places.items()]
+    return [difference(jobs, job, key) for job in jobs]
+
+
+def test_an_option_on_which_no_node_depends_tells_none_apart():
+    """Of a sweep over k1 and rate one job is missing; BM25 does not depend on the rate, as jobs show that share one."""
+    assert named({"k1=1 rate=3": "a", "k1=1 rate=5": "a", "k1=2 rate=3": "b"}) == ["k1=1", "k1=1", "k1=2"]
+    assert named({"k1=1 rate=3": "a", "k1=2 rate=5": "b"}) == ["k1=1 rate=3", "k1=2 rate=5"], "nothing is known"
+    assert named({"k1=1 rate=3": "a", "k1=1 rate=5": "b", "k1=2 rate=3": "c", "k1=2 rate=5": "c"}) == [
+        "k1=1 rate=3", "k1=1 rate=5", "k1=2", "k1=2"
+    ], "unless two would have one name"  # fmt: skip

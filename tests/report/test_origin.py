@@ -26,7 +26,7 @@ def finished(tmp_path):
             "stage": stage.partition("@")[0],
             "inputs": {path.name: str(path) for path in inputs} | {"none": None},
         }
-        manifest = {"fingerprint": f"f-{stage}", "context": context, "config": {}}
+        manifest = {"fingerprint": f"f-{stage}", "context": context, "config": {"seed": 1} if speeds else {}}
         (directory / "manifest.json").write_text(json.dumps(manifest))
         if attempts:
             record = Record(list(attempts), {"torch": "2.13"} if versions is None else versions, commit)

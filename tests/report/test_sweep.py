@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from bmae_lightning.report.content import Arm, Curve, Diagnosis, Report, read_report, write_report
+from bmae_lightning.report.content import Arm, Curve, Diagnosis, Origin, Report, read_report, write_report
 from bmae_lightning.report.sweep import compare
 from bmae_lightning.runtime.table import BEST_OF_COLUMN, SUMMARY, Column, Table
 
@@ -212,7 +212,16 @@ def test_tables_of_stages_are_one_with_shared_arms_once(tmp_path):
         made = job(tmp_path, i, [f"lr={i}"], {"bm25": "b"})
         made["nodes"] |= {"glue@none": "g", "glue@retromae": f"g{i}"}
         jobs.append(with_table(made, "glue", [["no pre-training", 0.5], ["retromae", 0.5 + i / 10]]))
+        path = Path(made["nodes"]["report"]) / "report.json"
+        origin = Origin({"seed": 1}, f"f{i}")
+        behind = [Arm(f"{arm} (glue)", {}, 0, node=f"glue@{arm}", origins=[origin]) for arm in ("none", "retromae")]
+        write_report(path, replace(read_report(path), behind=behind))
+        made["job"] = {"seed": 10 * i}
     compare(jobs, tmp_path)
+    behind = [(arm.name, arm.origins) for arm in read_report(tmp_path / "report.json").behind]
+    assert [(name, [(of.fingerprint, of.job["seed"]) for of in origins]) for name, origins in behind] == [
+        ("none (glue)", [("f1", 10)]), ("retromae (glue) lr=1", [("f1", 10)]), ("retromae (glue) lr=2", [("f2", 20)]),
+    ]  # fmt: skip
     (table,) = read_report(tmp_path / "report.json").tables["glue"]
     assert table.rows == (("no pre-training", 0.5), ("retromae lr=1", 0.6), ("retromae lr=2", 0.7))
     assert table.emphasis() == {(2, 1): BEST_OF_COLUMN}

@@ -157,6 +157,9 @@ def test_tables_of_arms_are_one_and_others_stay(collect):
     assert {stage: [table.rows for table in of] for stage, of in tables.items()} == {
         "mine": [(("no pre-training", 0.7), ("a", 0.5), ("paper", 0.6))], "other": [(("all", 1.0),)],
     }  # fmt: skip
+    assert [(arm.name, arm.measures, arm.node, len(arm.origins)) for arm in found.behind()] == [
+        ("a (mine)", {}, "mine@a", 1), ("no pre-training (mine)", {}, "mine@none", 1), ("other", {}, "other", 1),
+    ]  # fmt: skip
     assert tables["mine"][0].marked(PAPER) == [2]
     assert found.names == {"mine@none": "no pre-training", "mine@a": "a"}
 
