@@ -12,11 +12,10 @@ from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.dashboard import show_dashboard, shows_dashboard
 from bmae_lightning.command.job import describe_job
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
-from bmae_lightning.command.optimized import find_optimized
+from bmae_lightning.command.optimized import find_optimized, searching
 from bmae_lightning.command.pipeline import Pipeline
 from bmae_lightning.command.plan import Node, find_goals, plan, read_entries, read_entry
 from bmae_lightning.command.resolve import resolved
-from bmae_lightning.command.search import searching
 from bmae_lightning.command.track import track
 from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file

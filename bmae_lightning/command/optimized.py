@@ -23,6 +23,10 @@ TEST = re.compile(r"test|dl\d\d")
 """What names of splits that only report are like."""
 
 
+class Unmeasured(BadInput):
+    """A search has nothing to choose by."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a measure of a job is written.
@@ -53,6 +57,12 @@ class Place:
         return float(max(looks) if self.best else looks[-1])
 
 
+def searching(hydra_cfg: Any) -> bool:
+    """Whether a job is a trial, whose returned measure decides what is tried next."""
+    basic = hydra_cfg.sweeper._target_.endswith(".BasicSweeper")
+    return getattr(hydra_cfg.mode, "name", None) == "MULTIRUN" and not basic
+
+
 def find_optimized(
     config: dict[str, Any], nodes: Mapping[str, Node], splits: list[str], searching: bool
 ) -> Place | None:  # fmt: skip
@@ -65,7 +75,7 @@ def find_optimized(
         searching: whether somebody chooses by it, so that it must be there.
 
     Raises:
-        BadInput: it is not measured, or of a split that only reports.
+        Unmeasured: it is not measured, or of a split that only reports.
     """
     places, asked = list(_places(config, nodes, splits)), config["optimized_metric"]
     if asked is not None:
@@ -75,7 +85,7 @@ def find_optimized(
     last = [place for place in places if place.best is None and place.rung == top]
     found = next((place for place in last if place.split == DEV), None)
     if found is None and searching:
-        raise BadInput(f"optimized_metric: {_remedy(config, nodes, splits, last)}")
+        raise Unmeasured(f"optimized_metric: {_remedy(config, nodes, splits, last)}")
     return found
 
 
@@ -99,13 +109,13 @@ def _places(config: dict[str, Any], nodes: Mapping[str, Node], splits: list[str]
 
 
 def _named(asked: Any, places: list[Place]) -> Place:
-    """The place that the option names. Raises BadInput where there is none."""
+    """The place that the option names. Raises Unmeasured where there is none."""
     option = f"optimized_metric={asked}"
     split, stage, measure = [*str(asked).split("/", 2), "", ""][:3]
     if not measure:
-        raise BadInput(f"{option} must be SPLIT/STAGE/MEASURE, as dev/evaluate/RR@10")
+        raise Unmeasured(f"{option} must be SPLIT/STAGE/MEASURE, as dev/evaluate/RR@10")
     if TEST.match(split):
-        raise BadInput(
+        raise Unmeasured(
             f"{option}: settings that are chosen on {split} are no longer tested by it; choose on dev, as "
             f"optimized_metric=dev/{stage}/{measure} 'corpus.evaluated=[dev,{split}]'"
         )
@@ -114,7 +124,7 @@ def _named(asked: Any, places: list[Place]) -> Place:
     if named or (named := next((place for place in there if [place.measure] == canonical([measure])), None)):
         return named
     measured = ", ".join(str(place) for place in places if not TEST.match(place.split))
-    raise BadInput(f"{option} is not measured in this job; there is {measured or 'nothing that one may choose by'}")
+    raise Unmeasured(f"{option} is not measured in this job; there is {measured or 'nothing that one may choose by'}")
 
 
 def _remedy(config: dict[str, Any], nodes: Mapping[str, Node], splits: list[str], last: list[Place]) -> str:

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from bmae_lightning.command.best_trial import tell_best
 from bmae_lightning.command.failure import MISTAKES, config_directories, mistake, refuse, tell
 from bmae_lightning.command.sweep_directory import Sweep, take_directory
 from bmae_lightning.report.comparison import forget_checks, keep_row, sweep_group
@@ -193,6 +194,7 @@ def finish() -> int:
     jobs = ledger.jobs()
     if jobs and not any(job["state"] == INTERRUPTED for job in jobs.values()):
         compare_jobs(sweep.directory, sweep.config, jobs)
+    tell_best(sweep.directory)
     return exit_code(jobs)
 
 

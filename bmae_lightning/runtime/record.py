@@ -20,8 +20,8 @@ from bmae_lightning.runtime.machine import device_name, gpus_of, watch_energy, w
 from bmae_lightning.runtime.plain import plain, restored
 
 RECORD = "record.json"
-REWRITTEN = ("manifest.json", "lock")
-"""Files that are touched before an attempt begins."""
+REWRITTEN = ("manifest.json", "lock", "turn-")
+"""What the names of files begin with that are written before an attempt begins."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _lived(directory: Path, attempt: Attempt) -> Attempt:
     """A killed attempt with the time until the last file that it wrote, which is no less than what is known of it."""
     if attempt.seconds is not None:
         return attempt
-    files = (path for path in directory.rglob("*") if path.is_file() and path.name not in REWRITTEN)
+    files = (path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(REWRITTEN))
     last = max((path.stat().st_mtime for path in files), default=0.0)
     return replace(attempt, seconds=max(0.0, last - datetime.fromisoformat(attempt.started).timestamp()))
 

@@ -9,13 +9,18 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from bmae_lightning.runtime.ledger import DONE, Ledger
+
 STAGE, REFERENCE = "evaluate", "none"
 
 
 def values_of(sweep: Path, split: str, measure: str) -> dict[str, list[float]]:
     """Row -> its values on a split, one for each finished job of a sweep."""
     found = defaultdict(list)
-    for path in sorted(sweep.glob("*/result.json")):
+    for job in Ledger(sweep).jobs().values():
+        if job["state"] != DONE:
+            continue
+        path = sweep / job["directory"] / "result.json"
         result = json.loads(path.read_text(encoding="utf-8"))
         row = next(o.partition("=")[2] for o in result["overrides"] if o.startswith("+study="))
         directory = Path(next(of for key, of in result["nodes"].items() if key.partition("@")[0] == STAGE))
@@ -29,7 +34,7 @@ def values_of(sweep: Path, split: str, measure: str) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweep", type=Path, help="directory of the sweep, which has a folder for each job")
+    parser.add_argument("sweep", type=Path, help="directory of the sweep, with its ledger")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--measure", default="RR@10")
     parser.add_argument("--rows", type=int, default=3, help="how many")

@@ -18,7 +18,8 @@ new_piece() {
 part() { # NAME START [overrides]: a sweep, in pieces until it ends by itself
     name=$1 start=$2 finished=$outputs/study/$2/$1/finished
     shift 2
-    set -- "+study/part=$name" "study/start=$start" "output_dir=$outputs" "trainer=$trainer" "$@"
+    set -- "+study/part=$name" "study/start=$start" "output_dir=$outputs" "trainer=$trainer" "$@" \
+        "hydra.sweep.dir=$outputs/study/$start/$name"
     [ "$(cat "$finished" 2>/dev/null)" != "$*" ] || return 0
     while :; do
         [ "$(now)" -lt "$end" ] || new_piece
@@ -42,5 +43,9 @@ for start in ${STARTS:-scratch continued}; do
 done
 for name in decoder_rate encoder_rate depth; do
     part "$name" scratch "$@"
+done
+for start in ${STARTS:-scratch continued}; do # one page over all parts of a start
+    parts=$(ls -d "$outputs/study/$start"/*/ | paste -sd , -)
+    "$python" -m bmae_lightning report "report.runs=[$parts]" "report.name=study_$start" "output_dir=$outputs" || failed=$?
 done
 exit $failed

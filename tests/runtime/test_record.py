@@ -66,7 +66,13 @@ def test_a_killed_attempt_took_at_least_until_the_last_file_that_it_wrote(tmp_pa
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(began))
     (tmp_path / "record.json").write_text(json.dumps(plain(Record([Attempt(started)]))))
     (tmp_path / "checkpoints").mkdir()
-    for name, after in {"record.json": 0, "checkpoints/1.ckpt": 1200, "manifest.json": 3600, "lock": 3600}.items():
+    for name, after in {
+        "record.json": 0,
+        "checkpoints/1.ckpt": 1200,
+        "manifest.json": 3600,
+        "lock": 3600,
+        "turn-1": 3600,
+    }.items():
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (began + after, began + after))
     with recorded(tmp_path, {}):

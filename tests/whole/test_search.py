@@ -1,6 +1,7 @@
 """A study of Optuna's: its trials are jobs, it maximises the measure on dev, and the same command continues it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from omegaconf import OmegaConf
 from support import quick_hydra
 from support.command import TINY
 
-from bmae_lightning.command.search import best_trial
+from bmae_lightning.command.best_trial import best_trial
 
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra optuna")
 
@@ -76,3 +77,20 @@ def test_several_measures_end_with_several_solutions():
         "solutions": [{"params": {"a": 1}, "values": [0.5, 2]}, {"params": {"a": 2}, "values": [1, 0]}],
     }
     assert best_trial(found) == "best trial: a=1 -> 0.5000, 2.0000\nbest trial: a=2 -> 1.0000, 0.0000"
+
+
+def test_a_study_without_a_measure_on_dev_is_refused_before_any_trial(here, lengths, tmp_path, capfd):
+    with pytest.raises(SystemExit, match="2"):
+        study(here, lengths)
+    assert capfd.readouterr().err == (
+        "error: optimized_metric: a search chooses on dev, which is not measured: add 'corpus.evaluated=[dev,test]'\n"
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_trial_that_fails_is_not_the_best_and_the_others_go_on(here, lengths, tmp_path):
+    overrides = "corpus.evaluated=[dev,test]", "hydra.sweep.dir=some", "hydra.sweeper.n_trials=3"
+    output = study(here, lengths, *overrides, "bm25.ranker.b=choice(2.0,0.5)", code=2)
+    best = OmegaConf.load(tmp_path / "some" / "optimization_results.yaml")
+    assert best.best_params["bm25.ranker.b"] == 0.5
+    assert re.search(r"^3 jobs: \d done, \d failed\nbest trial: bm25.ranker.b=0.5 -> ", output, re.MULTILINE)

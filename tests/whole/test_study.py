@@ -13,6 +13,7 @@ from support.paths import ROOT
 from support.tables import Command, Job
 
 from bmae_lightning.report.content import read_report
+from bmae_lightning.runtime.ledger import DONE, FAILED, Ledger
 
 STUDY = ROOT / "experiments" / "study"
 ROWS = sorted(path.stem for path in STUDY.glob("*.yaml"))
@@ -73,13 +74,14 @@ def test_rows_of_equal_cost_take_as_many_operations_as_retromae(start, here, beg
         assert job.pretrain.config["epochs"] is None
 
 
-def finished(sweep: Path, number: int, row: str, **splits: float) -> None:
+def finished(sweep: Path, number: int, row: str, state: str = DONE, **splits: float) -> None:
     job, stage = sweep / str(number), sweep / "store" / str(number)
     job.mkdir(parents=True)
     stage.mkdir(parents=True)
     (stage / "metrics.json").write_text(json.dumps({of: {"mean": {"RR@10": value}} for of, value in splits.items()}))
     result = {"overrides": [f"+study={row}", f"seed={number}"], "nodes": {f"evaluate@{row}": str(stage)}}
     (job / "result.json").write_text(json.dumps(result))
+    Ledger(sweep).add(number, state, directory=str(number))
 
 
 def best(*arguments: object) -> subprocess.CompletedProcess:
@@ -92,6 +94,7 @@ def test_the_best_are_chosen_by_their_mean_on_dev_without_the_reference(tmp_path
         [("a", 0.1, 0.9), ("b", 0.3, 0.1), ("b", 0.5, 0.1), ("c", 0.39, 0.5), ("d", 0.41, 0.2), ("none", 0.9, 0.9)]
     ):
         finished(tmp_path, number, row, dev=dev, test=test)
+    finished(tmp_path, 7, "e", FAILED, dev=1.0, test=1.0)  # left by an earlier study in this directory
     assert best(tmp_path).stdout == "d,b,c\n"
     assert best(tmp_path, "--split", "test", "--rows", 2).stdout == "a,c\n"
     refused = best(tmp_path, "--split", "other")
@@ -104,15 +107,18 @@ PROGRAM = """#!/bin/sh
 # Takes the place of Python: notes its arguments; the objectives need three pieces, the first of which hangs.
 case "$*" in
 *torch*) echo cpu; exit ;;
+*report.runs=*) echo "part= $4 $5" >>calls; exit ;;
 *best.py*) echo simlm,master; exit ;;
 esac
 echo "$*" >>calls
 for argument; do
     case $argument in
-    output_dir=*) outputs=${argument#*=} ;; study/start=*) start=${argument#*=} ;; +study/part=*) name=${argument#*=} ;;
+    hydra.sweep.dir=*) place=${argument#*=} ;;
+    study/start=*) start=${argument#*=} ;;
+    +study/part=*) name=${argument#*=} ;;
     esac
 done
-mkdir -p "$outputs/study/$start/$name"
+mkdir -p "$place"
 case "$name $(grep -c "part=$name study/start=$start" calls)" in
 "objectives 1") sleep 60 ;;
 "objectives 2") exit 75 ;;
@@ -134,27 +140,30 @@ def study(tmp_path):
         environment |= {"PYTHON": str(program), "STARTS": "scratch", "PIECE": "31"} | variables
         process = subprocess.run(["sh", STUDY / "run.sh", *overrides], cwd=tmp_path, env=environment, check=False)
         calls = (tmp_path / "calls").read_text().splitlines()
-        return process.returncode, [line.partition("+study/part=")[2] for line in calls]
+        return process.returncode, [line.partition("part=")[2].strip() for line in calls]
 
     return run
 
 
 @pytest.mark.skipif(shutil.which("timeout") is None, reason="needs timeout, of coreutils")
 def test_pieces_end_continue_and_are_not_run_again(study):
-    common = "output_dir=outputs trainer=cpu"
-    assert study("corpus=beir", PIECES="1") == (75, [f"objectives study/start=scratch {common} corpus=beir"])
+    def call(name, *options):
+        common = f"{name} study/start=scratch output_dir=outputs trainer=cpu"
+        return " ".join([common, *options, f"hydra.sweep.dir=outputs/study/scratch/{name}"])
+
+    assert study("corpus=beir", PIECES="1") == (75, [call("objectives", "corpus=beir")])
     code, calls = study("corpus=beir")
     assert code == 2, "a part that fails does not stop the others, and is told"
-    assert [call.split()[0] for call in calls] == ["objectives"] * 3 + [
-        "ladder",
-        "decoder_rate",
-        "encoder_rate",
-        "depth",
-    ]
-    assert calls[3] == f"ladder study/start=scratch {common} +study=none,simlm,master corpus=beir"
-    assert study("corpus=beir") == (2, [f"depth study/start=scratch {common} corpus=beir"]), "what has finished stays"
+    parts = ["objectives", "ladder", "decoder_rate", "encoder_rate", "depth"]
+    assert [line.split()[0] for line in calls[2:-1]] == parts
+    assert calls[:3] == [call("objectives", "corpus=beir")] * 3
+    assert calls[3] == call("ladder", "+study=none,simlm,master", "corpus=beir")
+    places = ",".join(f"outputs/study/scratch/{name}/" for name in sorted(parts))
+    page = f"report.runs=[{places}] report.name=study_scratch"
+    assert calls[-1] == page
+    assert study("corpus=beir") == (2, [call("depth", "corpus=beir"), page]), "what has finished stays"
     code, calls = study("corpus=beir", "seed=1", ROWS="none,mlm")
-    assert calls[0] == f"objectives study/start=scratch {common} +study=none,mlm corpus=beir seed=1"
+    assert calls[0] == call("objectives", "+study=none,mlm", "corpus=beir", "seed=1")
 
 
 TINY = [
@@ -180,6 +189,7 @@ def test_the_whole_study_runs_to_its_pages(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    assert len(read_report(tmp_path / "outputs" / "reports" / "study_scratch" / "report.json").arms) > len(ROWS)
     pages = {path.parent.name: read_report(path) for path in tmp_path.glob("outputs/study/scratch/*/report.json")}
     rows = {name: {arm.name for arm in page.arms} - {"bm25"} for name, page in pages.items()}
     assert rows["objectives"] == {*ROWS, "no pre-training"} - {"none"}
