@@ -22,8 +22,6 @@ VALUED = (
 LOOKING = re.compile(
     r"stage=\[?(search|dashboard)\]?$|(run|qrels|pack)=|report\.(runs|name)=|check=true$", re.IGNORECASE
 )
-    r"stage=\[?(search|dashboard)\]?$|(run|qrels|pack)=|report\.(runs|name)=|check=true$", re.IGNORECASE
-)
 """Arguments of commands that only look, and so leave no directory of the run behind."""
 AS_HYDRA_HAS_IT = re.compile(r"""\[.*\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 """A value that is a list or quoted already."""

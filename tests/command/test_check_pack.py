@@ -17,7 +17,7 @@ from bmae_lightning.runtime.run_stage import read_manifest
 from bmae_lightning.stage.pack import Pack
 
 BM25 = ["corpus=beir", "stage=[pack]", "rungs=0", "pretrain_step=0", "logger=none", "report.cases=0"]
-CHANGED = {"measures=[RR@10,nDCG@10,R@2]"}
+MEASURES = "measures=[RR@10,nDCG@10,R@2]"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def pack(tmp_path_factory, collection):
     """The archive that the command makes of BM25 alone."""
     root = tmp_path_factory.mktemp("pack")
     with pytest.MonkeyPatch.context() as patch:
-        assert main_here(patch, root, *BM25, *CHANGED, f"corpus.path={collection}") == 0
+        assert main_here(patch, root, *BM25, MEASURES, f"corpus.path={collection}") == 0
     (archive,) = (root / "outputs" / "store").glob("pack-*/pack.tar.gz")
     return archive
 
