@@ -45,17 +45,18 @@ def _measured(run: dict[str, Any], root: Path) -> list[list[Any]]:
     """A row for each measure of a run."""
     found: dict[str, float] = {}
     for name in run["mean"]:
-        if by_answers(name):
-            continue
         with contextlib.suppress(BadInput):  # a measure of one's own
-            found |= evaluate(root / run["qrels"], root / run["run"], [name]).mean
-    rows = []
-    for name, packed in run["mean"].items():
-        state = "yes" if abs(found.get(name, packed) - packed) <= TOLERANCE else "no"
-        rows.append(
-            [run["node"], run["split"], name, packed, found.get(name), state if name in found else "not measured"]
-        )
-    return rows
+            if not by_answers(name):
+                found |= evaluate(root / run["qrels"], root / run["run"], [name]).mean
+
+    def state(name: str) -> str:
+        if name not in found:
+            return NOT_MEASURED
+        return YES if abs(found[name] - run["mean"][name]) <= TOLERANCE else NO
+
+    return [
+        [run["node"], run["split"], name, packed, found.get(name), state(name)] for name, packed in run["mean"].items()
+    ]
 
 
 def _unpacked(path: str, root: Path) -> dict[str, Any]:

@@ -129,10 +129,11 @@ def test_only_files_are_unpacked(tmp_path, kind):
 def test_what_is_no_pack_is_told_in_one_line(tmp_path, pack, here):
     (tmp_path / "text").write_text("no archive")
     (tmp_path / "cut").write_bytes(pack.read_bytes()[:-400])
+    (tmp_path / "half").write_bytes(pack.read_bytes()[:9000])
     archive(tmp_path / "other", {"a": b"b"})
     archive(tmp_path / "former", {"pack.json": b'{"format": 0}'})
-    for name in ("absent", "text", "cut", "other", "former"):
-        with pytest.raises(BadInput, match=f"{name}: (cannot be read as an archive|packed by another)") as error:
+    for name in ("absent", "text", "cut", "half", "other", "former"):
+        with pytest.raises(BadInput, match=f"{name}: (cannot be read as an|packed by another|.* is missing)") as error:
             check_pack(str(tmp_path / name))
         assert "\n" not in str(error.value)
     output = here("bm25", "evaluate", f"pack={pack}", code=2)
