@@ -65,7 +65,7 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
                     at[job["nodes"][nodes[source]]] = value
     label, seeds = AXES.get(axis, axis), {o for job in jobs for o in job["overrides"] if o.startswith("seed=")}
     told = f"the {label.removesuffix(' (%)')}" if axis in AXES else axis
-    mean = f" (mean of {len(seeds)} seeds)" if len(seeds) > 1 else ""
+    mean = f" (mean ± sd of {len(seeds)} seeds)" if len(seeds) > 1 else ""
     return [
         Curve(
             f"{measure} over {told}{mean}",

@@ -73,8 +73,7 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
     if len(done) < len(jobs):
         print_tables([about])
     print_text(in_short(jobs) + "\n")
-    known = {number: {key: value for key, value in job.items() if key != "job"} for number, job in jobs.items()}
-    _track(directory, config, [job | results.get(number, {}) for number, job in known.items()])
+    _track(directory, config, [job | results.get(number, {}) for number, job in jobs.items()])
 
 
 def _track(directory: Path, config: Any, jobs: list[dict[str, Any]]) -> None:

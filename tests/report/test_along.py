@@ -65,7 +65,7 @@ def test_any_number_of_which_jobs_take_three_values_is_an_axis():
 
     rates = {0.1: 0.3, 0.5: 0.7, 0.9: 1.1}
     assert swept(0.9, 0.1, 0.5) == {
-        "RR@10 over decoders.shallow.mask.rate (mean of 2 seeds)": {
+        "RR@10 over decoders.shallow.mask.rate (mean ± sd of 2 seeds)": {
             "bm25": [(rate, 0.2) for rate in rates],
             "a reading=paper": [(rate, pytest.approx(value)) for rate, value in rates.items()],
             "a reading=code": [(rate, pytest.approx(value)) for rate, value in rates.items()],
@@ -126,7 +126,7 @@ def test_other_options_tell_lines_apart_and_seeds_are_averaged():
         )
     )  # fmt: skip
     ((title, series),) = found.items()
-    assert title == "RR@10 over the share of the training queries (mean of 3 seeds)"
+    assert title == "RR@10 over the share of the training queries (mean ± sd of 3 seeds)"
     assert series["bm25"] == [(10, 0.2), (100, 0.2)]
     assert series["a lr=1"] == [(10, pytest.approx(31.1)), (100, pytest.approx(32))]
     assert series["a lr=2"] == [(10, pytest.approx(32.1)), (100, pytest.approx(33))]

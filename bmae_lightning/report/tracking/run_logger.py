@@ -25,7 +25,8 @@ class RunLogger(Logger):
 
     def __init__(self, run: Any, logged: Logged, prefix: str = "", again: bool = False) -> None:
         super().__init__()
-        self.run, self.logged, self.prefix, self.again, self.broken = run, logged, prefix, again, False
+        self.run, self.logged, self.prefix, self.again = run, logged, prefix, again
+        self.broken: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -37,7 +38,9 @@ class RunLogger(Logger):
 
     def under(self, name: str) -> "RunLogger":
         """The same run with `name/` before the keys."""
-        return RunLogger(self.run, self.logged, f"{self.prefix}{name}/", self.again)
+        made = RunLogger(self.run, self.logged, f"{self.prefix}{name}/", self.again)
+        made.broken = self.broken
+        return made
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Nothing: the run has its configuration from the beginning."""
@@ -57,21 +60,22 @@ class RunLogger(Logger):
         """A table as one more row."""
         import wandb
 
-        self.safely(lambda: self.log_metrics({key: wandb.Table(columns=columns, data=data, allow_mixed_types=True)}))
+        options: dict[str, Any] = {"columns": columns, "data": data, "allow_mixed_types": True}
+        self.safely(lambda: self.log_metrics({key: wandb.Table(**options)}), kind="tables")
 
     def log_page(self, key: str, path: Path) -> None:
         """A page as it is, and where it lies."""
         import wandb
 
-        self.safely(lambda: self.log_metrics({key: wandb.Html(str(path), inject=False)}))
+        self.safely(lambda: self.log_metrics({key: wandb.Html(str(path), inject=False)}), kind="tables")
         self.safely(self.run.summary.update, {f"{key}_path": str(path.absolute())})
 
-    def safely(self, call: Callable, *args: Any, **options: Any) -> None:
-        """Do something with the run; the first failure is told, and after it nothing more is tried."""
-        if self.broken:
+    def safely(self, call: Callable, *args: Any, kind: str = "values", **options: Any) -> None:
+        """Do something with the run; the first failure of a kind is told, and after it no more of it is tried."""
+        if kind in self.broken:
             return
         try:
             call(*args, **options)
         except Exception as error:  # noqa: BLE001  tracking must never stop the work
-            self.broken = True
-            print_once(f"W&B: {type(error).__name__} ({' '.join(str(error).split())}); nothing more is logged there")
+            self.broken.add(kind)
+            print_once(f"W&B: {type(error).__name__} ({' '.join(str(error).split())}); no more {kind} are logged there")

@@ -19,6 +19,8 @@ from bmae_lightning.runtime.table import is_number
 Job = Mapping[str, Any]
 KNOWN = ("method", "experiment", "encoder", "scale", "corpus", "recipe", "reading", "seed")
 """What the table of jobs says of each, beside its masks and what else varies."""
+RATE = ".mask.rate"
+"""How the override of a mask's rate ends."""
 
 
 def track_job(tracking: Tracking, context: Context, nodes: Mapping[str, Path]) -> None:
@@ -51,9 +53,7 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
         jobs: what is known of each: `state`, `overrides`, `reason` and `seconds` from the ledger, and from the
             result.json of a job that is done `job` and `nodes`.
     """
-    facts = [
-        facts_of(job["job"]) if isinstance(job.get("job"), dict) else _told(job.get("overrides") or []) for job in jobs
-    ]
+    facts = [facts_of(job["job"]) if "job" in job else _told(job.get("overrides") or []) for job in jobs]
     common = {
         key: value for key, value in (facts[0] if facts else {}).items() if all(f.get(key) == value for f in facts)
     }
@@ -79,8 +79,10 @@ def track_sweep(tracking: Tracking, directory: Path, output_dir: Path, command: 
 
 def _told(overrides: list[str]) -> dict[str, Any]:
     """What the overrides of a job say that left no record."""
-    given = (item.lstrip("+").partition("=") for item in overrides)
-    return {key: value for key, _, value in given if key in KNOWN}
+    given = {key: value for key, _, value in (item.lstrip("+").partition("=") for item in overrides)}
+    rates = {key.removesuffix(RATE).replace(".", "/"): value for key, value in given.items() if key.endswith(RATE)}
+    known = {key: value for key, value in given.items() if key in KNOWN}
+    return known | {f"masks/{part}/rate": value for part, value in rates.items()}
 
 
 def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -98,9 +100,12 @@ def _rows(
     told = dict.fromkeys([*KNOWN, *(key for f in facts for key in f if key.startswith("masks/")), *varying(facts)])
     measures = dict.fromkeys(key for of in measured for key in of)
     first = [
-        [number, job["state"], " ".join(job.get("overrides") or []), job.get("reason") or "", job.get("seconds")]
+        [
+            number, job["state"], " ".join(o for o in job.get("overrides") or [] if not o.startswith("group=")),
+            job.get("reason") or "", job.get("seconds"),
+        ]
         for number, job in enumerate(jobs)
-    ]
+    ]  # fmt: skip
     rows = [
         [*start, *(fact.get(key) for key in told), *(of.get(key) for key in measures)]
         for start, fact, of in zip(first, facts, measured, strict=True)

@@ -90,7 +90,7 @@ class WandbTracking(Tracking):
             run.define_metric("*", step_metric=STEP)
             logger = _open[run_id] = RunLogger(run, logged, again=context.stage == COMPARISON)
         for directory in filter(None, context.inputs.values()):
-            logger.safely(used, logger.run, directory)
+            logger.safely(used, logger.run, directory, kind="artifacts")
         if _single() and context.stage not in (JOB, COMPARISON):
             logger = logger.under(key_of(context.stage, context.arm, context.job.get("name", "")))
         for values in _lines(context.directory / "metrics.jsonl"):  # those that a killed process did not get away
@@ -103,13 +103,13 @@ class WandbTracking(Tracking):
         from wandb import teardown
 
         if not failed and context.stage not in (JOB, COMPARISON):
-            logger.safely(made, logger.run, context.directory, self.upload)
+            logger.safely(made, logger.run, context.directory, self.upload, kind="artifacts")
         if failed or context.stage == JOB or not _single() or _in_children(context):
             del _open[run_id_of(context)]
             _closed[wandb_folder(context) / run_id_of(context)] = logger.logged
-            logger.safely(logger.run.finish, exit_code=int(failed))
+            logger.safely(logger.run.finish, exit_code=int(failed), kind="ends")
             if _single() and _in_children(context):
-                logger.safely(teardown)  # writes all to the file that the next process reads
+                logger.safely(teardown, kind="ends")  # writes all to the file that the next process reads
 
     def told(self, contexts: Sequence[Context]) -> str:
         ids = dict.fromkeys(map(run_id_of, contexts))
@@ -186,6 +186,7 @@ def _init(context: Context, mode: str, arguments: dict[str, Any]) -> Any:
     settings = wandb.Settings(**{k: v for k, v in known.items() if f"WANDB_{k.upper()}" not in os.environ})
     Path(arguments["dir"], "wandb").mkdir(parents=True, exist_ok=True)
     try:
+        wandb.setup(settings)  # that logging in is as silent as the run
         run = wandb.init(mode=mode, settings=settings, **arguments)
         if not run.offline:
             _urls[arguments["id"]] = run.url

@@ -1,12 +1,17 @@
 """W&B runs as they lie on the disk: what a run says of itself, its history over kills, its artifacts, its variables."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.wandb_files import read_closed, read_runs, steps
+from support.wandb_server import KEY, wandb_server
 
 from bmae_lightning.report.tracking.about import JOB
 from bmae_lightning.report.tracking.parts import read_parts
@@ -190,7 +195,7 @@ def test_trouble_with_wandb_does_not_stop_the_work(tmp_path, monkeypatch, capsys
         assert loggers == []
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "W&B: ZeroDivisionError (division by zero); nothing more is logged there",
+        "W&B: ZeroDivisionError (division by zero); no more values are logged there",
         f"W&B: not available (division by zero); metrics.jsonl in {context.directory} has everything",
     ]
 
@@ -216,7 +221,11 @@ def test_a_sweep_has_a_run_of_all_its_jobs(tmp_path):
     (sweep / "report.html").write_text("<p>page</p>")
     jobs = [
         {"state": "done", "overrides": ["seed=3"], "job": JOB_OF_TEST, "nodes": {"evaluate@retromae": done.directory}},
-        {"state": "failed", "overrides": ["seed=4"], "reason": "disk full"},
+        {
+            "state": "failed",
+            "overrides": ["seed=4", "decoders.enhanced.mask.rate=7"],
+            "reason": "disk full",
+        },
     ]
     for _ in range(2):  # a sweep that is continued
         track_sweep(WandbTracking(), sweep, tmp_path, "python -m bmae_lightning -m seed=3,4", jobs)
@@ -224,7 +233,8 @@ def test_a_sweep_has_a_run_of_all_its_jobs(tmp_path):
     assert len(parts) == 2
     assert (parts[0].run["job_type"], parts[0].run["run_group"]) == ("comparison", "sweep")
     assert parts[0].run["notes"] == "python -m bmae_lightning -m seed=3,4"
-    assert (parts[0].config["varies"], parts[0].config["jobs"]) == (["seed"], {"done": 1, "failed": 1})
+    assert parts[0].config["varies"] == ["seed", "masks/decoders/enhanced/rate"]
+    assert parts[0].config["jobs"] == {"done": 1, "failed": 1}
     assert parts[0].artifact_names(used=True) == {("run", "evaluate-0123456789ab")}
     assert all(a < b for a, b in zip(steps(parts), steps(parts)[1:], strict=False))
     folder = next(iter(sorted(tmp_path.glob("wandb/offline-run-*comparison*"))))
@@ -238,4 +248,25 @@ def test_a_sweep_has_a_run_of_all_its_jobs(tmp_path):
         "4",
         None,
     ]
+    assert second["masks/decoders/enhanced/rate"] == "7"
     assert "<p>page</p>" in next(folder.glob("files/media/html/report_*.html")).read_text()
+
+
+def test_wandb_uploads_the_parts_of_a_run_as_one_growing_history(tmp_path):
+    corpus = stage(tmp_path, "prepare", "Prepare", "")
+    pretrain = stage(tmp_path, "pretrain", "Pretrain", corpus=corpus.directory)
+    for numbers in (range(1, 4), range(3, 6), range(6, 9)):
+        log_steps(pretrain, numbers)
+        read_runs(tmp_path)
+        time.sleep(1.0)  # the time in the names of parts has seconds
+    with wandb_server() as (url, told):
+        given = os.environ | {"WANDB_BASE_URL": url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
+        parts = sorted(map(str, tmp_path.glob("wandb/offline-run-*")), reverse=True)
+        sync = [sys.executable, "-m", "wandb", "sync", *parts]
+        done = subprocess.run(sync, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (rows,) = told.rows.values()
+    assert [row["trainer/global_step"] for row in rows] == list(range(1, 9))
+    assert [row["_step"] for row in rows] == list(range(1, 9))
+    assert set(told.used) == {("corpus", "prepare-0123456789ab")}
+    assert set(told.artifacts.values()) - set(told.used) == {("encoder", "pretrain-0123456789ab")}
