@@ -71,6 +71,9 @@ def test_any_number_of_which_jobs_take_three_values_is_an_axis():
             "a reading=code": [(rate, pytest.approx(value)) for rate, value in rates.items()],
         }
     }
+    others = [job([f"pretrain.lr={lr}", f"+x/part=p{lr}"], {"evaluate@a": (f"a{lr}", lr)}) for lr in (1, 2, 3)]
+    alone = job(["pretrain.lr=4"], {"evaluate@b": ("b", 0.5)})
+    assert lines(*others, alone) == {"RR@10 over pretrain.lr": {"a": [(1, 1), (2, 2), (3, 3)]}}
     assert swept(0.9, 0.1) == {}, "a line of two points shows nothing that the table does not"
 
 
