@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.failure import tell
 from bmae_lightning.report.along import AXES
@@ -24,14 +24,18 @@ FAILED_HERE: list[int] = []
 
 
 def about(cfg: DictConfig, hydra_cfg: DictConfig) -> dict[str, Any]:
-    """What the ledger tells of a job beside what becomes of it: `name` of its arm, `overrides`, `places`, `directory`.
+    """What the ledger tells of a job beside what becomes of it: `name` of its arm, `overrides`, `places`, `directory`,
+    `collection`.
 
     The directory is relative to that of the sweep.
     """
     overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
     places = {axis: cfg[axis] for axis in AXES}
     directory = os.path.relpath(hydra_cfg.runtime.output_dir, hydra_cfg.sweep.dir)
-    return {"name": cfg.name, "overrides": overrides, "places": places, "directory": directory}
+    collection = OmegaConf.select(cfg, "corpus.collection") or hydra_cfg.runtime.choices.get("corpus")
+    return {
+        "name": cfg.name, "overrides": overrides, "places": places, "directory": directory, "collection": collection
+    }  # fmt: skip
 
 
 def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:

@@ -53,16 +53,18 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
     """
     from omegaconf import OmegaConf
 
-    from bmae_lightning.report.sweep import FAILED, NOT_RUN, compare
+    from bmae_lightning.report.sweep import compare
     from bmae_lightning.runtime import ledger
-    from bmae_lightning.runtime.table import print_tables, print_text
+    from bmae_lightning.runtime.table import FAILED, NOT_RUN, print_tables, print_text
 
     done = {number: job for number, job in jobs.items() if job["state"] == ledger.DONE}
-    results = {number: result for number, job in done.items() if (result := _left(directory, job, RESULT))}
+    left = {number: _left(directory, job, RESULT) for number, job in done.items()}
+    results = {number: result | {"number": number} for number, result in left.items() if result}
     about = jobs_table(jobs)
     without = [
-        {key: job.get(key) for key in ("name", "overrides", "places")}
-        | {"state": FAILED if job["state"] == ledger.FAILED else NOT_RUN, "reason": job.get("reason") or ""}
+        {key: job.get(key) for key in ("name", "overrides", "places", "collection")}
+        | {"number": number, "reason": job.get("reason") or ""}
+        | {"state": FAILED if job["state"] == ledger.FAILED else NOT_RUN}
         for number, job in jobs.items()
         if number not in done
     ]

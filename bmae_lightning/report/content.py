@@ -205,11 +205,16 @@ class Report:
         splits = list(dict.fromkeys(arm.split for arm in self.arms))
         if len(splits) < 2:
             return {"": self}
+        noted = {arm.name for arm in self.arms if arm.split == splits[0]}
         return {
             split: replace(
                 self,
                 title=f"{self.title}, {split}",
-                arms=[arm if split == splits[0] else replace(arm, note="") for arm in self.arms if arm.split == split],
+                arms=[
+                    replace(arm, note="") if split != splits[0] and arm.name in noted else arm
+                    for arm in self.arms
+                    if arm.split == split
+                ],
                 differences=[row for row in self.differences if row.split == split],
             )
             for split in splits

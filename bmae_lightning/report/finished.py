@@ -9,11 +9,11 @@ from typing import Any
 from bmae_lightning.report.along import AXES
 from bmae_lightning.report.comparison import RESULT, ROW
 from bmae_lightning.report.content import REPORT
-from bmae_lightning.report.sweep import FAILED, NOT_RUN
 from bmae_lightning.runtime import ledger
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.run_stage import MANIFEST
+from bmae_lightning.runtime.table import FAILED, NOT_RUN
 
 LEAST_DIGITS = 6
 _FINGERPRINT = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},}}")

@@ -6,9 +6,9 @@ Every sentence is made from the report alone, of the first measure of the first 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bmae_lightning.evaluation.measure.power import pooled_sd, runs_needed
+from bmae_lightning.evaluation.measure.power import runs_needed
 from bmae_lightning.report.content import BASELINE, Arm, Report, decimals
-from bmae_lightning.report.significance import ONE_SEED, PERCENT, is_clear
+from bmae_lightning.report.significance import ONE_SEED, PERCENT, is_clear, spread
 from bmae_lightning.runtime.ledger import DONE
 from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import Column, cell_text, is_number, printable
@@ -57,10 +57,10 @@ def _of_measures(report: Report) -> list[str]:
         sentence += "; no row without pre-training was measured beside it"
     sentences = [
         f"{sentence}.",
-        *(_of_seeds(best.measures[measure], reference.measures[measure], form) if reference else []),
+        *(_of_seeds(part, best, reference, measure, form) if reference else []),
     ]
-    if len(own) > 1:
-        lowest = min(own, key=lambda arm: arm.measures[measure])
+    lowest = min(own or [best], key=lambda arm: arm.measures[measure])
+    if lowest.measures[measure] < best.measures[measure]:
         sentences.append(f"The lowest of these rows is {shown(lowest, 'with')}.")
     lexical = [arm for arm in arms if _stage(arm) == "bm25" and arm not in (best, reference)]
     sentences += [f"{shown(arm)}." for arm in lexical[:1]]
@@ -88,17 +88,19 @@ def _judged(report: Report, measure: str, best: Arm, reference: Arm, form: str) 
     return f"a difference of {_signed(sign * row.difference, form)}{interval}, {clear} ({adjusted})"
 
 
-def _of_seeds(value: float, other: float, form: str) -> list[str]:
+def _of_seeds(report: Report, best: Arm, reference: Arm, measure: str, form: str) -> list[str]:
     """How many seeds a difference would need, or that there is one."""
+    value, other = best.measures[measure], reference.measures[measure]
     if not isinstance(value, Mean) and not isinstance(other, Mean):
         return [ONE_SEED]
     if not (isinstance(value, Mean) and isinstance(other, Mean) and value != other):
         return []
-    sd = pooled_sd(value.sd, value.runs, other.sd, other.runs)
+    sd, groups = spread(report, best, reference, measure)
     if not sd > 0:
         return []
-    needed = runs_needed(float(value) - float(other), sd)
-    return [f"Over seeds the sd is {sd:{form}}; a difference of this size needs about {needed:,} seeds per arm."]
+    needed = runs_needed(float(value) - float(other), sd, groups)
+    of = "Over seeds, which both rows share, the sd of the difference is" if groups == 1 else "Over seeds the sd is"
+    return [f"{of} {sd:{form}}; a difference of this size needs about {needed:,} seeds per arm."]
 
 
 def _signed(value: float, form: str) -> str:

@@ -20,12 +20,11 @@ from bmae_lightning.report.seeds import seed_of, setting
 from bmae_lightning.report.verdict import ABOUT_ORDER, ORDER, SPREAD, VERDICTS, Value, order, together
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.mean import Mean, mean_of
-from bmae_lightning.runtime.table import PAPER, REFERENCE, SUMMARY, Column, Table, is_number
+from bmae_lightning.runtime.table import FAILED, NOT_RUN, PAPER, REFERENCE, SUMMARY, Column, Table, is_number
 
 NOT_BERT = "its encoder is not a BERT and cannot be loaded yet"
 ABOUT_GLUE = "Of a task with two measures ours is the first; the paper does not say which it prints."
 ABOUT_TIMES = "Times of another machine are not judged."
-FAILED, NOT_RUN = "failed", "not run"
 
 
 class Line(NamedTuple):

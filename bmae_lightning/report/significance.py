@@ -10,8 +10,9 @@ from bmae_lightning.evaluation.measure.power import POWER, pooled_sd, runs_neede
 from bmae_lightning.evaluation.measure.significance import FLIPS, Difference, differences
 from bmae_lightning.report.content import Arm, Report, decimals
 from bmae_lightning.report.reference import Candidate, find_reference
+from bmae_lightning.report.seeds import SEED
 from bmae_lightning.runtime.files import read_json
-from bmae_lightning.runtime.mean import Mean
+from bmae_lightning.runtime.mean import Mean, mean_of
 from bmae_lightning.runtime.table import Column, Table, printable
 
 PerQuery = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -27,8 +28,9 @@ ABOUT = (
 )
 ONE_SEED = "One seed: what another seed would change is not in these numbers; `seeds=3` shows it."
 ABOUT_SEEDS = (
-    f"Seeds that a difference needs: for a two-sided t-test of two groups of runs at {100 * LEVEL:.0f} % with power "
-    f"{100 * POWER:.0f} %, from the sd over seeds pooled over both rows."
+    f"Seeds that a difference needs: for a two-sided t-test at {100 * LEVEL:.0f} % with power {100 * POWER:.0f} %, "
+    "paired where both rows have the same seeds, from the sd of their differences; else of two groups of runs, "
+    "from the sd pooled over both rows."
 )
 
 
@@ -108,28 +110,49 @@ def is_clear(row: Difference) -> bool:
     return row.t_holm < LEVEL and row.randomisation_holm < LEVEL
 
 
+def spread(report: Report, arm: Arm, other: Arm, measure: str) -> tuple[float, int]:
+    """The sd of a difference of two rows over seeds, and of how many groups of runs.
+
+    1: where both have the same seeds it is that of the differences of runs with one seed.  2: it is pooled.
+    """
+    first, second = (_by_seed(report, row, measure) for row in (arm, other))
+    if len(first) > 1 and first.keys() == second.keys():
+        return round(mean_of([first[seed] - second[seed] for seed in first]).sd, 12), 1
+    value, against = arm.measures[measure], other.measures[measure]
+    return pooled_sd(value.sd, value.runs, against.sd, against.runs), 2
+
+
+def _by_seed(report: Report, row: Arm, measure: str) -> dict[str, float]:
+    """The runs of a row by what stands behind its name in theirs: their seeds."""
+    runs = [arm for arm in report.single if arm.split == row.split and measure in arm.measures]
+    found = {arm.name.removeprefix(row.name): arm.measures[measure] for arm in runs if arm.name.startswith(row.name)}
+    return {seed: value for seed, value in found.items() if not seed or seed.startswith(f" {SEED}")}
+
+
 def about_seeds(report: Report, rows: Sequence[Difference]) -> list[str]:
     """How many seeds the differences to the reference would need, or that there is one seed.
 
     rows: of one measure and split of the report.
     """
-    measured = {(arm.name, name): value for arm in report.arms for name, value in arm.measures.items()}
+    arms = {arm.name: arm for arm in report.arms}
     if not any(isinstance(value, Mean) for arm in report.arms for value in arm.measures.values()):
         return [ONE_SEED] if any("@" in arm.node for arm in report.arms) else []
     if not report.reference:
         return []
     told, unknown, digits = [], [], decimals(report.arms)
     for row in rows:
-        value, other = (measured.get((name, row.measure)) for name in (row.arm, row.against))
+        arm, against = arms[row.arm], arms[row.against]
+        value, other = arm.measures.get(row.measure), against.measures.get(row.measure)
         pair = f"{printable(row.arm)} − {printable(row.against)}"
         if not (isinstance(value, Mean) and isinstance(other, Mean)):
             unknown.append(pair)
             continue
-        less, sd = float(value) - float(other), pooled_sd(value.sd, value.runs, other.sd, other.runs)
+        less, (sd, groups) = float(value) - float(other), spread(report, arm, against, row.measure)
         of = ", ".join(filter(None, [row.measure, row.split]))
-        size = f"{of}, {pair}: {less:+.{digits}f} with sd {sd:.{digits}f} over seeds"
+        shared = "shared " * (groups == 1)
+        size = f"{of}, {pair}: {less:+.{digits}f} with sd {sd:.{digits}f} over {shared}seeds"
         if less and sd:
-            count = f"about {runs_needed(less, sd):,} seeds per arm"
+            count = f"about {runs_needed(less, sd, groups):,} seeds per arm"
             told.append(f"{size}; a difference of this size needs {count}.")
         else:
             told.append(f"{size}, from which no number of seeds follows.")

@@ -22,18 +22,17 @@ from bmae_lightning.report.content import (
     write_report,
 )
 from bmae_lightning.report.headline import with_headline
+from bmae_lightning.report.lost import lost_rows, lost_seeds, order_of
 from bmae_lightning.report.origin import with_job
 from bmae_lightning.report.page import write_html
 from bmae_lightning.report.reference import Candidate
 from bmae_lightning.report.render import write_table_files
-from bmae_lightning.report.seeds import mean_curve, mean_table, seed_of, setting, settings_of
+from bmae_lightning.report.seeds import mean_curve, mean_table, seed_of, settings_of
 from bmae_lightning.report.significance import tests_of, values_per_query, with_intervals
 from bmae_lightning.report.tables import all_tables, merged, print_report, renamed
 from bmae_lightning.runtime.mean import mean_of
 from bmae_lightning.runtime.table import SUMMARY, Column, Table
 
-FAILED, NOT_RUN = "failed", "not run"
-"""What became of a job that has no values."""
 Job = Mapping[str, Any]
 Parts = Mapping[str, Report]
 """Directory of the report of a job -> what it says."""
@@ -88,7 +87,7 @@ def compare(
     directory: where report.html, report.json and tables/ go.
     """
     jobs = [job for job in jobs if "report" in job["nodes"]]
-    if report := compared(jobs, reports_of(jobs), title, printed, verdicts, about, failed, reference):
+    if report := compared(jobs, _by_collection(jobs), title, printed, verdicts, about, failed, reference):
         publish(report, directory)
         print_report(report, directory / "report.html")
 
@@ -96,6 +95,23 @@ def compare(
 def reports_of(jobs: Sequence[Job]) -> dict[str, Report]:
     """Directory of the report of a job -> what it says."""
     return {job["nodes"]["report"]: read_report(Path(job["nodes"]["report"]) / REPORT) for job in jobs}
+
+
+def _by_collection(jobs: Sequence[Job]) -> Parts:
+    """The reports; where jobs are of several collections, the splits as `nq/dev`, so that rows of two never meet."""
+    reports = reports_of(jobs)
+    about = {job["nodes"]["report"]: job.get("job") or {} for job in jobs}
+    names = {place: of.get("collection") or of.get("corpus") for place, of in about.items()}
+    if len(set(names.values())) < 2:
+        return reports
+    return {
+        place: replace(
+            report,
+            arms=[replace(arm, split=f"{names[place]}/{arm.split}") for arm in report.arms],
+            tested={f"{names[place]}/{split}": measures for split, measures in report.tested.items()},
+        )
+        for place, report in reports.items()
+    }
 
 
 def publish(report: Report, directory: Path) -> None:
@@ -120,16 +136,19 @@ def compared(
         verdicts: ours against the paper's, value by value.
         about: the jobs as a table.
         failed: those without values: `overrides`, `state`, `reason` in a line, and `name` of the arm where it is known.
+            Where all jobs have a `number`, settings stand in the order of their first jobs.
         reference: what is tested against (`report.reference`).
         examples: makes cases of the first split, from its rows, each with the directory that measured its first run.
     """
-    settings = settings_of(jobs)
+    order = order_of(jobs, failed)
+    settings = sorted(settings_of(jobs), key=lambda one: order[tuple(one["overrides"])])
     rows, tables = _rows(settings, parts, failed), _tables(settings, parts)
     if printed:
         tables = {stage: of for stage, of in tables.items() if stage != PRINTED}
-    arms = [row.arm() for row in rows]
-    splits = list(dict.fromkeys(arm.split for arm in arms)) or [""]
-    arms += [arm for split in splits for arm in _failed(settings, failed, split)]
+    splits = list(dict.fromkeys(row.split for row in rows)) or [""]
+    placed = [(order[tuple(settings[min(row.jobs)]["overrides"])], row.arm()) for row in rows]
+    placed += [(order[one], arm) for one, arm in lost_rows(settings, failed, splits)]
+    arms = [arm for _, arm in sorted(placed, key=lambda item: (splits.index(item[1].split), item[0]))]
     if not arms and not tables and not printed and about is None:
         return None
     curves, diagnoses = _of_pretraining(settings, parts)
@@ -138,7 +157,7 @@ def compared(
     for split, names in (item for part in parts.values() for item in part.tested.items()):
         tested[split] = list(dict.fromkeys([*tested.get(split, []), *names]))
     runs = {of: {row.name: list(map(Path, row.runs)) for row in rows if row.split == of} for of in splits}
-    values = {of: values_per_query(runs[of], of) for of in runs}
+    values = {of: values_per_query(runs[of], of.rpartition("/")[2]) for of in runs}
     first = {name: directories[0] for name, directories in runs[splits[0]].items()}
     candidates = {of: [row.candidate() for row in rows if row.split == of] for of in tested}
     found = tests_of(candidates, values, tested, reference)
@@ -160,7 +179,7 @@ def _rows(settings: Sequence[Job], parts: Parts, failed: Sequence[Job]) -> list[
             for arm in parts[job["nodes"]["report"]].arms:
                 directories = one["nodes"][arm.node]
                 name = f"{arm.name} {difference(settings, one, arm.node)}".strip()
-                note = _missing(settings, failed, arm.node, directories)
+                note = lost_seeds(settings, failed, arm.node, directories)
                 if "job" in job:
                     arm = replace(arm, origins=[with_job(origin, job["job"]) for origin in arm.origins])
                 row = rows.setdefault((arm.name, arm.split, directories), Row(name, note))
@@ -171,37 +190,6 @@ def _rows(settings: Sequence[Job], parts: Parts, failed: Sequence[Job]) -> list[
     for (_, _, directories), row in rows.items():
         row.runs = {directory: row.runs[directory] for directory in directories if directory in row.runs}
     return list(rows.values())
-
-
-def _missing(settings: Sequence[Job], failed: Sequence[Job], key: str, directories: tuple[str, ...]) -> str:
-    """Which seeds a row lacks because their jobs have no values, where its node is one of an arm."""
-    sharing = [one for one in settings if one["nodes"].get(key) == directories]
-    found = {seed_of(job) for one in sharing for job in one["jobs"] if key in job["nodes"]}
-    lost = [job for job in failed if any(setting(job) == tuple(one["overrides"]) for one in sharing)]
-    states = {seed_of(job): job["state"] for job in lost if seed_of(job) not in found}
-    if not states or "@" not in key:
-        return ""
-    told = [f"{', '.join(seed for seed in states if states[seed] == state)} {state}" for state in set(states.values())]
-    return "; ".join([f"{len(found)} of {len(found) + len(states)} seeds", *sorted(told)])
-
-
-def _failed(settings: Sequence[Job], failed: Sequence[Job], split: str) -> list[Arm]:
-    """A row for every setting none of whose jobs has values, with the reasons as its note."""
-    finished = {tuple(one["overrides"]) for one in settings}
-    lost: dict[tuple[str, ...], list[Job]] = {}
-    for job in failed:
-        if setting(job) not in finished:
-            lost.setdefault(setting(job), []).append(job)
-    common = set.intersection(*map(set, [*finished, *lost])) if lost else set()
-    rows = []
-    for overrides, jobs in lost.items():
-        state = FAILED if any(job["state"] == FAILED for job in jobs) else NOT_RUN
-        reasons = dict.fromkeys(job["reason"] for job in jobs if job.get("reason"))
-        telling = [item for item in overrides if item not in common]
-        named = jobs[0].get("name")
-        name = " ".join([named, *(item for item in telling if not item.startswith("+"))] if named else telling)
-        rows.append(Arm(name or state, {}, 0, "; ".join(reasons), split=split, state=state))
-    return rows
 
 
 def _of_pretraining(settings: Sequence[Job], parts: Parts) -> tuple[list[Curve], list[Diagnosis]]:

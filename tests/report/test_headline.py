@@ -59,6 +59,10 @@ def test_a_sweep_tells_its_best_row_its_lowest_and_what_is_higher_than_both():
     ]
 
 
+def test_rows_that_are_alike_have_no_lowest():
+    assert not any("lowest" in line for line in headline(Report("", arms=[OURS, replace(OURS, name="other")])))
+
+
 def test_a_named_reference_is_what_rows_are_judged_against():
     mlm = replace(OURS, name="mlm", node="evaluate@mlm", measures={"RR@10": 0.52})
     against = replace(ROW, against="mlm", difference=-0.0077, t_holm=0.9)
@@ -91,6 +95,12 @@ def test_the_interval_and_the_seeds_that_a_difference_needs():
     first, second = headline(Report("", arms=means, differences=[row]))
     assert "; a difference of +0.009 (95 % interval −0.001 to +0.020), more than chance explains (" in first
     assert second == "Over seeds the sd is 0.010; a difference of this size needs about 21 seeds per arm."
+    single = [replace(arm, name=f"{arm.name} seed={i}", measures={"RR@10": arm.measures["RR@10"] + i * spread})
+              for arm, spread in ((NONE, 0.01), (OURS, 0.012)) for i in (1, 2, 3)]  # fmt: skip
+    assert headline(Report("", arms=means, differences=[row], single=single))[1] == (
+        "Over seeds, which both rows share, the sd of the difference is 0.002; a difference of this size needs about 3 "
+        "seeds per arm."
+    )
     alike = [replace(arm, measures={"RR@10": Mean(float(arm.measures["RR@10"]), 0.0, 3)}) for arm in (NONE, OURS)]
     assert len(headline(Report("", arms=alike))) == 1
     assert len(headline(Report("", arms=[NONE, means[1]]))) == 1

@@ -114,3 +114,7 @@ def test_every_table_is_three_files(table, tmp_path):
     assert {path.name: path.read_text() for path in (tmp_path / "tables").iterdir()} == {
         "scores.md": markdown(table), "scores.tex": latex(table), "scores.csv": csv_text(table),
     }  # fmt: skip
+
+
+def test_a_row_that_begins_with_a_bracket_is_no_option_of_the_line_break_before_it():
+    assert "\n{[}a] & 1" in latex(Table("t", ["row", Column("x", "d")], [["b", 2], ["[a]", 1]]))

@@ -124,6 +124,17 @@ def test_settings_without_any_result_stand_as_failed_or_not_run(tmp_path, capsys
         assert "not run" in (tmp_path / name).read_text()
 
 
+def test_settings_stand_in_the_order_of_their_jobs(tmp_path):
+    """That of rate=0.1 has failed, of rate=0.3 the first seed."""
+    every = [(seed, rate) for seed in SEEDS for rate in (0.1, *RATES)]
+    done = [job(tmp_path, rate, seed) | {"number": i} for i, (seed, rate) in enumerate(every)
+            if rate > 0.1 and (rate, seed) != (0.3, 1)]  # fmt: skip
+    lost = [failed(rate, seed) | {"number": i} for i, (seed, rate) in enumerate(every)
+            if rate == 0.1 or (rate, seed) == (0.3, 1)]  # fmt: skip
+    names = [arm.name for arm in compared(done, tmp_path, failed=lost).arms]
+    assert names == ["retromae rate=0.1", "bm25", "no pre-training", "retromae rate=0.3", "retromae rate=0.5"]
+
+
 def test_a_sweep_of_failures_alone_has_its_page(tmp_path):
     about = Table("Jobs", ["job", "state"], [["0", "failed"]])
     report = compared([], tmp_path, failed=[failed(0.3, 1) | {"name": None}], about=about)

@@ -56,6 +56,23 @@ def test_a_table_says_what_is_tested_and_how_many_seeds_it_needs(seeds):
     )
 
 
+def test_runs_of_the_same_seeds_are_paired(seeds):
+    single = [
+        Arm(f"{name} seed={seed}", {"RR@10": value}, 20)
+        for name, runs in RUNS.items() if name != "same" for seed, value in enumerate(runs)
+    ]  # fmt: skip
+    report = replace(seeds, single=[*single, Arm("retromae rate=1 seed=7", {"RR@10": 0.9}, 20)])
+    (table,) = significance_tables(report)
+    less = np.subtract(RUNS["retromae"], RUNS["no pre-training"])
+    sd = less.std(ddof=1)
+    assert table.notes[1] == (
+        f"RR@10, retromae − no pre-training: +{less.mean():.3f} with sd {sd:.3f} over shared seeds; a difference of "
+        f"this size needs about {runs_needed(less.mean(), sd, groups=1)} seeds per arm."
+    )
+    (table,) = significance_tables(replace(report, single=report.single[1:]))
+    assert "over seeds" in table.notes[1], "one row lacks a seed"
+
+
 def test_one_seed_is_said_where_something_was_trained(seeds):
     one = [replace(arm, measures={"RR@10": 0.3}) for arm in seeds.arms]
     (table,) = significance_tables(replace(seeds, arms=one))

@@ -81,6 +81,32 @@ def test_two_rows_that_are_one_computation_are_both_shown(tmp_path):
     assert names(jobs, tmp_path) == ["bm25", "t6_a", "t6_b"]
 
 
+def test_rows_of_several_collections_are_parts_of_their_own(tmp_path):
+    """Though their splits and queries are called alike; a failed job stands in the parts of its collection."""
+    jobs = []
+    for i, corpus in enumerate(("msmarco", "nq")):
+        arms = {name: str(tmp_path / f"{name}-{corpus}") for name in ("none", "retromae")}
+        jobs.append(job(tmp_path, i, [f"corpus={corpus}"], arms) | {"job": {"collection": corpus}})
+        path = tmp_path / f"report-{i}" / "report.json"
+        rows = [replace(arm, split="dev", note=f"encodes {corpus}") for arm in read_report(path).arms]
+        write_report(path, Report("x", arms=rows, tested={"dev": ["RR@10"]}))
+        for place in arms.values():
+            Path(place).mkdir()
+            values = {f"q{n}": len(place) * n % 5 / 5 for n in range(9)}
+            Path(place, "per_query.dev.json").write_text(json.dumps({"RR@10": values}))
+    lost = {"overrides": ["corpus=nq", "lr=1"], "state": "failed", "reason": "r", "name": "x", "collection": "nq"}
+    compare(jobs, tmp_path, failed=[lost], reference="all")
+    report = read_report(tmp_path / "report.json")
+    found = {split: [(arm.name, arm.note) for arm in part.arms] for split, part in report.by_split().items()}
+    assert found == {
+        f"{of}/dev": [(f"{name} corpus={of}", f"encodes {of}") for name in ("no pre-training", "retromae")] + more
+        for of, more in {"msmarco": [], "nq": [("x corpus=nq lr=1", "r")]}.items()
+    }
+    assert [(row.split, row.arm, row.against) for row in report.differences] == [
+        (f"{of}/dev", f"retromae corpus={of}", f"no pre-training corpus={of}") for of in ("msmarco", "nq")
+    ]
+
+
 def test_a_shared_arm_keeps_its_published_values(tmp_path):
     jobs = [
         job(tmp_path, 0, ["+simlm=t7_simlm"], {"none": "n", "t7_simlm": "s"}, {"t7_simlm": {"RR@10": 0.380}}),
