@@ -20,12 +20,14 @@ from bmae_lightning.command.failure import MISTAKES, config_directories, mistake
 from bmae_lightning.runtime.configuration import config_directory
 from bmae_lightning.runtime.errors import (
     EXIT_BAD_INPUT,
+    EXIT_FAILED,
     EXIT_RESUME,
     EXIT_STOPPED,
     BadInput,
     Interrupted,
     JobFailed,
 )
+from bmae_lightning.runtime.process import launched, process_rank
 
 _exit_codes: list[int] = []
 """Of the jobs that this process has run."""
@@ -44,8 +46,8 @@ def job(cfg: DictConfig) -> Any:
     hydra_cfg, code = HydraConfig.get(), 0
     try:
         return run_in_sweep(cfg, hydra_cfg) if in_sweep(hydra_cfg) and not cfg.check else run_experiment(cfg, hydra_cfg)
-    except JobFailed as failed:
-        code = failed.args[1]
+    except JobFailed as failed:  # the first process says it for all; where another one ends so, torchrun ends the first
+        code = failed.args[1] if process_rank() == 0 else 0
         raise
     except (BadInput, OmegaConfBaseException) as error:
         line, code = mistake(error, hydra_cfg.overrides.task, config_directories(hydra_cfg)), EXIT_BAD_INPUT
@@ -84,6 +86,9 @@ def run() -> int:
         hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
     except JobFailed:  # which was told when it failed
         pass
+    except SystemExit as end:
+        if not (end.code == EXIT_FAILED and launched() and sweep.started()):
+            raise
     except MISTAKES as error:
         if wants_traceback and not isinstance(error, BadInput):
             raise

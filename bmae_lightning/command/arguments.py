@@ -19,7 +19,9 @@ VALUED = (
     "--info", "--experimental-rerun",
 )  # fmt: skip
 """Hydra's flags that are followed by a value."""
-LOOKING = re.compile(r"stage=\[?(search|dashboard)\]?$|run=|qrels=|report\.(runs|name)=|check=true$", re.IGNORECASE)
+LOOKING = re.compile(
+    r"stage=\[?(search|dashboard)\]?$|(run|qrels|pack)=|report\.(runs|name)=|check=true$", re.IGNORECASE
+)
 """Arguments of commands that only look, and so leave no directory of the run behind."""
 AS_HYDRA_HAS_IT = re.compile(r"""\[.*\]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 """A value that is a list or quoted already."""

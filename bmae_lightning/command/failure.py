@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from bmae_lightning.runtime.configuration import explain
-from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInput
+from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInput, Told, one_line
 
 MISTAKES = (BadInput, HydraException, OmegaConfBaseException)
 """What a wrong command raises."""
@@ -48,10 +48,10 @@ def tell(error: BaseException, hydra_cfg: DictConfig, file: Path, told: list[str
         if line not in told:
             refuse(line)
         told.append(line)
-        return EXIT_BAD_INPUT, line or "the process of a stage has said why"
+        return EXIT_BAD_INPUT, (error.line or "its output says why") if isinstance(error, Told) else line
     told_in_full = "".join(traceback.format_exception(error))
     write_text(file, told_in_full)
-    reason = " ".join("".join(traceback.format_exception_only(error)).split())
+    reason = one_line(error)
     print(f"{told_in_full}error: {reason} ({file})", file=sys.stderr, flush=True)
     return EXIT_FAILED, reason
 

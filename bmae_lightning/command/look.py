@@ -18,7 +18,7 @@ from bmae_lightning.runtime.errors import BadInput
 if TYPE_CHECKING:
     from bmae_lightning.stage.search import Lookup
 
-JUDGING, SEARCHING, REPORTING = "evaluate", "search", "report"
+JUDGING, SEARCHING, REPORTING, PACK = "evaluate", "search", "report", "pack"
 FILES = ("run", "qrels", "per_query")
 
 
@@ -30,6 +30,10 @@ def judges_files(config: dict[str, Any]) -> bool:
     """
     given = [key for key in FILES if config[key] is not None]
     example = f"python -m bmae_lightning {JUDGING} run=FILE qrels=FILE"
+    if isinstance(config.get(PACK), str):
+        if given or named_stages(config) != [JUDGING]:
+            raise BadInput(f"{PACK}= is measured by itself: python -m bmae_lightning {JUDGING} {PACK}=FILE")
+        return True
     if not given:
         return False
     if not config["run"] or not config["qrels"]:
@@ -41,9 +45,13 @@ def judges_files(config: dict[str, Any]) -> bool:
 
 def judge_files(config: dict[str, Any]) -> None:
     """Measure the run files that the command names."""
+    from bmae_lightning.command.check_pack import check_pack
     from bmae_lightning.command.measure_runs import judge
     from bmae_lightning.evaluation.measure.ranking import measures_of
 
+    if isinstance(config.get(PACK), str):
+        check_pack(config[PACK])
+        return
     per_query = None if config["per_query"] is None else str(config["per_query"])
     measures = measures_of(build(config["measures"], "measures"), "")
     judge(config["run"], str(config["qrels"]), measures, per_query)

@@ -6,6 +6,7 @@
 import contextlib
 import copy
 import io
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -19,7 +20,7 @@ from bmae_lightning.command.best_trial import tell_best
 from bmae_lightning.command.failure import MISTAKES, config_directories, mistake, refuse, tell
 from bmae_lightning.command.sweep_directory import Sweep, take_directory
 from bmae_lightning.report.comparison import forget_checks, keep_row, sweep_group
-from bmae_lightning.runtime.errors import EXIT_FAILED, BadInput, JobFailed
+from bmae_lightning.runtime.errors import EXIT_FAILED, BadInput, JobFailed, one_line
 
 if TYPE_CHECKING:
     from bmae_lightning.runtime.ledger import Ledger
@@ -187,7 +188,10 @@ def finish() -> int:
         return 0
     from bmae_lightning.report.comparison import compare_jobs
     from bmae_lightning.runtime.ledger import INTERRUPTED, Ledger, exit_code
+    from bmae_lightning.runtime.process import launched
 
+    if launched():  # where one process has failed, torchrun asks the others to end, and waits
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sweep = _started[0]
     ledger = Ledger(sweep.directory)
     ledger.settle(own=True)
@@ -212,8 +216,7 @@ def tell_end(error: Exception) -> int:
     if all(job["state"] in (DONE, PLANNED) for job in ledger.jobs().values()):
         traceback.print_exception(error)
     else:
-        line = " ".join("".join(traceback.format_exception_only(error)).split())
-        print(f"error: the sweep has ended before its last job: {line}", file=sys.stderr, flush=True)
+        print(f"error: the sweep has ended before its last job: {one_line(error)}", file=sys.stderr, flush=True)
     return EXIT_FAILED
 
 

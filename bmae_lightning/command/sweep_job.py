@@ -58,6 +58,8 @@ def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:
         if first:
             ledger.add(number, state, **more)
 
+    if first:
+        (directory / ERROR).unlink(missing_ok=True)
     write(RUNNING, code=None, reason=None, **{} if own else about(cfg, hydra_cfg))
     started = time.monotonic()
 

@@ -65,11 +65,12 @@ def _curves(axis: str, jobs: list[dict[str, Any]], reports: list[Report]) -> lis
                     at[job["nodes"][nodes[source]]] = value
     label, seeds = AXES.get(axis, axis), {o for job in jobs for o in job["overrides"] if o.startswith("seed=")}
     told = f"the {label.removesuffix(' (%)')}" if axis in AXES else axis
-    mean = f" (mean of {len(seeds)} seeds)" if len(seeds) > 1 else ""
+    mean = f" (mean ± sd of {len(seeds)} seeds)" if len(seeds) > 1 else ""
     return [
         Curve(
             f"{measure} over {told}{mean}",
-            {line: [(x, mean_of(list(at.values()))) for x, at in sorted(of[line].items())] for line in of},
+            {line: [(x, mean_of(list(at.values()))) for x, at in sorted(of[line].items())]
+             for line in of if axis in AXES or len(of[line]) > 1},
             x=label, y=measure, linear=True, marked=True,
         )
         for measure, of in values.items()
@@ -88,7 +89,7 @@ def difference(jobs: list[dict[str, Any]], job: dict[str, Any], key: str) -> str
             alike.setdefault(other["nodes"][key], []).append(set(other["overrides"]))
     same, others = alike[job["nodes"][key]], [of for node in alike for of in alike[node] if node != job["nodes"][key]]
     telling = set.intersection(*same) - set.intersection(*same, *others)
-    telling = {item for item in telling if not re.match(r"\+\w+=", item)} or telling  # experiments name their arms
+    telling = {item for item in telling if not re.match(r"\+[\w/]+=", item)} or telling  # experiments name their arms
     idle = {_key(item) for of in alike.values() for item in set.union(*of) - set.intersection(*of)}
     for item in [item for item in job["overrides"] if item in telling and _key(item) in idle]:
         if all(telling - {item} - of for of in others):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bmae_lightning.report.content import Curve, Report
 from bmae_lightning.report.svg import canvas, element, style, text_width
+from bmae_lightning.runtime.mean import Mean
 from bmae_lightning.runtime.table import fold, is_number, printable
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def curve_figure(curve: Curve, tints: dict[str, str], name: str = "curve") -> st
             xs, ys, marker=mark, color=tint, linewidth=1.6, markersize=5, gid=f"s{i}", dashes=dash
         )  # fmt: skip
         lines.append(line)
+        spread = [(x, y - y.sd, y + y.sd) for x, y in points if isinstance(y, Mean) and is_number(y.sd)]
+        if spread and not logarithmic:
+            axes.vlines(*zip(*spread, strict=True), color=tint, linewidth=1, alpha=0.6, gid=f"sd{i}")
     _axes(axes, curve, logarithmic)
     more = max(0.0, _tick_width(axes) - 0.28)  # wide numbers take their room from the lines, not from the label
     axes.set_position(((box[0] + more) / size[0], box[1] / size[1], (box[2] - more) / size[0], box[3] / size[1]))

@@ -160,7 +160,7 @@ def _telling(job: Job, label: str, jobs: Sequence[Job]) -> str:
     """The overrides that tell a job from others of its label, apart from its YAML file, its collection and its seed."""
     alike = [set(other["overrides"]) for other in jobs if label in dict(_labels(other)).values()]
     common = set.intersection(*alike)
-    return " ".join(o for o in setting(job) if o not in common and not re.match(r"\+\w+=|\+*corpus\b", o))
+    return " ".join(o for o in setting(job) if o not in common and not re.match(r"\+[\w/]+=|\+*corpus\b", o))
 
 
 def _line(about: PaperTable, label: str, stage: str, group: Sequence[Job]) -> Line:

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.runtime.configuration import build
-from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted
-from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json
+from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_RESUME, BadInput, Interrupted, Told, one_line
+from bmae_lightning.runtime.files import read_json, remove_leftovers, write_json, write_text
 from bmae_lightning.runtime.fingerprint import FORMAT
 from bmae_lightning.runtime.process import launch_id, launched, locked, print_once, process_rank, wait_for_turn
 from bmae_lightning.runtime.record import recorded
 from bmae_lightning.runtime.stage import Context
 
 MANIFEST = "manifest.json"
+ERROR = "error.txt"
+"""Why the stage failed where it ran in a process of its own, in one line."""
 DONE = "done"
 """Written last into the directory of a stage."""
 
@@ -135,9 +137,16 @@ def run_here_or_in_child(manifest: Path, config: dict[str, Any]) -> None:
     if code == EXIT_RESUME:
         raise Interrupted("")
     if code == EXIT_BAD_INPUT:
-        raise BadInput("")
+        raise Told(_said(manifest))
     if code:
-        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: its output above says why")
+        said = f"{_said(manifest)}; its output above says where".removeprefix("; ")
+        raise BadInput(f"the process of {manifest.parent.name} ended with code {code}: {said}")
+
+
+def _said(manifest: Path) -> str:
+    """What the process of a stage has left as the reason of its failure, in one line."""
+    file = manifest.with_name(ERROR)
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def disk_full(error: BaseException | None) -> str | None:
@@ -151,15 +160,24 @@ def disk_full(error: BaseException | None) -> str | None:
 
 
 def main() -> int:
+    manifest = Path(sys.argv[1])
+    file = manifest.with_name(ERROR)
     try:
-        run_stage(Path(sys.argv[1]))
+        if process_rank() == 0:
+            file.unlink(missing_ok=True)
+        run_stage(manifest)
     except BadInput as error:
         if process_rank() == 0:
+            write_text(file, str(error))
             print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
     except Interrupted as error:
         print_once(str(error))
         return EXIT_RESUME
+    except Exception as error:
+        if process_rank() == 0:
+            write_text(file, one_line(error))
+        raise
     return 0
 
 

@@ -45,7 +45,10 @@ for name in decoder_rate encoder_rate depth; do
     part "$name" scratch "$@"
 done
 for start in ${STARTS:-scratch continued}; do # one page over all parts of a start
-    parts=$(ls -d "$outputs/study/$start"/*/ | paste -sd , -)
+    parts=
+    for name in objectives ladder decoder_rate encoder_rate depth; do
+        [ ! -d "$outputs/study/$start/$name" ] || parts=$parts${parts:+,}$outputs/study/$start/$name
+    done
     "$python" -m bmae_lightning report "report.runs=[$parts]" "report.name=study_$start" "output_dir=$outputs" || failed=$?
 done
 exit $failed

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from support.compose import composed as compose_resolved
 from support.paths import CONF
 
-from bmae_lightning.command import experiment
+from bmae_lightning.command import experiment, resolve
 from bmae_lightning.command.experiment import take_corpus_options
 from bmae_lightning.evaluation.measure.ranking import canonical, measures_of
 from bmae_lightning.runtime.configuration import build
@@ -97,7 +97,7 @@ def test_natural_questions_can_stand_anywhere():
 def test_settings_of_decoders_that_are_left_out_are_dropped():
     cfg = composed("+experiment=dupmae", "decoders=[bag_of_words]")
     assert set(cfg.decoders) == {"bag_of_words", "enhanced"}
-    experiment._drop_unselected(cfg, hydra("decoders=[bag_of_words]"), "decoders", "decoders")
+    resolve._drop_unselected(cfg, hydra("decoders=[bag_of_words]"), "decoders", "decoders")
     assert set(cfg.decoders) == {"bag_of_words"}
 
 
@@ -110,7 +110,7 @@ def test_settings_of_decoders_that_are_left_out_are_dropped():
 )
 def test_settings_that_nothing_reads_are_refused(override, message):
     with pytest.raises(BadInput, match=message):
-        experiment._drop_unselected(composed(override), hydra(override), "decoders", "decoders")
+        resolve._drop_unselected(composed(override), hydra(override), "decoders", "decoders")
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,11 @@ def test_settings_that_nothing_reads_are_refused(override, message):
 def test_a_group_that_is_not_there_is_refused(override, message):
     key, value = override[1:].split("=")
     with pytest.raises(BadInput, match=message):
-        experiment._check_groups({key: value}, hydra(override))
+        resolve._check_groups({key: value}, hydra(override))
 
 
 def test_groups_that_are_there_are_not():
-    experiment._check_groups({"experiment": "x", "name": "x"}, hydra("+experiment=retromae", "name=x"))
+    resolve._check_groups({"experiment": "x", "name": "x"}, hydra("+experiment=retromae", "name=x"))
 
 
 def test_the_content_of_the_users_files_counts(tmp_path: Path):

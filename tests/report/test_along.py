@@ -65,12 +65,15 @@ def test_any_number_of_which_jobs_take_three_values_is_an_axis():
 
     rates = {0.1: 0.3, 0.5: 0.7, 0.9: 1.1}
     assert swept(0.9, 0.1, 0.5) == {
-        "RR@10 over decoders.shallow.mask.rate (mean of 2 seeds)": {
+        "RR@10 over decoders.shallow.mask.rate (mean ± sd of 2 seeds)": {
             "bm25": [(rate, 0.2) for rate in rates],
             "a reading=paper": [(rate, pytest.approx(value)) for rate, value in rates.items()],
             "a reading=code": [(rate, pytest.approx(value)) for rate, value in rates.items()],
         }
     }
+    others = [job([f"pretrain.lr={lr}", f"+x/part=p{lr}"], {"evaluate@a": (f"a{lr}", lr)}) for lr in (1, 2, 3)]
+    alone = job(["pretrain.lr=4"], {"evaluate@b": ("b", 0.5)})
+    assert lines(*others, alone) == {"RR@10 over pretrain.lr": {"a": [(1, 1), (2, 2), (3, 3)]}}
     assert swept(0.9, 0.1) == {}, "a line of two points shows nothing that the table does not"
 
 
@@ -123,7 +126,7 @@ def test_other_options_tell_lines_apart_and_seeds_are_averaged():
         )
     )  # fmt: skip
     ((title, series),) = found.items()
-    assert title == "RR@10 over the share of the training queries (mean of 3 seeds)"
+    assert title == "RR@10 over the share of the training queries (mean ± sd of 3 seeds)"
     assert series["bm25"] == [(10, 0.2), (100, 0.2)]
     assert series["a lr=1"] == [(10, pytest.approx(31.1)), (100, pytest.approx(32))]
     assert series["a lr=2"] == [(10, pytest.approx(32.1)), (100, pytest.approx(33))]

@@ -8,6 +8,7 @@ from support.paths import ROOT
 
 from bmae_lightning.report.content import Curve
 from bmae_lightning.report.figure import colours, curve_figure, thinned
+from bmae_lightning.runtime.mean import Mean
 
 
 def groups(svg: str, start: str) -> dict[str, ET.Element]:
@@ -49,6 +50,13 @@ def test_logarithmic_only_where_it_can_be():
 
 def test_linear_where_it_must_be():
     assert "loss" in texts(curve_figure(Curve("", {"a": [(1, 1e4), (2, 1.0)]}, linear=True), {}))
+
+
+def test_means_over_seeds_have_whiskers():
+    alone = {"a": [(1, 0.2), (2, 0.3)]}
+    spread = {"a": [(1, Mean(0.2, 0.05, 3)), (2, Mean(0.3, float("nan"), 3))]}
+    drawn = [curve_figure(Curve("x", series, linear=True, marked=True), {}) for series in (alone, spread)]
+    assert ["sd0" in svg for svg in drawn] == [False, True]
 
 
 def test_lines_that_may_lie_on_each_other_are_dashed():

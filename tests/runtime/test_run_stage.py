@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,7 +205,27 @@ def test_the_code_of_a_child_becomes_the_same_end_here(manifest, monkeypatch, co
         return
     with pytest.raises(error) as raised:
         run_here_or_in_child(manifest(), config)
-    assert str(raised.value) == ("the process of says-1 ended with code 1: its output above says why" * (code == 1))
+    assert str(raised.value) == ("the process of says-1 ended with code 1: its output above says where" * (code == 1))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"), [(BadInput("no"), 2, "no"), (RuntimeError("a\nbug"), None, "RuntimeError: a bug")]
+)
+def test_a_child_leaves_in_one_line_why_it_failed(manifest, monkeypatch, error, code, line):
+    def fails(_):
+        raise error
+
+    path = manifest()
+    monkeypatch.setattr(module, "run_stage", fails)
+    monkeypatch.setattr(sys, "argv", ["run_stage", str(path)])
+    with pytest.raises(RuntimeError) if code is None else nullcontext():
+        assert module.main() == code
+    ended = [sys.executable, "-c", f"raise SystemExit({code or 1})"]
+    real = module.subprocess.Popen
+    monkeypatch.setattr(module.subprocess, "Popen", lambda _: real(ended))
+    with pytest.raises(BadInput) as raised:
+        run_here_or_in_child(path, {"trainer": {"devices": 2}})
+    assert (raised.value.line if code else str(raised.value).partition(": ")[2].partition(";")[0]) == line
 
 
 def test_a_full_disk_is_found_behind_other_errors():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ def wandb_server() -> Iterator[tuple[str, Told]]:
             if self.path.endswith("/graphql"):
                 asked = json.loads(content)
                 url = f"http://127.0.0.1:{server.server_port}"
-                self.reply({"data": told.answer(asked.get("operationName") or "", asked.get("variables") or {}, url)})
+                operation = asked.get("operationName") or re.search(r"(?:query|mutation) (\w+)", asked["query"])[1]
+                self.reply({"data": told.answer(operation, asked.get("variables") or {}, url)})
                 return
             if self.path.endswith("/file_stream"):
                 told.stream(self.path, json.loads(content))

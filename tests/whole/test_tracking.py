@@ -8,6 +8,7 @@ import time
 import pytest
 from support.command import TINY, command, start, write_collection
 from support.wandb_files import read_part, read_runs, steps
+from support.wandb_server import KEY, wandb_server
 
 pytestmark = pytest.mark.slow
 
@@ -110,3 +111,19 @@ def test_a_job_of_wandb_agent_is_one_run(corpus, tmp_path, monkeypatch):
     measured = [[row[key] for row in of.rows if key in row] for of in (part, again) for key in ["evaluate/test/RR@10"]]
     assert len(measured[0]) == 1
     assert measured[0] == measured[1]
+
+
+def test_online_a_job_is_told_in_one_line(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr("support.command.environment", lambda: os.environ | {"OMP_NUM_THREADS": "1"})
+    with wandb_server() as (url, told):
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        output = command(*TINY, f"corpus.path={corpus}", "baseline=false", "stage=[evaluate]", cwd=tmp_path)
+    (line,) = [line for line in output.splitlines() if "wandb" in line.lower() or "W&B" in line]
+    assert line.startswith(f"W&B: {url}/me/bmae_lightning/runs/job-")
+    rows = {name.split("-")[0]: of for name, of in told.rows.items()}
+    assert [row["trainer/global_step"] for row in rows["pretrain"] if "loss" in row] == list(range(1, 7))
+    assert rows["job"][0]["evaluate/test/RR@10"] == rows["evaluate"][0]["test/RR@10"]
+    assert {kind for kind, _ in told.used} == {"corpus", "encoder", "retriever", "run"}
+    assert {kind for kind, _ in told.artifacts.values()} - {"run_table"} == {"corpus", "encoder", "retriever", "run"}

@@ -9,6 +9,9 @@ from pytorch_lightning.loggers import Logger
 from bmae_lightning.report.tracking.parts import ONCE, STEP, Logged
 from bmae_lightning.runtime.process import print_once
 
+_told: set[str] = set()
+"""Troubles that this process has told."""
+
 
 class RunLogger(Logger):
     """Logs to an open run.
@@ -45,8 +48,8 @@ class RunLogger(Logger):
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Nothing: the run has its configuration from the beginning."""
 
-    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Log values for a step of training, or for none, those that are new."""
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None, kind: str = "values") -> None:
+        """Log values for a step of training, or for none, those that are new; kind: as in `safely`."""
         values = {f"{self.prefix}{key}": value for key, value in metrics.items()}
         if step is not None or not self.again:
             reached, last = ONCE if step is None else step, self.logged.last
@@ -54,20 +57,22 @@ class RunLogger(Logger):
         if values:
             row = max(self.logged.next, step or 0)
             self.logged.add(row, list(values), step)
-            self.safely(self.run.log, values | ({} if step is None else {STEP: step}), step=row, commit=True)
+            row_step = {} if step is None else {STEP: step}
+            self.safely(self.run.log, values | row_step, step=row, commit=True, kind=kind)
 
     def log_table(self, key: str, columns: list[str], data: list[list]) -> None:
         """A table as one more row."""
         import wandb
 
         options: dict[str, Any] = {"columns": columns, "data": data, "allow_mixed_types": True}
-        self.safely(lambda: self.log_metrics({key: wandb.Table(**options)}), kind="tables")
+        self.safely(lambda: self.log_metrics({key: wandb.Table(**options)}, kind="tables"), kind="tables")
 
     def log_page(self, key: str, path: Path) -> None:
         """A page as it is, and where it lies."""
         import wandb
 
-        self.safely(lambda: self.log_metrics({key: wandb.Html(str(path), inject=False)}), kind="tables")
+        page = {"data_or_path": str(path), "inject": False}
+        self.safely(lambda: self.log_metrics({key: wandb.Html(**page)}, kind="pages"), kind="pages")
         self.safely(self.run.summary.update, {f"{key}_path": str(path.absolute())})
 
     def safely(self, call: Callable, *args: Any, kind: str = "values", **options: Any) -> None:
@@ -78,4 +83,11 @@ class RunLogger(Logger):
             call(*args, **options)
         except Exception as error:  # noqa: BLE001  tracking must never stop the work
             self.broken.add(kind)
-            print_once(f"W&B: {type(error).__name__} ({' '.join(str(error).split())}); no more {kind} are logged there")
+            _tell(f"W&B: {type(error).__name__} ({' '.join(str(error).split())}); {kind} may be missing there")
+
+
+def _tell(trouble: str) -> None:
+    """Print what is wrong with W&B, once for all runs of a process."""
+    if trouble not in _told:
+        print_once(trouble)
+    _told.add(trouble)
