@@ -102,3 +102,21 @@ def test_a_stage_decides_above_the_configuration():
     trainer = make_trainer(partial(pl.Trainer, accelerator="cpu", devices=1, max_steps=7), "stage", max_steps=3)
     assert trainer.max_steps == 3
     assert trainer.loggers == []
+
+
+@pytest.mark.parametrize(("tasks", "environment"), [(1, "LightningEnvironment"), (2, "SLURMEnvironment")])
+def test_a_slurm_job_of_one_task_starts_the_processes_of_its_devices(monkeypatch, tasks, environment):
+    told = {"JOB_NAME": "train", "NTASKS": tasks, "NTASKS_PER_NODE": tasks, "PROCID": 0, "LOCALID": 0, "NODEID": 0}
+    for name, value in told.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    trainer = make_trainer(partial(pl.Trainer, accelerator="cpu", devices=2, strategy="ddp"), "pretrain")
+    assert type(trainer.strategy.cluster_environment).__name__ == environment
+    assert trainer.world_size == 2
+
+
+def test_tasks_that_lightning_cannot_count_are_one_line(monkeypatch):
+    for name, value in {"JOB_NAME": "train", "NTASKS": "2"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    with pytest.raises(BadInput, match="trainer: .*--ntasks-per-node=2"):
+        make_trainer(partial(pl.Trainer, accelerator="cpu", devices=2, strategy="ddp"), "pretrain")

@@ -71,8 +71,7 @@ class RunLogger(Logger):
         """A page as it is, and where it lies."""
         import wandb
 
-        page = {"data_or_path": str(path), "inject": False}
-        self.safely(lambda: self.log_metrics({key: wandb.Html(**page)}, kind="pages"), kind="pages")
+        self.safely(lambda: self.log_metrics({key: wandb.Html(str(path), False)}, kind="pages"), kind="pages")
         self.safely(self.run.summary.update, {f"{key}_path": str(path.absolute())})
 
     def safely(self, call: Callable, *args: Any, kind: str = "values", **options: Any) -> None:
