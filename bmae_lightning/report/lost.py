@@ -30,7 +30,7 @@ def lost_seeds(settings: Sequence[Job], failed: Sequence[Job], key: str, directo
 def lost_rows(
     settings: Sequence[Job], failed: Sequence[Job], splits: Sequence[str]
 ) -> Iterator[tuple[tuple[str, ...], Arm]]:
-    """Every setting none of whose jobs has values, and its row, with reasons as note, in the splits of its collection."""
+    """The settings none of whose jobs has values, and the rows of each, in the splits of its collection."""
     finished = {tuple(one["overrides"]) for one in settings}
     lost: dict[tuple[str, ...], list[Job]] = {}
     for job in failed:
