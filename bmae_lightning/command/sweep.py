@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from bmae_lightning.command.best_trial import tell_best
 from bmae_lightning.command.failure import MISTAKES, config_directories, mistake, refuse, tell
-from bmae_lightning.command.sweep_directory import Sweep, take_directory
+from bmae_lightning.command.sweep_directory import Sweep, make, take_directory
 from bmae_lightning.report.comparison import forget_checks, keep_row, sweep_group
 from bmae_lightning.runtime.errors import EXIT_FAILED, BadInput, JobFailed, one_line
 
@@ -36,6 +36,13 @@ _started: list[Sweep] = []
 
 class SweepCallback(Callback):
     """Hydra calls it; launchers hand copies of it to the processes of jobs."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a directory that cannot be made, before Hydra makes it."""
+        try:
+            make(Path(config.hydra.run.dir))
+        except BadInput as error:
+            sys.exit(refuse(str(error)))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Give all jobs the same `group`, unless the command or the table names one, and start the sweep.
@@ -197,7 +204,11 @@ def finish() -> int:
     ledger.settle(own=True)
     jobs = ledger.jobs()
     if jobs and not any(job["state"] == INTERRUPTED for job in jobs.values()):
-        compare_jobs(sweep.directory, sweep.config, jobs)
+        try:
+            compare_jobs(sweep.directory, sweep.config, jobs)
+        except MISTAKES as error:
+            overrides = sweep.config.hydra.overrides.task
+            return max(exit_code(jobs), refuse(mistake(error, overrides, config_directories(sweep.config.hydra))))
     tell_best(sweep.directory)
     return exit_code(jobs)
 
