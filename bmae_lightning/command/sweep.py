@@ -124,13 +124,15 @@ def grid_of(config: DictConfig) -> list[list[str]] | None:
     return [overrides for batch in batches for overrides in batch]
 
 
-def _composed(loader: Any, config: DictConfig, number: int, overrides: list[str]) -> DictConfig:
+def _composed(loader: Any, config: DictConfig, number: int, grid: list[list[str]]) -> DictConfig:
     """The configuration of a job, as a launcher composes it."""
+    overrides = grid[number]
     try:
         job = loader.load_sweep_config(config, list(overrides))
     except MISTAKES as error:
         line = mistake(error, overrides, config_directories(config.hydra))
-        raise BadInput(f"job {number} ({' '.join(overrides)}): {line}") from error
+        own = " ".join(item for item in overrides if not all(item in job for job in grid))
+        raise BadInput(f"job {number}{f' ({own})' if own else ''}: {line}") from error
     with read_write(job.hydra), open_dict(job.hydra):
         job.hydra.job.id = job.hydra.job.num = number
         job.hydra.runtime.output_dir = str(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir).absolute())
@@ -151,7 +153,7 @@ def plan_jobs(config: DictConfig, grid: list[list[str]], ledger: "Ledger", check
     from bmae_lightning.runtime.ledger import DONE, FAILED, PLANNED
 
     loader, before = GlobalHydra.instance().config_loader(), ledger.jobs()
-    jobs = [_composed(loader, config, number, overrides) for number, overrides in enumerate(grid)]
+    jobs = [_composed(loader, config, number, grid) for number in range(len(grid))]
     for number, job in enumerate(jobs):
         keep_row(job)
         if before.get(number, {}).get("state") != DONE:
