@@ -72,7 +72,9 @@ def completed(arguments: list[str]) -> list[str]:
     if added and not any(argument.startswith("+stages") for argument in overrides):
         overrides.append(f"+stages=[{','.join(added)}]")
     looking = NO_DIRECTORY if any(map(LOOKING.match, overrides)) else []
-    if any(override.lower() == "check=true" for override in overrides):  # a sweep must have a directory
+    if any(override.lower() == "check=true" for override in overrides):
+        # A sweep must have a directory, and this process tells what all of its jobs would take.
+        overrides = [item for item in overrides if not item.startswith(("hydra/launcher=", "hydra.launcher."))]
         looking = [*looking, f"hydra.sweep.dir={tempfile.mkdtemp(prefix=CHECKED)}"]
     return flags + looking + list(map(_quoted, overrides))
 

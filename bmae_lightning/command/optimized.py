@@ -78,11 +78,11 @@ def find_optimized(
         Unmeasured: it is not measured, or of a split that only reports.
     """
     places, asked = list(_places(config, nodes, splits)), config["optimized_metric"]
-    if asked is not None:
-        return _named(asked, places)
     entries = read_entries(config)
     top = max((entries[node.stage].rung or 0 for node in nodes.values()), default=0)
     last = [place for place in places if place.best is None and place.rung == top]
+    if asked is not None:
+        return _named(asked, places, None if DEV in splits else _remedy(config, nodes, splits, last))
     found = next((place for place in last if place.split == DEV), None)
     if found is None and searching:
         raise Unmeasured(f"optimized_metric: {_remedy(config, nodes, splits, last)}")
@@ -108,23 +108,25 @@ def _places(config: dict[str, Any], nodes: Mapping[str, Node], splits: list[str]
             yield Place(split, node.stage, measure, entry.rung, node.directory, validation["keep"] == "best")
 
 
-def _named(asked: Any, places: list[Place]) -> Place:
-    """The place that the option names. Raises Unmeasured where there is none."""
+def _named(asked: Any, places: list[Place], remedy: str | None) -> Place:
+    """The place that the option names. Raises Unmeasured where there is none; `remedy` where dev cannot be one."""
     option = f"optimized_metric={asked}"
     split, stage, measure = [*str(asked).split("/", 2), "", ""][:3]
     if not measure:
         raise Unmeasured(f"{option} must be SPLIT/STAGE/MEASURE, as dev/evaluate/RR@10")
     if TEST.match(split):
+        instead = f"choose on dev, as optimized_metric=dev/{stage}/{measure} 'corpus.evaluated=[dev,{split}]'"
         raise Unmeasured(
-            f"{option}: settings that are chosen on {split} are no longer tested by it; choose on dev, as "
-            f"optimized_metric=dev/{stage}/{measure} 'corpus.evaluated=[dev,{split}]'"
+            f"{option}: settings that are chosen on {split} are no longer tested by it; {remedy or instead}"
         )
     there = [place for place in places if (place.split, place.stage) == (split, stage)]
     named = next((place for place in there if place.measure == measure), None)
     if named or (named := next((place for place in there if [place.measure] == canonical([measure])), None)):
         return named
     measured = ", ".join(str(place) for place in places if not TEST.match(place.split))
-    raise Unmeasured(f"{option} is not measured in this job; there is {measured or 'nothing that one may choose by'}")
+    nothing = remedy or "there is nothing that one may choose by: add 'corpus.evaluated=[dev,test]'"
+    there_is = f"there is {measured}" if measured else nothing
+    raise Unmeasured(f"{option} is not measured in this job; {there_is}")
 
 
 def _remedy(config: dict[str, Any], nodes: Mapping[str, Node], splits: list[str], last: list[Place]) -> str:

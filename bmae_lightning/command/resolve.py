@@ -53,14 +53,15 @@ def _check_groups(config: dict[str, Any], hydra_cfg: DictConfig) -> None:
 
 def _check_values(config: dict[str, Any]) -> None:
     """Refuse values of another kind where a traceback would follow."""
-    general, check, tflops = config["general"]["corpus"], config["check"], config["check_tflops"]
+    general, tflops = config["general"]["corpus"], config["check_tflops"]
     if general is not None and not (isinstance(general, dict) and "_target_" in general):
         raise BadInput(
             f"general.corpus={general} is no collection: name its format and its place, as "
             "corpus@general.corpus=files general.corpus.path=DIR"
         )
-    if not isinstance(check, bool):
-        raise BadInput(f"check={check} must be true or false")
+    for key in ("check", "fail_fast"):
+        if not isinstance(config[key], bool):
+            raise BadInput(f"{key}={config[key]} must be true or false")
     if isinstance(tflops, bool) or not isinstance(tflops, int | float) or not tflops > 0:
         raise BadInput(f"check_tflops={tflops} must be a number above 0, 10^12 operations a second of a GPU")
 

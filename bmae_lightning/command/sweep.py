@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from bmae_lightning.command.best_trial import tell_best
 from bmae_lightning.command.failure import MISTAKES, config_directories, mistake, refuse, tell
-from bmae_lightning.command.sweep_directory import Sweep, take_directory
+from bmae_lightning.command.sweep_directory import Sweep, make, take_directory
 from bmae_lightning.report.comparison import forget_checks, keep_row, sweep_group
 from bmae_lightning.runtime.errors import EXIT_FAILED, BadInput, JobFailed, one_line
 
@@ -36,6 +36,13 @@ _started: list[Sweep] = []
 
 class SweepCallback(Callback):
     """Hydra calls it; launchers hand copies of it to the processes of jobs."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a directory that cannot be made, before Hydra makes it."""
+        try:
+            make(Path(config.hydra.run.dir))
+        except BadInput as error:
+            sys.exit(refuse(str(error)))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Give all jobs the same `group`, unless the command or the table names one, and start the sweep.
@@ -117,13 +124,15 @@ def grid_of(config: DictConfig) -> list[list[str]] | None:
     return [overrides for batch in batches for overrides in batch]
 
 
-def _composed(loader: Any, config: DictConfig, number: int, overrides: list[str]) -> DictConfig:
+def _composed(loader: Any, config: DictConfig, number: int, grid: list[list[str]]) -> DictConfig:
     """The configuration of a job, as a launcher composes it."""
+    overrides = grid[number]
     try:
         job = loader.load_sweep_config(config, list(overrides))
     except MISTAKES as error:
         line = mistake(error, overrides, config_directories(config.hydra))
-        raise BadInput(f"job {number} ({' '.join(overrides)}): {line}") from error
+        own = " ".join(item for item in overrides if not all(item in job for job in grid))
+        raise BadInput(f"job {number}{f' ({own})' if own else ''}: {line}") from error
     with read_write(job.hydra), open_dict(job.hydra):
         job.hydra.job.id = job.hydra.job.num = number
         job.hydra.runtime.output_dir = str(Path(job.hydra.sweep.dir, job.hydra.sweep.subdir).absolute())
@@ -144,7 +153,7 @@ def plan_jobs(config: DictConfig, grid: list[list[str]], ledger: "Ledger", check
     from bmae_lightning.runtime.ledger import DONE, FAILED, PLANNED
 
     loader, before = GlobalHydra.instance().config_loader(), ledger.jobs()
-    jobs = [_composed(loader, config, number, overrides) for number, overrides in enumerate(grid)]
+    jobs = [_composed(loader, config, number, grid) for number in range(len(grid))]
     for number, job in enumerate(jobs):
         keep_row(job)
         if before.get(number, {}).get("state") != DONE:
@@ -197,7 +206,11 @@ def finish() -> int:
     ledger.settle(own=True)
     jobs = ledger.jobs()
     if jobs and not any(job["state"] == INTERRUPTED for job in jobs.values()):
-        compare_jobs(sweep.directory, sweep.config, jobs)
+        try:
+            compare_jobs(sweep.directory, sweep.config, jobs)
+        except MISTAKES as error:
+            overrides = sweep.config.hydra.overrides.task
+            return max(exit_code(jobs), refuse(mistake(error, overrides, config_directories(sweep.config.hydra))))
     tell_best(sweep.directory)
     return exit_code(jobs)
 

@@ -37,7 +37,7 @@ def take_directory(config: DictConfig, identity: dict[str, Any]) -> Sweep:
     sweep begins anew.
 
     Raises:
-        BadInput: the command names the directory, and another sweep works there.
+        BadInput: the command names the directory, and another sweep works there; or it cannot be made.
     """
     from filelock import FileLock, Timeout
 
@@ -47,7 +47,7 @@ def take_directory(config: DictConfig, identity: dict[str, Any]) -> Sweep:
     fresh = Path(config.hydra.sweep.dir).absolute()
     given = any(item.startswith(OVERRIDE) for item in config.hydra.overrides.hydra)
     for directory in [fresh] if given else _places(fresh, identity):
-        directory.mkdir(parents=True, exist_ok=True)
+        make(directory)
         lock = FileLock(directory / LOCK)
         try:
             lock.acquire(timeout=0)
@@ -71,6 +71,14 @@ def take_directory(config: DictConfig, identity: dict[str, Any]) -> Sweep:
                 config.hydra.overrides.hydra.append(OVERRIDE + QuotedString(text, Quote.single).with_quotes())
         return Sweep(directory, lock, config)
     raise BadInput(f"{OVERRIDE}{fresh}: another sweep works there; name another directory, or none")
+
+
+def make(directory: Path) -> None:
+    """Make the directory of a run or a sweep. Raises BadInput where that cannot be."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{directory} cannot be made ({error.strerror}): set output_dir=DIR") from error
 
 
 def _places(fresh: Path, identity: dict[str, Any]) -> list[Path]:

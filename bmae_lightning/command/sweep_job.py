@@ -1,5 +1,6 @@
 """One job of a sweep, in whichever process a launcher runs it: it writes what becomes of it into the ledger."""
 
+import copy
 import gc
 import os
 import sys
@@ -47,7 +48,7 @@ def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:
         JobFailed: it has failed, or it does not start because it was refused already or for `fail_fast`.
         SystemExit: it was interrupted, or several processes may not be of one mind about going on.
     """
-    from bmae_lightning.command.experiment import run_experiment
+    from bmae_lightning.command.experiment import check_experiment, run_experiment
 
     first, number, directory = process_rank() == 0, hydra_cfg.job.num, Path(hydra_cfg.runtime.output_dir)
     ledger = Ledger(hydra_cfg.sweep.dir)
@@ -70,7 +71,11 @@ def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:
     def seconds() -> float:
         return round((own.get("seconds") or 0) + time.monotonic() - started, 3)
 
+    begun = False
     try:
+        if launched():  # what is refused now is refused in all processes
+            check_experiment(copy.deepcopy(cfg), hydra_cfg, elsewhere=False)
+        begun = True
         value = run_experiment(cfg, hydra_cfg)
         result = directory / RESULT
         write(DONE, code=0, seconds=seconds(), **_fingerprint(result) if first else {})
@@ -89,8 +94,8 @@ def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:
     # Here, where the exception is gone and with its frames the tensors of the job.
     _free_memory()
     FAILED_HERE.append(number)
-    if launched() and code == EXIT_FAILED:
-        sys.exit(code)  # other processes of the job may wait for this one
+    if launched() and (begun or code == EXIT_FAILED):
+        sys.exit(EXIT_FAILED)  # other processes of the job may wait for this one
     raise JobFailed(reason, code)
 
 

@@ -111,3 +111,9 @@ def test_a_question_arrives_as_it_was_typed(text):
 def test_what_is_quoted_or_a_list_is_left_to_hydra():
     for text in ("'a, b'", '"a \\" b"', "['a b',c]"):
         assert completed([f"query={text}"]) == [f"query={text}"]
+
+
+def test_a_check_runs_in_this_process_whatever_launches_the_jobs():
+    found = completed(["-m", "seed=1,2", "check=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
+    assert not [item for item in found if "launcher" in item]
+    assert "seed=1,2" in found

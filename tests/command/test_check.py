@@ -186,6 +186,7 @@ def test_the_operations_of_simlms_pre_training_are_those_counted_by_hand():
     [
         ("general.corpus=DIR", "corpus@general.corpus=files general.corpus.path=DIR"),
         ("check=perhaps", "check=perhaps must be true or false"),
+        ("fail_fast=maybe", "fail_fast=maybe must be true or false"),
         ("check_tflops=0", "check_tflops=0 must be a number above 0"),
     ],
 )

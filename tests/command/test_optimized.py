@@ -93,6 +93,13 @@ def test_the_remedy_that_is_told_works(tmp_path, changes, splits, remedy):
         ([], {"stage": ["bm25"]}, ["test"], "give it judgments for dev that are not those of the reported queries"),
         ([DEV], {"stage": ["retriever1"]}, SPLITS, r"stage=\[retriever1\] ends before its last rung is measured"),
         ([], {"optimized_metric": "dl19/evaluate/RR@10"}, SPLITS, "chosen on dl19 are no longer tested by it"),
+        ([], {"optimized_metric": "dev/evaluate/RR@10"}, ["train", "test"], "hold queries out of training"),
+        (
+            [],
+            {"optimized_metric": "test/evaluate/RR@10"},
+            ["train", "test"],
+            "tested by it; .* hold queries out of train",
+        ),
         ([], {"optimized_metric": "dev/evaluate/RR@10"}, SPLITS, "measured in this job; there is nothing that one may"),
         ([DEV], {"optimized_metric": "dev/evaluate2/RR@10"}, SPLITS, "there is dev/bm25/RR@10, .*dev/evaluate/RR@10"),
         ([DEV], {"optimized_metric": "dev/evaluate"}, SPLITS, "must be SPLIT/STAGE/MEASURE"),

@@ -152,7 +152,7 @@ def test_a_job_that_cannot_be_composed_refuses_the_sweep_by_name(jobs, here, cap
     with pytest.raises(SystemExit, match=str(EXIT_BAD_INPUT)):
         here("-m", "part=one,tow")
     output = capfd.readouterr().err
-    assert output.startswith("error: job 1 (part=tow group='part=one,tow'): part=tow: there is no such option")
+    assert output.startswith("error: job 1 (part=tow): part=tow: there is no such option")
     assert output.count("\n") == 1
     assert made.seen == []
 

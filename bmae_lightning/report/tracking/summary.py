@@ -87,7 +87,7 @@ def _told(overrides: list[str]) -> dict[str, Any]:
 
 def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
     """What one plots by: keys of plain values in which the jobs differ."""
-    told = {"name", "group", "command", "fingerprint", "commit"}
+    told = {"name", "group", "command", "fingerprint", "commit", "fail_fast"}
     keys = dict.fromkeys(key for f in facts for key, value in f.items() if not isinstance(value, dict | list))
     return [key for key in keys if key not in told and len({str(f[key]) for f in facts if key in f}) > 1]
 
