@@ -123,6 +123,8 @@ class Pipeline:
         if first or distributed(node.config):
             made_by_first(manifest)
             run_here_or_in_child(manifest, node.config)
+        if first:
+            shutil.rmtree(node.directory / "checkpoints", ignore_errors=True)  # nothing continues a finished stage
         made_by_first(node.directory / DONE)
 
     def _context(self, node: Node) -> dict[str, Any]:

@@ -6,12 +6,12 @@ is one stage of one job and never a sweep.
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def write_manifest(
     """
     manifest = directory / MANIFEST
     content = {"format": FORMAT, "fingerprint": fingerprint, "context": context, "config": config}
-    with _alone(directory):
+    with _full_disk_told(context.get("stage", ""), directory), _alone(directory):
         if not (directory / DONE).is_file():
             write_json(manifest, content | more)
     return manifest
@@ -75,34 +75,39 @@ def run_stage(manifest: Path) -> None:
     """
     context, config = read_manifest(manifest)
     first, done, turn = process_rank() == 0, context.directory / DONE, context.directory / f"turn-{launch_id()}"
+    with _full_disk_told(context.title, context.directory), _alone(context.directory) if first else nullcontext():
+        if launched() and not first:
+            wait_for_turn(turn, done)
+        if done.is_file():
+            return
+        if first:
+            remove_leftovers(context.directory)
+            if launched():
+                write_json(turn, {})
+        stage = build(config, context.stage)
+        with recorded(context.directory, config) if first else nullcontext():
+            stage.run(context)
+        if first:
+            _finish(context.directory)
+
+
+@contextmanager
+def _full_disk_told(title: str, directory: Path) -> Iterator[None]:
+    """Raise BadInput where the block ended because the disk is full."""
     try:
-        with _alone(context.directory) if first else nullcontext():
-            if launched() and not first:
-                wait_for_turn(turn, done)
-            if done.is_file():
-                return
-            if first:
-                remove_leftovers(context.directory)
-                if launched():
-                    write_json(turn, {})
-            stage = build(config, context.stage)
-            with recorded(context.directory, config) if first else nullcontext():
-                stage.run(context)
-            if first:
-                _finish(context.directory)
+        yield
     except Exception as error:
         if full := disk_full(error):
             raise BadInput(
-                f"disk full while {context.title} wrote to {context.directory} ({full}): free space or set "
-                "output_dir=DIR, then run the same command again; finished stages are kept"
+                f"disk full while {title} wrote to {directory} ({full}): free space or set output_dir=DIR, then run "
+                "the same command again; finished stages are kept"
             ) from error
         raise
 
 
 def _finish(directory: Path) -> None:
-    """Mark a stage as done, and delete what only an unfinished one needs."""
+    """Mark a stage as done."""
     write_json(directory / DONE, {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     for turn in directory.glob("turn-*"):
         turn.unlink(missing_ok=True)
 

@@ -70,7 +70,7 @@ def _runs(stages: dict[str, Path]) -> Iterator[dict[str, Any]]:
 
 def write_archive(file: IO[bytes], files: dict[str, Path], contents: bytes) -> None:
     """A gzipped tar of the files and their contents, without times, owners and modes of this machine."""
-    with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as zipped, tarfile.open(
+    with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as zipped, tarfile.TarFile(
         fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT
     ) as archive:  # fmt: skip
         head = tarfile.TarInfo(CONTENTS)

@@ -221,6 +221,7 @@ def test_a_training_that_stops_early_mines_no_more(corpus, tmp_path, monkeypatch
     assert lines_of(path.parent)[-1]["step"] == 8
     assert sorted(entry.name for entry in path.parent.glob("round-*")) == ["round-1"]
     shutil.rmtree(path.parent / "retriever")  # as killed before it was written
+    (path.parent / "done").unlink()
     run_stage(path)
     assert product(path.parent) == before
 

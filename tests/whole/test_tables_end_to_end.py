@@ -74,7 +74,8 @@ def check_page(start: Command, table: str, rows: list[str]) -> None:
     about = read(f"table/{table}")["paper_table"]
     assert found.title.startswith(about["title"])
     assert found.title in page
-    assert len(found.columns) == 1 + len(about["columns"])
+    assert len(found.columns) == 2 + len(about["columns"])
+    assert found.columns[-1].name == "verdict"
     lines = [found.cells(i) for i in range(len(found.rows))]
     shown = {line[0].splitlines()[0]: (line, below) for line, below in zip(lines, [*lines[1:], []], strict=True)}
     factor = {"percent": 100, "fraction": 1}[about["unit"]]
