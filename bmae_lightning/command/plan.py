@@ -13,6 +13,7 @@ from bmae_lightning.retrieval.model_options import BM25, label_models
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
+from bmae_lightning.runtime.node_key import node_key
 from bmae_lightning.runtime.run_stage import DONE
 from bmae_lightning.runtime.snapshots import check_kept, check_step, in_steps
 
@@ -128,10 +129,6 @@ class Node:
     @property
     def done(self) -> bool:
         return (self.directory / DONE).is_file()
-
-
-def node_key(stage: str, arm: str) -> str:
-    return f"{stage}@{arm}" if arm else stage
 
 
 def named_stages(config: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bmae_lightning.report.content import BASELINE, Curve, Report
 from bmae_lightning.runtime.mean import mean_of
+from bmae_lightning.runtime.node_key import arm_of, node_key, stage_of
 from bmae_lightning.runtime.snapshots import in_steps
 
 AXES = {"train_share": "share of the training queries (%)", "pretrain_step": "steps of pre-training"}
@@ -103,10 +104,9 @@ def _key(override: str) -> str:
 
 def _without(job: dict[str, Any], node: str) -> str:
     """The node that measured the same without pre-training: the node itself where it has none, empty where none did."""
-    stage, _, arm = node.partition("@")
-    if (start := f"{stage}@{BASELINE}") in job["nodes"]:
+    if (start := node_key(stage_of(node), BASELINE)) in job["nodes"]:
         return start
-    return "" if f"pretrain@{arm}" in job["nodes"] else node
+    return "" if node_key("pretrain", arm_of(node)) in job["nodes"] else node
 
 
 def _place(axis: str, job: dict[str, Any]) -> float | None:

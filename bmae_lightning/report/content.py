@@ -13,6 +13,7 @@ from typing import Any
 from bmae_lightning.evaluation.measure.significance import Difference
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_text
+from bmae_lightning.runtime.node_key import arm_of, stage_of
 from bmae_lightning.runtime.plain import plain, restored
 from bmae_lightning.runtime.table import Table
 
@@ -271,5 +272,4 @@ def row_name(arm: str, shown_as: str) -> str:
 
 def pretraining_of(key: str) -> str | None:
     """What a page calls the pre-training of a node, None for another stage: its arm, `general` where all share it."""
-    stage, _, arm = key.partition("@")
-    return {"pretrain": arm, "pretrain_general": "general"}.get(stage)
+    return {"pretrain": arm_of(key), "pretrain_general": "general"}.get(stage_of(key))

@@ -11,6 +11,7 @@ from bmae_lightning.report.content import BASELINE, Arm, Report, decimals
 from bmae_lightning.report.significance import ONE_SEED, PERCENT, is_clear, spread
 from bmae_lightning.runtime.ledger import DONE
 from bmae_lightning.runtime.mean import Mean
+from bmae_lightning.runtime.node_key import arm_of, stage_of
 from bmae_lightning.runtime.table import Column, cell_text, is_number, printable
 
 SMALL = "laptop"
@@ -62,7 +63,7 @@ def _of_measures(report: Report) -> list[str]:
     lowest = min(own or [best], key=lambda arm: arm.measures[measure])
     if lowest.measures[measure] < best.measures[measure]:
         sentences.append(f"The lowest of these rows is {shown(lowest, 'with')}.")
-    lexical = [arm for arm in arms if _stage(arm) == "bm25" and arm not in (best, reference)]
+    lexical = [arm for arm in arms if stage_of(arm.node) == "bm25" and arm not in (best, reference)]
     sentences += [f"{shown(arm)}." for arm in lexical[:1]]
     if (top := highest(arms)) not in (best, reference, *lexical[:1]):
         sentences.append(f"The highest row of the table is {shown(top, 'with')}.")
@@ -113,18 +114,13 @@ def _reference(report: Report, best: Arm, arms: Sequence[Arm]) -> Arm | None:
     if report.reference:
         found = [arm for arm in arms if arm.name in against]
     else:
-        found = [arm for arm in arms if arm.node == f"{_stage(best)}@{BASELINE}"]
+        found = [arm for arm in arms if arm.node == f"{stage_of(best.node)}@{BASELINE}"]
     return next((arm for arm in found if arm.name != best.name), None)
-
-
-def _stage(arm: Arm) -> str:
-    return arm.node.partition("@")[0]
 
 
 def _is_own(arm: Arm) -> bool:
     """Whether a row was trained here with some pre-training."""
-    stage, _, name = arm.node.partition("@")
-    return bool(name) and name != BASELINE and stage != "external"
+    return arm_of(arm.node) not in ("", BASELINE) and stage_of(arm.node) != "external"
 
 
 def _of_jobs(report: Report) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from bmae_lightning.report.content import BASELINE, row_name
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
+from bmae_lightning.runtime.node_key import arm_of, stage_of
 
 ALL = "all"
 """In place of a name: all pairs are tested."""
@@ -18,14 +19,6 @@ class Candidate(NamedTuple):
     known_as: str
     node: str
     jobs: frozenset[int] = frozenset()
-
-    @property
-    def arm(self) -> str:
-        return self.node.partition("@")[2]
-
-    @property
-    def stage(self) -> str:
-        return self.node.partition("@")[0]
 
 
 class Reference(NamedTuple):
@@ -41,14 +34,14 @@ def find_reference(rows: Sequence[Candidate], wanted: str | None) -> Reference:
 
     wanted: name of an arm or a row; None: the arm without pre-training, where there is another one.
     """
-    if wanted == ALL or (wanted is None and not any(row.arm not in ("", BASELINE) for row in rows)):
+    if wanted == ALL or (wanted is None and not any(arm_of(row.node) not in ("", BASELINE) for row in rows)):
         return Reference()
     chosen = _called(rows, BASELINE if wanted is None else wanted)
     if not chosen:
         return Reference(unknown="" if wanted is None else f"{_refusal(wanted, rows)}; all pairs were tested")
 
     def own(row: Candidate) -> Candidate:
-        return min(chosen, key=lambda other: (not row.jobs & other.jobs, row.stage != other.stage))
+        return min(chosen, key=lambda other: (not row.jobs & other.jobs, stage_of(row.node) != stage_of(other.node)))
 
     name = chosen[0].name if len(chosen) == 1 else chosen[0].known_as
     return Reference(name, [(row.name, own(row).name) for row in rows if row not in chosen])
@@ -62,7 +55,7 @@ def check_reference(wanted: Any, keys: Iterable[str], shown_as: dict[str, str]) 
     Raises:
         BadInput: there is no such arm and no such row.
     """
-    parts = [(key, *key.partition("@")[::2]) for key in keys]
+    parts = [(key, stage_of(key), arm_of(key)) for key in keys]
     names = [(key, row_name(arm, shown_as[stage])) for key, stage, arm in parts if stage in shown_as]
     rows = [Candidate(name, name, key) for key, name in names]
     if wanted not in (None, ALL) and not _called(rows, wanted):
@@ -72,7 +65,8 @@ def check_reference(wanted: Any, keys: Iterable[str], shown_as: dict[str, str]) 
 def _called(rows: Sequence[Candidate], wanted: Any) -> list[Candidate]:
     """The rows of the arm of this name, or the row of this name, here or in its job."""
     name = str(wanted).casefold()
-    arms = [row for row in rows if row.arm and name in (row.arm.casefold(), row_name(row.arm, "").casefold())]
+    named = [(row, arm_of(row.node)) for row in rows]
+    arms = [row for row, arm in named if arm and name in (arm.casefold(), row_name(arm, "").casefold())]
     here = [row for row in rows if row.name.casefold() == name]
     return arms or here or [row for row in rows if row.known_as.casefold() == name]
 

@@ -31,6 +31,7 @@ from bmae_lightning.report.seeds import mean_curve, mean_table, seed_of, setting
 from bmae_lightning.report.significance import tests_of, values_per_query, with_intervals
 from bmae_lightning.report.tables import all_tables, merged, print_report, renamed
 from bmae_lightning.runtime.mean import mean_of
+from bmae_lightning.runtime.node_key import stage_of
 from bmae_lightning.runtime.table import SUMMARY, Column, Table
 
 Job = Mapping[str, Any]
@@ -236,7 +237,7 @@ def _tables(settings: Sequence[Job], parts: Parts) -> dict[str, list[Table]]:
     left: dict[str, list[Table]] = {}  # directory of a node -> the tables in which its rows are
     for job in (job for one in settings for job in one["jobs"]):
         for key, directory in job["nodes"].items():
-            left.setdefault(directory, parts[job["nodes"]["report"]].tables.get(key.partition("@")[0], []))
+            left.setdefault(directory, parts[job["nodes"]["report"]].tables.get(stage_of(key), []))
     found: dict[str, dict[Table, None]] = {}
     for one in settings:
         of_jobs = [parts[job["nodes"]["report"]] for job in one["jobs"]]

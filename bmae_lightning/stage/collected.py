@@ -23,6 +23,7 @@ from bmae_lightning.report.origin import origin_of
 from bmae_lightning.report.printed import Results, as_printed
 from bmae_lightning.report.tables import merged, of_arm, with_published
 from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.node_key import arm_of, stage_of
 from bmae_lightning.runtime.table import Table, read_tables
 from bmae_lightning.stage.prepared import Prepared
 
@@ -58,11 +59,11 @@ class Node(NamedTuple):
 
     @property
     def stage(self) -> str:
-        return self.key.partition("@")[0]
+        return stage_of(self.key)
 
     @property
     def arm(self) -> str:
-        return self.key.partition("@")[2]
+        return arm_of(self.key)
 
     @property
     def foreign(self) -> bool:
@@ -72,10 +73,9 @@ class Node(NamedTuple):
 
 def read_node(key: str, directory: Path, shown_as: Mapping[str, str]) -> Node:
     """What a finished stage left; shown_as: stage -> what stands behind the name of its arm."""
-    stage, _, arm = key.partition("@")
     manifest, written = read_json(directory / "manifest.json"), directory / "metrics.json"
     results = read_json(written) if written.is_file() else {}
-    name = row_name(arm, shown_as.get(stage, ""))
+    name = row_name(arm_of(key), shown_as.get(stage_of(key), ""))
     return Node(key, name, directory, manifest["config"], manifest.get("context", {}), results)
 
 

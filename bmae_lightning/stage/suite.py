@@ -30,6 +30,7 @@ from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
+from bmae_lightning.runtime.node_key import arm_of, stage_of
 from bmae_lightning.runtime.stage import Context, Stage
 from bmae_lightning.runtime.table import SUMMARY, Column, Table, write_tables
 from bmae_lightning.stage.initial_weights import network_of
@@ -161,7 +162,7 @@ class Suite(Stage):
         """The retrievers that were trained in this run, by the names that the report gives them."""
         found = {}
         for key, directory in inputs.items():
-            stage, _, arm = key.partition("@")
+            stage, arm = stage_of(key), arm_of(key)
             label = row_name(arm, "" if stage == "retriever1" else stage)
             options = self._lengths(ModelOptions(str(directory / "retriever")))
             found[label] = find_retriever(label, options, f"suite ({label})")

@@ -11,6 +11,7 @@ from bmae_lightning.report.tables import all_tables
 from bmae_lightning.report.tracking.about import COMPARISON, facts_of, key_of
 from bmae_lightning.report.tracking.loggers import Tracking, log_page, log_table, log_tables
 from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.node_key import arm_of, stage_of
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.run_stage import MANIFEST, read_manifest
 from bmae_lightning.runtime.stage import Context
@@ -120,7 +121,7 @@ def measures_of(nodes: Mapping[str, Path], job: str) -> dict[str, float]:
     """
     found = {}
     for key, directory in nodes.items():
-        stage, _, arm = key.partition("@")
+        stage, arm = stage_of(key), arm_of(key)
         if stage == "report":  # it repeats those of the others
             continue
         found |= {f"{key_of(stage, arm, job)}/{name}": value for name, value in _own(directory).items()}
