@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.check import check, row_label, stand_in
 from bmae_lightning.command.dashboard import show_dashboard, shows_dashboard
-from bmae_lightning.command.job import describe_job
+from bmae_lightning.command.job import describe_job, place_in_sweep
 from bmae_lightning.command.look import judge_files, judges_files, look_up, lookup_of, report_finished, take_runs
 from bmae_lightning.command.optimized import find_optimized, searching
 from bmae_lightning.command.pipeline import Pipeline
@@ -21,7 +21,6 @@ from bmae_lightning.corpus.doctor import look_over
 from bmae_lightning.corpus.document_order import STREAMS, DocumentOrder, check_order, documents_file
 from bmae_lightning.encoder.checkpoint import without_downloads
 from bmae_lightning.evaluation.glue.data import find_tasks, open_glue
-from bmae_lightning.report.along import AXES
 from bmae_lightning.report.content import PAGE
 from bmae_lightning.report.reference import check_reference
 from bmae_lightning.report.tables import show_tables
@@ -162,11 +161,9 @@ def _record(
 ) -> None:  # fmt: skip
     """Write what this job ran, for the comparison of a sweep and for a reader of the run's directory."""
     run_dir = Path(hydra_cfg.runtime.output_dir)
-    overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
     directories = {key: str(node.directory) for key, node in pipeline.nodes.items()}
-    places = {axis: config[axis] for axis in AXES}
     run_dir.mkdir(parents=True, exist_ok=True)
-    result = {"overrides": overrides, "nodes": directories, "places": places, "fingerprint": pipeline.fingerprint()}
+    result = place_in_sweep(config, hydra_cfg) | {"nodes": directories, "fingerprint": pipeline.fingerprint()}
     write_json(run_dir / "result.json", result | {"job": pipeline.job, "optimized": optimized})
     if "report" in pipeline.nodes:
         link_page(run_dir / PAGE, pipeline.nodes["report"].directory / PAGE)

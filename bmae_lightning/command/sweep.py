@@ -20,7 +20,7 @@ from bmae_lightning.command.best_trial import tell_best
 from bmae_lightning.command.failure import MISTAKES, config_directories, mistake, refuse, tell
 from bmae_lightning.command.sweep_directory import Sweep, make, take_directory
 from bmae_lightning.report.comparison import forget_checks, keep_row, sweep_group
-from bmae_lightning.runtime.errors import EXIT_FAILED, BadInput, JobFailed, one_line
+from bmae_lightning.runtime.errors import EXIT_BAD_INPUT, EXIT_FAILED, BadInput, JobFailed, one_line
 
 if TYPE_CHECKING:
     from bmae_lightning.runtime.ledger import Ledger
@@ -195,8 +195,9 @@ def finish() -> int:
     """
     if not _started:
         return 0
-    from bmae_lightning.report.comparison import compare_jobs
-    from bmae_lightning.runtime.ledger import INTERRUPTED, Ledger, exit_code
+    from bmae_lightning.command.job import command_of
+    from bmae_lightning.report.comparison import compare_jobs, unreadable
+    from bmae_lightning.runtime.ledger import FAILED, INTERRUPTED, Ledger, exit_code
     from bmae_lightning.runtime.process import launched
 
     if launched():  # where one process has failed, torchrun asks the others to end, and waits
@@ -206,8 +207,11 @@ def finish() -> int:
     ledger.settle(own=True)
     jobs = ledger.jobs()
     if jobs and not any(job["state"] == INTERRUPTED for job in jobs.values()):
+        for number, reason in unreadable(sweep.directory, jobs).items():
+            ledger.add(number, FAILED, code=EXIT_BAD_INPUT, reason=reason)
+        jobs, command = ledger.jobs(), command_of(sweep.config.hydra, ("group='",), ("-m",))
         try:
-            compare_jobs(sweep.directory, sweep.config, jobs)
+            compare_jobs(sweep.directory, sweep.config, jobs, command)
         except MISTAKES as error:
             overrides = sweep.config.hydra.overrides.task
             return max(exit_code(jobs), refuse(mistake(error, overrides, config_directories(sweep.config.hydra))))

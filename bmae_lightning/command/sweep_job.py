@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from bmae_lightning.command.failure import tell
-from bmae_lightning.report.along import AXES
+from bmae_lightning.command.job import place_in_sweep
 from bmae_lightning.report.comparison import RESULT
 from bmae_lightning.runtime.errors import EXIT_FAILED, EXIT_RESUME, EXIT_STOPPED, Interrupted, JobFailed
 from bmae_lightning.runtime.files import read_json
@@ -30,13 +30,10 @@ def about(cfg: DictConfig, hydra_cfg: DictConfig) -> dict[str, Any]:
 
     The directory is relative to that of the sweep.
     """
-    overrides = [item for item in hydra_cfg.overrides.task if not item.startswith(("output_dir=", "logger="))]
-    places = {axis: cfg[axis] for axis in AXES}
     directory = os.path.relpath(hydra_cfg.runtime.output_dir, hydra_cfg.sweep.dir)
     collection = OmegaConf.select(cfg, "corpus.collection") or hydra_cfg.runtime.choices.get("corpus")
-    return {
-        "name": cfg.name, "overrides": overrides, "places": places, "directory": directory, "collection": collection
-    }  # fmt: skip
+    named = {"name": cfg.name, "directory": directory, "collection": collection}
+    return named | place_in_sweep(cfg, hydra_cfg)
 
 
 def run_in_sweep(cfg: DictConfig, hydra_cfg: DictConfig) -> Any:

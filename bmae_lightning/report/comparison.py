@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import textwrap
 from collections import Counter
@@ -46,10 +45,27 @@ def keep_row(config: Any) -> None:
         write_json(Path(config.hydra.runtime.output_dir) / ROW, row)
 
 
-def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) -> None:
+def unreadable(directory: Path, jobs: dict[int, dict[str, Any]]) -> dict[int, str]:
+    """Number of a finished job whose report cannot be read -> why, which must not cost the comparison of the others."""
+    from bmae_lightning.report.content import REPORT, read_report
+    from bmae_lightning.runtime.errors import BadInput
+    from bmae_lightning.runtime.ledger import DONE
+
+    found = {}
+    for number, job in jobs.items():
+        nodes = (_left(directory, job, RESULT) or {"nodes": {}})["nodes"] if job["state"] == DONE else {}
+        try:
+            if "report" in nodes:
+                read_report(Path(nodes["report"]) / REPORT)
+        except BadInput as error:
+            found[number] = str(error)
+    return found
+
+
+def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]], command: str) -> None:
     """Write report.html, report.json and tables/ of a sweep into its directory and print the tables.
 
-    config: of the sweep.  jobs: of its ledger.
+    config: of the sweep.  jobs: of its ledger.  command: which repeats it.
     """
     from omegaconf import OmegaConf
 
@@ -75,10 +91,10 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]]) 
     if len(done) < len(jobs):
         print_tables([about])
     print_text(in_short(jobs) + "\n")
-    _track(directory, config, [job | results.get(number, {}) for number, job in jobs.items()])
+    _track(directory, config, [job | results.get(number, {}) for number, job in jobs.items()], command)
 
 
-def _track(directory: Path, config: Any, jobs: list[dict[str, Any]]) -> None:
+def _track(directory: Path, config: Any, jobs: list[dict[str, Any]], command: str) -> None:
     """Log the sweep where its jobs are logged."""
     from omegaconf import OmegaConf
 
@@ -86,8 +102,6 @@ def _track(directory: Path, config: Any, jobs: list[dict[str, Any]]) -> None:
     from bmae_lightning.runtime.configuration import build
 
     tracking = build(OmegaConf.to_container(config.logger, resolve=True), "logger")
-    overrides = [item for item in config.hydra.overrides.task if not item.startswith("group='")]
-    command = shlex.join(["python", "-m", "bmae_lightning", "-m", *overrides])
     track_sweep(tracking, directory, Path(config.output_dir).absolute(), command, jobs)
 
 

@@ -260,9 +260,11 @@ def read_report(path: Path) -> Report:
     try:
         return Report.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror}); give the report.json of a finished run.") from error
+        raise BadInput(f"{path}: cannot be read ({error.strerror}); give the report.json of a finished run") from error
     except ValueError as error:
-        raise BadInput(f"{path}: {error}; run the report stage again to write it anew.") from error
+        raise BadInput(
+            f"{path}: {error}; delete {path.parent} and run the same command again, which writes it anew"
+        ) from error
 
 
 def row_name(arm: str, shown_as: str) -> str:

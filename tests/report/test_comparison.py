@@ -5,7 +5,14 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from bmae_lightning.report.comparison import compare_jobs, in_short, jobs_table, keep_row, sweep_group
+from bmae_lightning.report.comparison import (
+    compare_jobs,
+    in_short,
+    jobs_table,
+    keep_row,
+    sweep_group,
+    unreadable,
+)
 from bmae_lightning.report.content import PRINTED, Report, read_report, write_report
 from bmae_lightning.runtime.table import Table
 
@@ -77,7 +84,7 @@ def sweep(tmp_path):
                 write_report(directory / "report.json", Report("x", tables={PRINTED: [Table("p", [""], [])]}))
                 nodes = {"evaluate@a": str(directory)} | ({"report": str(directory)} if report else {})
                 (directory / "result.json").write_text(json.dumps({"overrides": [], "nodes": nodes}))
-        compare_jobs(tmp_path, config(), ledger)
+        compare_jobs(tmp_path, config(), ledger, "python -m bmae_lightning -m +row=x")
         path = tmp_path / "report.json"
         return read_report(path) if path.is_file() else None
 
@@ -142,3 +149,20 @@ def test_a_table_says_of_every_job_what_became_of_it():
     assert table.cells(1)[5].endswith("[...]")
     assert table.cells(2) == ["2", "not started", "x=4", "-", "-", ""]
     assert in_short(jobs) == "3 jobs: 1 done, 1 failed, 1 not started"
+
+
+def test_a_report_that_cannot_be_read_is_named_with_its_job(tmp_path):
+    jobs = {}
+    for number, text in enumerate(["", '{"format": 1}']):
+        place = tmp_path / "store" / f"report-{number}"
+        place.mkdir(parents=True)
+        write_report(place / "report.json", Report("a"))
+        if text:
+            (place / "report.json").write_text(text)
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "result.json").write_text(json.dumps({"nodes": {"report": str(place)}}))
+        jobs[number] = {"state": "done", "directory": str(number)}
+    jobs[2] = {"state": "failed", "directory": "2"}
+    (reason,) = unreadable(tmp_path, jobs).values()
+    assert f"{tmp_path / 'store' / 'report-1' / 'report.json'}: not a report of format" in reason
+    assert f"delete {tmp_path / 'store' / 'report-1'} and run the same command again" in reason
