@@ -71,19 +71,13 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]], 
 
     from bmae_lightning.report.sweep import compare
     from bmae_lightning.runtime import ledger
-    from bmae_lightning.runtime.table import FAILED, NOT_RUN, print_tables, print_text
+    from bmae_lightning.runtime.table import print_tables, print_text
 
     done = {number: job for number, job in jobs.items() if job["state"] == ledger.DONE}
     left = {number: _left(directory, job, RESULT) for number, job in done.items()}
     results = {number: result | {"number": number} for number, result in left.items() if result}
     about = jobs_table(jobs)
-    without = [
-        {key: job.get(key) for key in ("name", "overrides", "places", "collection")}
-        | {"number": number, "reason": job.get("reason") or ""}
-        | {"state": FAILED if job["state"] == ledger.FAILED else NOT_RUN}
-        for number, job in jobs.items()
-        if number not in done
-    ]
+    without = [without_values(job) | {"number": number} for number, job in jobs.items() if number not in done]
     printed, verdicts = printed_tables(config, directory, jobs, results)
     title = f"comparison: {config.group or sweep_group(list(config.hydra.overrides.task))}"
     reference = OmegaConf.select(config, "report.reference")
@@ -92,6 +86,16 @@ def compare_jobs(directory: Path, config: Any, jobs: dict[int, dict[str, Any]], 
         print_tables([about])
     print_text(in_short(jobs) + "\n")
     _track(directory, config, [job | results.get(number, {}) for number, job in jobs.items()], command)
+
+
+def without_values(job: dict[str, Any]) -> dict[str, Any]:
+    """What a report tells of a job of a ledger that has not finished."""
+    from bmae_lightning.runtime import ledger
+    from bmae_lightning.runtime.table import FAILED, NOT_RUN
+
+    state = FAILED if job["state"] == ledger.FAILED else NOT_RUN
+    told = {key: job.get(key) for key in ("name", "overrides", "places", "collection")}
+    return told | {"state": state, "reason": job.get("reason") or ""}
 
 
 def _track(directory: Path, config: Any, jobs: list[dict[str, Any]], command: str) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.report.along import AXES
-from bmae_lightning.report.comparison import RESULT, ROW
+from bmae_lightning.report.comparison import RESULT, ROW, without_values
 from bmae_lightning.report.content import REPORT
 from bmae_lightning.runtime import ledger
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
 from bmae_lightning.runtime.run_stage import MANIFEST
-from bmae_lightning.runtime.table import FAILED, NOT_RUN
 
 LEAST_DIGITS = 6
 _FINGERPRINT = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},}}")
@@ -120,10 +119,8 @@ def _of_sweep(directory: Path, jobs: dict[int, dict[str, Any]]) -> Runs:
         if job["state"] == ledger.DONE and (place / RESULT).is_file():
             found.jobs.append(_of_job(place, directory))
         else:
-            state = FAILED if job["state"] == ledger.FAILED else NOT_RUN
-            about = {"name": job.get("name"), "overrides": job.get("overrides", []), "state": state}
             row = read_json(place / ROW) if (place / ROW).is_file() else None
-            found.failed.append(about | {"reason": job.get("reason") or "", "source": str(directory), "row": row})
+            found.failed.append(without_values(job) | {"source": str(directory), "row": row})
     if not found.jobs:
         raise BadInput(f"report.runs: no job of the sweep in {directory} has finished: {TO_REPEAT} to go on with it")
     return found

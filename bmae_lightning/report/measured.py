@@ -47,8 +47,8 @@ def measured_values(columns: Sequence[PrintedColumn], job: Job, stage: str) -> l
         if column.measure == AVERAGE:  # of the data sets that the paper has
             parts = [f for f, other in zip(found, columns, strict=True)
                      if other.place == column.place and other.measure != AVERAGE]  # fmt: skip
-            whole = sum(part.value for part in parts) / len(parts) if parts and all(parts) else None
-            found[i] = whole and Found(whole, parts[0].directory)
+            known = parts and all(parts)
+            found[i] = Found(sum(part.value for part in parts) / len(parts), parts[0].directory) if known else None
     return found
 
 

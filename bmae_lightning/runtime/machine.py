@@ -27,7 +27,7 @@ def gpus_of(trainer: dict[str, Any]) -> list[int]:
 
     wanted = trainer.get("devices", "auto")
     if isinstance(wanted, list) or "," in str(wanted):
-        return [int(number) for number in (wanted if isinstance(wanted, list) else wanted.split(","))]
+        return [int(number) for number in (wanted if isinstance(wanted, list) else wanted.split(",")) if number != ""]
     return list(range(torch.cuda.device_count() if wanted in ("auto", -1, "-1") else int(wanted)))
 
 

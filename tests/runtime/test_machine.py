@@ -30,7 +30,7 @@ def gpus(monkeypatch):
         ({}, []), ({"accelerator": "cpu", "devices": 2}, []), ({"accelerator": "gpu"}, [0, 1, 2, 3]),
         ({"accelerator": "auto", "devices": "auto"}, [0, 1, 2, 3]), ({"accelerator": "cuda", "devices": "2"}, [0, 1]),
         ({"accelerator": "gpu", "devices": -1}, [0, 1, 2, 3]), ({"accelerator": "gpu", "devices": [3]}, [3]),
-        ({"accelerator": "gpu", "devices": "1,2"}, [1, 2]),
+        ({"accelerator": "gpu", "devices": "1,2"}, [1, 2]), ({"accelerator": "gpu", "devices": "3,"}, [3]),
     ],
 )  # fmt: skip
 def test_the_gpus_of_a_trainer(gpus, trainer, taken):
