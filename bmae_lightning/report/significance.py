@@ -26,7 +26,7 @@ ABOUT = (
     f"{PERCENT}: interval of the difference over queries (paired bootstrap, percentiles of {RESAMPLES:,} "
     "resamples). Arms judged on other queries are not compared."
 )
-ONE_SEED = "One seed: what another seed would change is not in these numbers; `seeds=3` shows it."
+ONE_SEED = "One seed: what another seed would change is not in these numbers; seeds=3 shows it."
 ABOUT_SEEDS = (
     f"Seeds that a difference needs: for a two-sided t-test at {100 * LEVEL:.0f} % with power {100 * POWER:.0f} %, "
     "paired where both rows have the same seeds, from the sd of their differences; else of two groups of runs, "
