@@ -1,19 +1,20 @@
-"""The encoder: a Hugging Face BERT with its masked-language-model head, and what decoders borrow from it.
+"""The encoder: a masked language model of transformers, and what decoders borrow from it.
 
-Decoders share its embeddings, positions and head (all five methods) and own only layers of the same kind.
-Shapes: B passages, L positions, D width, V vocabulary.
+Decoders share its embeddings, positions and head (all five methods) and own only layers of one kind, BERT's.
+Shapes: B passages, L positions, R x T rows of a layout, D width, V vocabulary.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from transformers import BertForMaskedLM
+from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertLayer
 
+from bmae_lightning.encoder.backbone.backbone import backbone_of
+from bmae_lightning.encoder.layout import Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.runtime.checks import choice
@@ -24,19 +25,25 @@ HEADS = ("mlm", "linear")
 
 
 class Encoder(nn.Module):
-    """masked_lm: the network, exported after pre-training.  vocabulary: of the tokenizer it was made for."""
+    """masked_lm: the network, exported after pre-training.  vocabulary: of the tokenizer it was made for.
 
-    def __init__(self, masked_lm: BertForMaskedLM, vocabulary: Vocabulary):
+    packed: compute real tokens only, where the family can, see `layout.py`; False pads, with the same results.
+    Attributes: backbone, the network by its parts.  detection, own_places: made where something asks for them.
+    """
+
+    def __init__(self, masked_lm: PreTrainedModel, vocabulary: Vocabulary, packed: bool = True):
         super().__init__()
         if vocabulary.size > masked_lm.config.vocab_size:
             raise BadInput(
                 f"the tokenizer has {vocabulary.size} tokens, the encoder embeds only {masked_lm.config.vocab_size}: "
                 "use the tokenizer of the same checkpoint"
             )
-        masked_lm.set_attn_implementation("sdpa")
         self.masked_lm = masked_lm
         self.vocabulary = vocabulary
+        self.packed = packed
+        self.backbone = backbone_of(masked_lm)
         self.detection: nn.Module | None = None
+        self.own_places: nn.Embedding | None = None
 
     @property
     def config(self):
@@ -45,6 +52,15 @@ class Encoder(nn.Module):
     @property
     def width(self) -> int:
         return self.config.hidden_size
+
+    @property
+    def dropout(self) -> float:
+        """The rate of its hidden dropout."""
+        return self.backbone.layer_config().hidden_dropout_prob
+
+    def layout(self, real_BL: Tensor) -> Layout:
+        """The rows that decoder layers read of texts with these real positions."""
+        return (Packed if self.packed else Padded)(real_BL)
 
     def forward(self, ids_BL: Tensor, real_BL: Tensor, types_BL: Tensor | None = None) -> Tensor:
         """Last-layer hidden states [B, L, D]; real_BL is False on padding, types_BL are token types, None for all 0."""
@@ -55,57 +71,81 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Last-layer states and those after the given layers (1 = the first, 0 = the embeddings), each [B, L, D].
 
-        types_BL: token types, None for all 0.
+        types_BL: token types, None for all 0.  What stands at padding has no meaning.
         """
         layers = tuple(layers)
-        limit = self.config.max_position_embeddings
+        limit = self.backbone.limit
         if ids_BL.shape[1] > limit:
             raise BadInput(
                 f"a text of {ids_BL.shape[1]} tokens does not fit the encoder's {limit} positions; lower max_length"
             )
-        output = self.masked_lm.bert(
-            input_ids=ids_BL,
-            attention_mask=real_BL.long(),
-            token_type_ids=types_BL,
-            output_hidden_states=bool(layers),
-        )
-        return output.last_hidden_state, {layer: output.hidden_states[layer] for layer in layers}
+        layout = self.layout(real_BL) if self.backbone.packs else Padded(real_BL)
+        types_RT = None if types_BL is None else layout.pack(types_BL)
+        output = self.backbone.run(layout.pack(ids_BL), layout, types_RT, early=bool(layers))
+        early = {layer: layout.unpack(output.hidden_states[layer]) for layer in layers}
+        return layout.unpack(output.last_hidden_state), early
 
-    def embed(self, ids_BL: Tensor) -> Tensor:
-        """Word + position + type embeddings, normalised, with dropout [B, L, D]."""
-        return self.masked_lm.bert.embeddings(input_ids=ids_BL)
+    def embed(self, ids_RT: Tensor, position_RT: Tensor | None = None) -> Tensor:
+        """Word + position + type embeddings, normalised, with dropout [R, T, D]."""
+        position_RT = _places(ids_RT, position_RT)
+        if self.own_places is None:
+            return self.backbone.embed(ids_RT, None, position_RT)
+        return self.backbone.embed(None, self.backbone.words(ids_RT) + self.own_places(position_RT), position_RT)
 
-    def embed_bare(self, ids_BL: Tensor) -> Tensor:
-        """Word + position embeddings alone [B, L, D]."""
-        return self.masked_lm.get_input_embeddings()(ids_BL) + self.position_rows(ids_BL.shape[1])
+    def embed_bare(self, ids_RT: Tensor, position_RT: Tensor | None = None) -> Tensor:
+        """Word + position embeddings alone [R, T, D]."""
+        rows_RTE = self._place_rows(_places(ids_RT, position_RT))
+        return self.backbone.widen(self.backbone.words(ids_RT) + rows_RTE)
 
-    def embed_vectors(self, vectors_BLD: Tensor) -> Tensor:
-        """The embedding module with vectors in place of word embeddings [B, L, D]."""
-        return self.masked_lm.bert.embeddings(inputs_embeds=vectors_BLD)
+    def embed_vectors(self, vectors_RTD: Tensor, position_RT: Tensor | None = None) -> Tensor:
+        """The embedding module with vectors in place of word embeddings [R, T, D]."""
+        position_RT = _places(vectors_RTD[..., 0], position_RT)
+        if self.own_places is not None:
+            vectors_RTD = vectors_RTD + self.own_places(position_RT)
+        return self.backbone.embed(None, vectors_RTD, position_RT)
 
-    def position_rows(self, length: int) -> Tensor:
-        """The first rows of the position embedding [L, D]."""
-        return self.masked_lm.bert.embeddings.position_embeddings.weight[:length]
+    def position_rows(self, position_RT: Tensor) -> Tensor:
+        """The position embedding at these positions [R, T, D]."""
+        return self.backbone.widen(self._place_rows(position_RT))
+
+    def _place_rows(self, position_RT: Tensor) -> Tensor:
+        if self.own_places is not None:
+            return self.own_places(position_RT)
+        return self.backbone.places(self.backbone.position_ids(position_RT))
+
+    def need_positions(self) -> None:
+        """Make learned positions for decoders where the backbone has none; the encoder itself does not read them."""
+        if self.backbone.places is None and self.own_places is None:
+            like = self.backbone.words.weight
+            self.own_places = nn.Embedding(self.backbone.limit, like.shape[1], device=like.device, dtype=like.dtype)
+            nn.init.normal_(self.own_places.weight, std=self.config.initializer_range)
+
+    def check_word_width(self, what: str) -> None:
+        """Raise BadInput where `what` needs word embeddings as wide as the states and they are not."""
+        narrow = self.backbone.words.weight.shape[1]
+        if narrow != self.width:
+            raise BadInput(
+                f"{what} needs word embeddings of the encoder's width {self.width}, this one's are {narrow} wide"
+            )
 
     @property
     def head(self) -> VocabularyHead:
         """From hidden states [..., D] to vocabulary logits [..., V]; the output projection is the word embedding."""
-        parts = self.masked_lm.cls.predictions
-        return VocabularyHead(parts.transform, parts.decoder.weight, parts.decoder.bias)
+        return self.backbone.head
 
     def head_of(self, kind: str) -> VocabularyHead:
         """'mlm': `head`.  'linear': inner products with the word embedding alone, DupMAE's LPU (Eq. 5)."""
         choice(HEADS, head=kind)
-        return (
-            self.head if kind == "mlm" else VocabularyHead(nn.Identity(), self.masked_lm.get_input_embeddings().weight)
-        )
+        if kind == "mlm":
+            return self.head
+        self.check_word_width("head=linear")
+        return VocabularyHead(nn.Identity(), self.backbone.words.weight)
 
-    def freeze_head(self) -> None:
+    def freeze_head(self, frozen: bool = True) -> None:
         """Stop training the vocabulary head, where no loss names tokens, but not the embedding that it shares."""
-        embedding_VD = self.masked_lm.get_input_embeddings().weight
-        for parameter in self.masked_lm.cls.parameters():
-            if parameter is not embedding_VD:
-                parameter.requires_grad_(False)
+        for part in self.backbone.head_parts:
+            for parameter in part.parameters():
+                parameter.requires_grad_(not frozen or parameter is self.backbone.words.weight)
 
     def detector(self) -> nn.Module:
         """The head that tells replaced tokens from original ones: logits [..., 1]. The first call makes it."""
@@ -126,17 +166,28 @@ class Encoder(nn.Module):
     def new_layers(self, count: int, init: str = "random") -> nn.ModuleList:
         """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
         choice(INITS, init=init)
-        own = self.masked_lm.bert.encoder.layer
+        config, own = self.backbone.layer_config(), self.backbone.layers
+        with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
+            layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":
             check_copies(init, count, len(own))
-            return nn.ModuleList(copy.deepcopy(layer) for layer in own[-count:])
-        layers = nn.ModuleList(BertLayer(self.config) for _ in range(count))
-        for module in layers.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=self.config.initializer_range)
-                nn.init.zeros_(module.bias)
+            for layer, source in zip(layers, own[-count:], strict=True):
+                layer.load_state_dict(self._layer_state(source))
+        else:
+            for module in layers.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, std=self.config.initializer_range)
+                    nn.init.zeros_(module.bias)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
+
+    def _layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
+        state = self.backbone.layer_state(layer)
+        if state is None:
+            raise BadInput(
+                f"init: last_layers cannot copy layers of type {self.config.model_type!r} into a decoder; use random"
+            )
+        return state
 
 
 def check_copies(init: str, count: int, depth: int) -> None:
@@ -145,7 +196,5 @@ def check_copies(init: str, count: int, depth: int) -> None:
         raise ValueError(f"init: last_layers copies {count} layers but the encoder has {depth}; lower layers")
 
 
-def key_mask(real_BL: Tensor) -> Tensor:
-    """The attention mask [B, 1, 1, L] of a bidirectional layer; slot 0 is always visible, so every row has a key."""
-    first_L = torch.arange(real_BL.shape[1], device=real_BL.device) == 0
-    return (real_BL | first_L)[:, None, None]
+def _places(like_RT: Tensor, position_RT: Tensor | None) -> Tensor:
+    return torch.arange(like_RT.shape[1], device=like_RT.device)[None] if position_RT is None else position_RT

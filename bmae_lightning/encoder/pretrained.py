@@ -22,6 +22,7 @@ class PretrainedEncoder:
         sha256: what model.safetensors must hash to; other weights are refused.
         dropout: hidden and attention dropout; None keeps the checkpoint's.
         key: where `name` is set, for messages.
+        packed: compute real tokens only, see `Encoder`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PretrainedEncoder:
     sha256: str | None = None
     dropout: float | None = None
     key: str = "encoder.name"
+    packed: bool = True
 
     hub = ("name",)
 

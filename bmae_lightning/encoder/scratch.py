@@ -19,6 +19,7 @@ class ScratchEncoder:
         positions: longest input in word pieces.
         dropout: hidden and attention dropout.
         seed: of the initial weights.
+        packed: compute real tokens only, see `Encoder`.
     """
 
     tokenizer: TrainedTokenizer | PretrainedTokenizer
@@ -28,6 +29,7 @@ class ScratchEncoder:
     positions: int = 512
     dropout: float = 0.1
     seed: int = 0
+    packed: bool = True
 
     def __post_init__(self) -> None:
         check_heads(self.width, self.heads)

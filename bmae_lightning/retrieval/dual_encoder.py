@@ -48,10 +48,7 @@ class DualEncoder(nn.Module):
         self.encoder, self.representation, self.similarity = encoder, representation, similarity
         self.segments = segments
         representation.build(encoder)
-        embedding = encoder.masked_lm.bert.embeddings.word_embeddings.weight
-        head_trained = representation.lexical > 0 and representation.lexical_head == "mlm"
-        for parameter in encoder.masked_lm.cls.parameters():
-            parameter.requires_grad_(parameter is embedding or head_trained)
+        encoder.freeze_head(not (representation.lexical > 0 and representation.lexical_head == "mlm"))
         self.passage_encoder = None if shared else copy.deepcopy(encoder)
 
     @property
@@ -100,10 +97,12 @@ def representation_of(config: RetrieverConfig) -> PooledRepresentation:
     )
 
 
-def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[DualEncoder, RetrieverConfig]:
+def load_dual_encoder(
+    directory: Path, dropout: float | None = None, packed: bool = True
+) -> tuple[DualEncoder, RetrieverConfig]:
     """A fine-tuned retriever in evaluation mode and its record.
 
-    dropout: hidden and attention dropout for training it further; None keeps the checkpoint's.
+    dropout: hidden and attention dropout for training it further; None keeps the checkpoint's.  packed: see `Encoder`.
 
     Raises:
         BadInput: `directory` holds no retriever of ours, or not all of it.
@@ -113,7 +112,7 @@ def load_dual_encoder(directory: Path, dropout: float | None = None) -> tuple[Du
         raise BadInput(f"{directory}: no retriever (retriever_spec.json with a similarity is missing)")
     vocabulary = Vocabulary(load_tokenizer(directory))
     masked_lm, _ = load_masked_lm(str(directory), vocabulary.size, dropout, str(directory))
-    encoder, representation = Encoder(masked_lm, vocabulary), representation_of(config)
+    encoder, representation = Encoder(masked_lm, vocabulary, packed), representation_of(config)
     model = DualEncoder(encoder, representation, config.similarity, config.shared, config.segments)
     if model.passage_encoder is not None:
         path = directory / PASSAGE

@@ -55,7 +55,7 @@ def _save(
     model: DualEncoder, encoder: Encoder, config: RetrieverConfig, tokenizer_directory: Path, directory: Path,
     length: int,
 ) -> None:  # fmt: skip
-    encoder.masked_lm.bert.save_pretrained(directory)
+    encoder.backbone.base.save_pretrained(directory)
     tokenizer = load_tokenizer(tokenizer_directory)
     tokenizer.model_max_length = length
     tokenizer.save_pretrained(directory)

@@ -64,7 +64,8 @@ def start_encoder(
     context: Context, source: EncoderSource, vocabulary: Vocabulary, tokenizer: str, pooling: str | None = None
 ) -> Encoder:
     """The pre-trained encoder of this arm, or the encoder as it was before; see `start_masked_lm`."""
-    return Encoder(start_masked_lm(context, source, vocabulary.size, tokenizer, pooling)[0], vocabulary)
+    masked_lm, _ = start_masked_lm(context, source, vocabulary.size, tokenizer, pooling)
+    return Encoder(masked_lm, vocabulary, source.packed)
 
 
 def start_retriever(
@@ -80,7 +81,7 @@ def start_retriever(
         encoder = start_encoder(context, source, vocabulary, config.tokenizer, config.pooling)
         return DualEncoder(encoder, representation, config.similarity, config.shared, config.segments)
     directory = context.input("retriever") / "retriever"
-    model, found = load_dual_encoder(directory, source.dropout)
+    model, found = load_dual_encoder(directory, source.dropout, source.packed)
     names = ("tokenizer", "similarity", "shared", "segments", "pooling", "dense", "lexical", "activation", "separator",
              "lexical_head", "representation")  # fmt: skip
     for name in names:

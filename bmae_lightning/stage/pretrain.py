@@ -167,8 +167,8 @@ class Pretrain(TrainingStage):
         if self.generator is not None:
             self.generator.build(prepared.tokenizer(), context.inputs.get("generator"))
         model = BottleneckMAE(
-            Encoder(masked_lm, vocabulary), self.bottleneck, self.view, self.decoders, self.seed, self.objective,
-            self.generator,
+            Encoder(masked_lm, vocabulary, self.encoder.packed), self.bottleneck, self.view, self.decoders, self.seed,
+            self.objective, self.generator,
         )  # fmt: skip
         if self.decoders_from:
             state = load_file(self.decoders_from)

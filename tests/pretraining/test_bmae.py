@@ -99,10 +99,10 @@ def test_the_id_in_slot_zero_of_the_decoder_is_irrelevant(name):
     changed[:, 0] = 103  # [MASK] belongs to a word, so masks are made from the original
     decoder = model.decoders[name]
     if name == "shallow":
-        seen = tokens.real_BL
+        seen = (tokens.real_BL,)
     else:
-        seen = decoder.visible(model.encoder, tokens, noise, f"decoders.{name}")
-    states = [decoder.read(model.encoder, encoded.bottleneck_BD, ids_BL, seen) for ids_BL in (tokens.ids_BL, changed)]
+        seen = (tokens.real_BL, decoder.visible(model.encoder, tokens, noise, f"decoders.{name}"))
+    states = [decoder.read(model.encoder, encoded.bottleneck_BD, ids_BL, *seen) for ids_BL in (tokens.ids_BL, changed)]
     assert torch.equal(*states)
 
 

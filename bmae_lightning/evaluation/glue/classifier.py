@@ -12,20 +12,18 @@ from bmae_lightning.encoder.model import Encoder
 
 
 class Classifier(nn.Module):
-    """bert: the layers of `encoder`.  outputs: one per class, or 1 for a grade."""
+    """encoder: whose layers are trained, without its head.  outputs: one per class, or 1 for a grade."""
 
     def __init__(self, encoder: Encoder, outputs: int) -> None:
         super().__init__()
-        self.bert = encoder.masked_lm.bert
-        self.dropout = nn.Dropout(encoder.config.hidden_dropout_prob)
+        encoder.freeze_head()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(encoder.dropout)
         self.linear = encoder.new_linear(encoder.width, outputs)
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Scores [P, C]."""
-        output = self.bert(
-            input_ids=pairs.ids_PL, attention_mask=pairs.real_PL.long(), token_type_ids=pairs.types_PL
-        )  # fmt: skip
-        return self.linear(self.dropout(output.last_hidden_state[:, 0]))
+        return self.linear(self.dropout(self.encoder(pairs.ids_PL, pairs.real_PL, pairs.types_PL)[:, 0]))
 
     def predict(self, pairs: Pairs) -> Tensor:
         """Classes or grades [P], float32."""

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder, key_mask
+from bmae_lightning.encoder.layout import Layout
+from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, check_span
@@ -118,17 +119,15 @@ def guess(encoder: Encoder, hidden_BLD: Tensor, labels_BL: Tensor, original_BL: 
     return ids_BL
 
 
-def with_bottleneck(bottleneck_BD: Tensor, states_BLD: Tensor) -> Tensor:
-    """states_BLD with slot 0 replaced by the bare bottleneck: no position, type, norm or dropout of its own."""
-    return torch.cat([bottleneck_BD[:, None].to(states_BLD.dtype), states_BLD[:, 1:]], dim=1)
+def run_layers(layers: Iterable[nn.Module], states_RTD: Tensor, bottleneck_BD: Tensor, layout: Layout) -> Tensor:
+    """Bidirectional layers over rows whose slot 0 is the bare bottleneck, without a position or type of its own.
 
-
-def run_layers(layers: Iterable[nn.Module], states_BLD: Tensor, real_BL: Tensor) -> Tensor:
-    """Bidirectional transformer layers over real positions and slot 0."""
-    visible_B11L = key_mask(real_BL)
+    Returns [B, L, D].
+    """
+    states_RTD = layout.with_first(states_RTD, bottleneck_BD)
     for layer in layers:
-        states_BLD = layer(states_BLD, visible_B11L)
-    return states_BLD
+        states_RTD = layer(states_RTD, layout.mask_B11L, **layout.options)
+    return layout.unpack(states_RTD)
 
 
 def content_labels(tokens: Tokens) -> Tensor:

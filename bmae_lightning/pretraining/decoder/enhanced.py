@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
 from bmae_lightning.encoder.model import Encoder
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
@@ -63,13 +62,16 @@ class EnhancedDecoder(Decoder):
         choice(ROWS, rows=self.rows)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
+        if self.query == "embedded":
+            encoder.check_word_width("query: embedded")
+        encoder.need_positions()
         self.layer: nn.ModuleList = encoder.new_layers(1)
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
         tokens = take(batch, self.stream, self.span, encoder.vocabulary)
         visible_BLL = self.visible(encoder, tokens, noise, salt, encoded.masked.selection_in(self.stream, self.span))
         labels_BL = content_labels(tokens)
-        hidden_BLD = self.read(encoder, encoded.bottleneck_BD, tokens.ids_BL, visible_BLL)
+        hidden_BLD = self.read(encoder, encoded.bottleneck_BD, tokens.ids_BL, tokens.real_BL, visible_BLL)
         labelled_BL = labels_BL != IGNORED
         rows_B1 = labelled_BL.sum(1, keepdim=True).clamp(min=1)
         masked_BL = (labelled_BL[:, :, None] & ~visible_BLL).sum(1) / rows_B1 * labelled_BL
@@ -94,31 +96,33 @@ class EnhancedDecoder(Decoder):
             return hidden_BKL, request.noise.below(f"{request.salt}/pool", length, size_B)
         return hidden_BKL, torch.arange(length, device=hidden_BKL.device).expand(count, -1)
 
-    def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, visible_BLL: Tensor) -> Tensor:
-        """The two-stream layer, with the parameters of an ordinary one; the residual is the query stream."""
-        layer = self.layer[0]
+    def read(
+        self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, real_BL: Tensor, visible_BLL: Tensor
+    ) -> Tensor:
+        """The two-stream layer, with the parameters of an ordinary one [B, L, D]; the residual is the query stream."""
+        layer, layout = self.layer[0], encoder.layout(real_BL)
         attention = layer.attention.self
-        query_BLD = self.query_stream(encoder, bottleneck_BD, ids_BL.shape[1])
+        query_RTD = self.query_stream(encoder, layout.spread(bottleneck_BD), layout.position_RT)
         embed = encoder.embed_bare if self.context == "raw" else encoder.embed
-        context_BLD = with_bottleneck(bottleneck_BD, embed(ids_BL))
+        context_RTD = layout.with_first(embed(layout.pack(ids_BL), layout.position_RT), bottleneck_BD)
 
-        def heads(states_BLD: Tensor) -> Tensor:
-            return states_BLD.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        def heads(states_RTD: Tensor) -> Tensor:
+            return states_RTD.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
 
-        mixed = scaled_dot_product_attention(
-            heads(attention.query(query_BLD)),
-            heads(attention.key(context_BLD)),
-            heads(attention.value(context_BLD)),
-            attn_mask=never_empty(visible_BLL)[:, None],
-            dropout_p=attention.dropout.p if attention.training else 0.0,
+        mixed_RTD = layout.attend(
+            heads(attention.query(query_RTD)),
+            heads(attention.key(context_RTD)),
+            heads(attention.value(context_RTD)),
+            attention.dropout.p if attention.training else 0.0,
+            visible_BLL=never_empty(visible_BLL),
         )
-        return layer.feed_forward_chunk(layer.attention.output(mixed.transpose(1, 2).flatten(2), query_BLD))
+        return layout.unpack(layer.feed_forward_chunk(layer.attention.output(mixed_RTD, query_RTD)))
 
-    def query_stream(self, encoder: Encoder, bottleneck_BD: Tensor, length: int) -> Tensor:
-        """Bottleneck + position rows [B, L, D] (Eq. 4), bare or through the whole embedding module."""
+    def query_stream(self, encoder: Encoder, bottleneck_RTD: Tensor, position_RT: Tensor) -> Tensor:
+        """Bottleneck + position rows [R, T, D] (Eq. 4), bare or through the whole embedding module."""
         if self.query == "raw":
-            return bottleneck_BD[:, None] + encoder.position_rows(length)
-        return encoder.embed_vectors(bottleneck_BD[:, None].expand(-1, length, -1))
+            return bottleneck_RTD + encoder.position_rows(position_RT)
+        return encoder.embed_vectors(bottleneck_RTD, position_RT)
 
 
 @compiled_twin

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import INITS, Encoder, check_copies
 from bmae_lightning.pretraining.corruption.corruption import Corruption
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
@@ -66,6 +66,7 @@ class ShallowDecoder(Decoder):
                 f"layers_of={self.layers_of!r} is no earlier shallow decoder with layers of its own"
                 f"{nearest(self.layers_of, owners)}"
             )
+        encoder.need_positions()
         self.project = encoder.new_linear(encoder.width, encoder.width) if self.projection else nn.Identity()
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
@@ -76,6 +77,7 @@ class ShallowDecoder(Decoder):
         return Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, rate, text.selected_BL, text.ids_BL)
 
     def read(self, encoder: Encoder, bottleneck_BD: Tensor, ids_BL: Tensor, real_BL: Tensor) -> Tensor:
-        """Run the layers over [bottleneck; embedded ids]."""
-        states_BLD = with_bottleneck(self.project(bottleneck_BD), encoder.embed(ids_BL))
-        return run_layers(self.stack[0], states_BLD, real_BL)
+        """Run the layers over [bottleneck; embedded ids] [B, L, D]."""
+        layout = encoder.layout(real_BL)
+        states_RTD = encoder.embed(layout.pack(ids_BL), layout.position_RT)
+        return run_layers(self.stack[0], states_RTD, self.project(bottleneck_BD), layout)

@@ -12,7 +12,7 @@ from torch import nn
 
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.encoder.model import INITS, Encoder, check_copies
-from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import at_least, choice
 
@@ -56,6 +56,7 @@ class SkipDecoder(Decoder):
 
     def decode(self, encoder: Encoder, encoded: Encoded, batch: TextBatch, noise: Noise, salt: str) -> Decoded:
         text = encoded.masked
-        states_BLD = with_bottleneck(encoded.bottleneck_BD, encoded.early[self.early_layers[0]])
-        hidden_BLD = run_layers(self.layer, states_BLD, text.tokens.real_BL)
+        layout = encoder.layout(text.tokens.real_BL)
+        states_RTD = layout.pack(encoded.early[self.early_layers[0]])
+        hidden_BLD = run_layers(self.layer, states_RTD, encoded.bottleneck_BD, layout)
         return Decoded(hidden_BLD, text.labels_BL, text.tokens.ids_BL, text.rate(encoder.vocabulary), text.selected_BL)

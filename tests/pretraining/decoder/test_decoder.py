@@ -7,18 +7,11 @@ import torch
 from torch import nn
 
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
-from bmae_lightning.pretraining.decoder.decoder import guess, with_bottleneck
+from bmae_lightning.pretraining.decoder.decoder import guess
 from bmae_lightning.pretraining.decoder.enhanced import EnhancedDecoder
 from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
 from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.view import share
-
-
-def test_bottleneck_replaces_slot_zero_only():
-    states_BLD, bottleneck_BD = torch.rand(2, 4, 3), torch.rand(2, 3)
-    mixed = with_bottleneck(bottleneck_BD, states_BLD)
-    assert torch.equal(mixed[:, 0], bottleneck_BD)
-    assert torch.equal(mixed[:, 1:], states_BLD[:, 1:])
 
 
 def test_guess_fills_labelled_positions_with_the_most_likely_id():

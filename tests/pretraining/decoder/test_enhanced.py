@@ -33,7 +33,8 @@ def visible(model, tokens):
 
 
 def read(model, ids_BL, visible_BLL, bottleneck_BD):
-    return model.encoder.head(model.decoders["d"].read(model.encoder, bottleneck_BD, ids_BL, visible_BLL))
+    real_BL = torch.ones_like(ids_BL).bool()  # padding rows as well
+    return model.encoder.head(model.decoders["d"].read(model.encoder, bottleneck_BD, ids_BL, real_BL, visible_BLL))
 
 
 @pytest.mark.parametrize("query", ["raw", "embedded"])
@@ -41,7 +42,8 @@ def read(model, ids_BL, visible_BLL, bottleneck_BD):
 def test_no_self_visibility(monkeypatch, query, rows):
     model, tokens = make(query=query, rows=rows), batch().streams["passage"]
     embedded_BLD = model.encoder.embed(tokens.ids_BL).detach().requires_grad_()
-    monkeypatch.setattr(model.encoder, "embed", lambda ids_BL: embedded_BLD)
+    model.encoder.packed = False
+    monkeypatch.setattr(model.encoder, "embed", lambda ids_BL, position_BL: embedded_BLD)
     logits_BLV = read(model, tokens.ids_BL, visible(model, tokens), torch.randn(3, 32).double())
     for i in range(1, tokens.ids_BL.shape[1]):
         (gradient_BLD,) = torch.autograd.grad(logits_BLV[:, i].square().sum(), embedded_BLD, retain_graph=True)
@@ -91,7 +93,8 @@ def test_queries_differ_only_by_position(monkeypatch):
     model, tokens = make(), batch((9, 9)).streams["passage"]
     bottleneck_BD = torch.randn(2, 32).double()
     constant_BLD = bottleneck_BD[:, None].expand(-1, 11, -1)
-    monkeypatch.setattr(model.encoder, "embed", lambda ids_BL: constant_BLD)
+    model.encoder.packed = False
+    monkeypatch.setattr(model.encoder, "embed", lambda ids_BL, position_BL: constant_BLD)
     all_ones = torch.ones(2, 11, 11).bool()
     logits_BLV = read(model, tokens.ids_BL, all_ones, bottleneck_BD)
     assert ((logits_BLV[:, 1:] - logits_BLV[:, :1]).abs().amax(-1) > 1e-3).all()
@@ -205,7 +208,9 @@ def agree(hits1, draws1, hits2, draws2):
 def test_embedded_query_goes_through_the_embedding_module():
     model = make(query="embedded")
     bottleneck_BD = torch.randn(2, 32).double()
-    stream = model.decoders["d"].query_stream(model.encoder, bottleneck_BD, 5)
+    stream = model.decoders["d"].query_stream(
+        model.encoder, bottleneck_BD[:, None].expand(-1, 5, -1), torch.arange(5)[None]
+    )
     embeddings = model.encoder.masked_lm.bert.embeddings
     kind = embeddings.token_type_embeddings.weight[0]
     expected = embeddings.LayerNorm(bottleneck_BD[:, None] + embeddings.position_embeddings.weight[:5] + kind)
@@ -223,7 +228,8 @@ def test_bare_context_is_word_and_position():
     found_BLV = read(model, tokens.ids_BL, seen_BLL, bottleneck_BD)
     bare_BLD = embeddings.word_embeddings(tokens.ids_BL) + embeddings.position_embeddings.weight[:14]
     decoder = model.decoders["d"]
-    decoder.context, model.encoder.embed = "embedded", lambda ids_BL: bare_BLD
+    model.encoder.packed = False
+    decoder.context, model.encoder.embed = "embedded", lambda ids_BL, position_BL: bare_BLD
     torch.testing.assert_close(read(model, tokens.ids_BL, seen_BLL, bottleneck_BD), found_BLV)
 
 

@@ -1,0 +1,124 @@
+"""What the package must know of a family of encoders: where embeddings, layers and head are, and what limits them.
+
+One file a family, named like transformers' `model_type`, with a class `Family`. This base describes BERT and those
+that differ from it by little.
+Shapes: R x T rows of a layout, L positions, D width, E width of the word embedding, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import BertConfig
+
+from bmae_lightning.encoder.layout import ATTENTION, Layout
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.runtime.errors import BadInput
+
+HERE = "bmae_lightning.encoder.backbone"
+
+
+class Backbone:
+    """A masked language model of transformers, by its parts.
+
+    packs: its layers call transformers' attention registry, so that they can read packed rows.  typed: it embeds token
+    types.  offset: position of the first token.
+    """
+
+    packs = True
+    typed = True
+    offset = 0
+
+    def __init__(self, masked_lm: nn.Module) -> None:
+        self.masked_lm = masked_lm
+        self.base: nn.Module = masked_lm.base_model
+        self.config = masked_lm.config
+        if self.packs:
+            masked_lm.set_attn_implementation(ATTENTION)
+
+    @property
+    def limit(self) -> int:
+        """Tokens that a text may have."""
+        return self.config.max_position_embeddings - self.offset
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        return self.base.encoder.layer
+
+    @property
+    def words(self) -> nn.Embedding:
+        """The word embedding [V, E]."""
+        return self.masked_lm.get_input_embeddings()
+
+    @property
+    def places(self) -> nn.Embedding | None:
+        """The learned position embedding, None where there is none."""
+        return self.base.embeddings.position_embeddings
+
+    def position_ids(self, position_RT: Tensor) -> Tensor:
+        return position_RT + self.offset if self.offset else position_RT
+
+    def run(self, ids_RT: Tensor, layout: Layout, types_RT: Tensor | None, early: bool) -> Any:
+        """The output of the base model; early: with the states after every layer."""
+        types = {"token_type_ids": types_RT} if self.typed else {}
+        return self.base(
+            input_ids=ids_RT, attention_mask=layout.mask_BL, position_ids=self.position_ids(layout.position_RT),
+            output_hidden_states=early, **types, **layout.options,
+        )  # fmt: skip
+
+    def embed(self, ids_RT: Tensor | None, vectors_RTE: Tensor | None, position_RT: Tensor) -> Tensor:
+        """The embedding module on ids, or on vectors in place of word embeddings [R, T, D]."""
+        return self.base.embeddings(
+            input_ids=ids_RT, inputs_embeds=vectors_RTE, position_ids=self.position_ids(position_RT)
+        )
+
+    def widen(self, x_RTE: Tensor) -> Tensor:
+        """From the width of the word embedding to that of the states [R, T, D]."""
+        return x_RTE
+
+    @property
+    def head(self) -> VocabularyHead:
+        """From hidden states [..., D] to vocabulary logits [..., V]; the output projection is the word embedding."""
+        raise NotImplementedError
+
+    @property
+    def head_parts(self) -> list[nn.Module]:
+        """The modules of the head, the word embedding perhaps among their parameters."""
+        raise NotImplementedError
+
+    def layer_config(self) -> BertConfig:
+        """Of the layers that decoders own: BERT's, of the encoder's width, heads, feed-forward size and dropout."""
+        config = self.config
+        made = BertConfig(
+            hidden_size=config.hidden_size, num_attention_heads=config.num_attention_heads,
+            intermediate_size=config.intermediate_size, hidden_act=config.hidden_act,
+            hidden_dropout_prob=config.hidden_dropout_prob, layer_norm_eps=config.layer_norm_eps,
+            attention_probs_dropout_prob=config.attention_probs_dropout_prob,
+            initializer_range=config.initializer_range,
+        )  # fmt: skip
+        made._attn_implementation = ATTENTION
+        return made
+
+    def layer_state(self, layer: nn.Module) -> dict[str, Tensor] | None:
+        """The parameters of one of its layers under BERT's names, None where BERT's layer has no such parts."""
+        return layer.state_dict()
+
+
+def backbone_of(masked_lm: nn.Module) -> Backbone:
+    """The family of a masked language model, by its `model_type`.
+
+    Raises:
+        BadInput: there is none.
+    """
+    return family_of(masked_lm.config.model_type, type(masked_lm).__name__)(masked_lm)
+
+
+def family_of(model_type: str, label: str) -> type[Backbone]:
+    """The class of a family; BadInput, which begins with `label`, where there is none."""
+    name = f"{HERE}.{model_type.replace('-', '_')}"
+    if find_spec(name) is None:
+        raise BadInput(f"{label}: no encoder of type {model_type!r} is known; add {name.replace('.', '/')}.py")
+    return importlib.import_module(name).Family
