@@ -29,6 +29,7 @@ class Encoder(nn.Module):
 
     packed: compute real tokens only, where the family can, see `layout.py`; False pads, with the same results.
     Attributes: backbone, the network by its parts.  detection, own_places: made where something asks for them.
+    by_passage: of `head`, set by who averages the losses.
     """
 
     def __init__(self, masked_lm: PreTrainedModel, vocabulary: Vocabulary, packed: bool = True):
@@ -44,6 +45,7 @@ class Encoder(nn.Module):
         self.backbone = backbone_of(masked_lm)
         self.detection: nn.Module | None = None
         self.own_places: nn.Embedding | None = None
+        self.by_passage = False
 
     @property
     def config(self):
@@ -131,7 +133,7 @@ class Encoder(nn.Module):
     @property
     def head(self) -> VocabularyHead:
         """From hidden states [..., D] to vocabulary logits [..., V]; the output projection is the word embedding."""
-        return self.backbone.head
+        return self.backbone.head._replace(by_passage=self.by_passage)
 
     def head_of(self, kind: str) -> VocabularyHead:
         """'mlm': `head`.  'linear': inner products with the word embedding alone, DupMAE's LPU (Eq. 5)."""

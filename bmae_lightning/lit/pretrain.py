@@ -23,6 +23,7 @@ class PretrainModule(TrainedModule):
     def __init__(self, model: BottleneckMAE, optimisation: Optimisation, loss_norm: str) -> None:
         super().__init__(model, optimisation)
         self.loss_norm = loss_norm
+        model.encoder.by_passage = loss_norm == "seq_mean"
 
     def training_step(self, batch: TextBatch, index: int) -> torch.Tensor:
         output = self.model(batch)

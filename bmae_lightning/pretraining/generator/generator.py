@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise, widest_float
 from bmae_lightning.runtime.errors import BadInput
@@ -93,7 +94,8 @@ class Generator(nn.Module, ABC):
         with torch.set_grad_enabled(learns):
             states_BLE = self.states(shown_BL, real_BL, types_BL)
             labels_BL = torch.where(selected_BL, original_BL, IGNORED)
-            loss = vocabulary_loss(states_BLE, labels_BL, self.projection) if learns else None
+            head = VocabularyHead(nn.Identity(), self.projection.weight, self.projection.bias)
+            loss = vocabulary_loss(states_BLE, labels_BL, head) if learns else None
         ids_BL = original_BL.clone()
         uniform_N = noise.uniform(salt, ids_BL.shape[1])[selected_BL]
         states_NE = states_BLE[selected_BL].detach()

@@ -1,18 +1,17 @@
 """Cross-entropy over the vocabulary at labelled positions only: the masked-language-model loss of encoder and decoders.
 
-Labelled rows are gathered before the head, so no [B, L, V] logits exist; long row lists are computed in chunks.
-Shapes: B passages, L positions, D width, V vocabulary, N labelled rows.
+Labelled rows are gathered before the head, so no [B, L, V] logits exist.
+Shapes: B passages, L positions, D width, N labelled rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
+
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.pretraining.loss.linear_cross_entropy import linear_cross_entropy
 
 IGNORED = -100
 
@@ -35,32 +34,18 @@ class TokenLoss:
         return self.count_B.sum()
 
 
-def vocabulary_loss(
-    hidden_BLD: Tensor, labels_BL: Tensor, head: Callable[[Tensor], Tensor], chunk: int = 1024
-) -> TokenLoss:
+def vocabulary_loss(hidden_BLD: Tensor, labels_BL: Tensor, head: VocabularyHead, chunk: int = 1024) -> TokenLoss:
     """Sums of -log softmax(head(hidden))[label] over the labelled positions (label != -100), in fp32 or wider.
 
-    head: logits [N, V] of rows [N, D].  Above `chunk` rows logits are recomputed, chunk by chunk, in backward.
+    chunk: rows of logits that exist at a time, see `linear_cross_entropy`.
     Without labels the loss is 0 and its gradient is zero but present, so that DDP sees every parameter used.
     Relations: `bag_of_words_loss` for a set of ids without positions, `detection_loss` for replaced tokens.
     """
     labelled_BL = labels_BL != IGNORED
-    rows_ND, labels_N = hidden_BLD[labelled_BL], labels_BL[labelled_BL]
-
-    def loss_of(rows_ND: Tensor, labels_N: Tensor) -> Tensor:
-        logits_NV = head(rows_ND)
-        wide = torch.float64 if logits_NV.dtype == torch.float64 else torch.float32
-        return cross_entropy(logits_NV.to(wide), labels_N, reduction="none")
-
-    if len(labels_N) <= chunk:
-        loss_N = loss_of(rows_ND, labels_N)
-    else:
-        parts = [
-            checkpoint(loss_of, rows, labels, use_reentrant=False, preserve_rng_state=False)
-            for rows, labels in zip(rows_ND.split(chunk), labels_N.split(chunk), strict=True)
-        ]
-        loss_N = torch.cat(parts)
-    return per_passage(loss_N, labelled_BL)
+    states_ND = head.transform(hidden_BLD[labelled_BL])
+    count_B1 = labelled_BL.sum(1, keepdim=True)
+    weight_N = (1.0 / count_B1).expand(labelled_BL.shape)[labelled_BL] if head.by_passage else None
+    return per_passage(linear_cross_entropy(states_ND, head, labels_BL[labelled_BL], weight_N, chunk), labelled_BL)
 
 
 def per_passage(loss_N: Tensor, labelled_BL: Tensor) -> TokenLoss:

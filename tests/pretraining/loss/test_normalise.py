@@ -15,25 +15,31 @@ from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 WORKER = """
 import json, os, sys, torch
 from torch import distributed, nn
+from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.pretraining.loss.normalise import mean_loss
 from bmae_lightning.pretraining.loss.vocabulary import vocabulary_loss
 rank, folder = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 torch.manual_seed(0)
-head = nn.Linear(4, 9).double()
+
+class Head(nn.Linear):
+    def forward(self, hidden, labels):
+        return vocabulary_loss(hidden, labels, VocabularyHead(nn.Identity(), self.weight, self.bias))
+
+head = Head(4, 9).double()
 hidden, labels = torch.randn(2, 6, 4).double(), torch.randint(0, 9, (2, 6))
 labels[1, 2:] = -100  # rank 1 has fewer labels
 found = {}
 for norm in ("global_mean", "micro_mean", "sum"):
     model = nn.parallel.DistributedDataParallel(head)
     head.zero_grad()
-    mean_loss(vocabulary_loss(hidden[rank:rank+1], labels[rank:rank+1], model), norm).backward()
+    mean_loss(model(hidden[rank:rank+1], labels[rank:rank+1]), norm).backward()
     found[norm] = head.weight.grad.tolist()
 head.zero_grad()
-mean_loss(vocabulary_loss(hidden, labels, head), "micro_mean").backward()
+mean_loss(head(hidden, labels), "micro_mean").backward()
 found["single"] = head.weight.grad.tolist()
 head.zero_grad()
-(vocabulary_loss(hidden, labels, head).total / 2).backward()
+(head(hidden, labels).total / 2).backward()
 found["sum of one process"] = head.weight.grad.tolist()
 with open(f"{folder}/{rank}.json", "w") as file:
     json.dump(found, file)
