@@ -77,7 +77,9 @@ def model_of(method: str, layers: int, width: int, dropout: float = 0.1, pieces:
         config = compose("config", overrides=[f"+experiment={method}", "scale=gpu", "reading=code", "encoder=tiny"])
     options = OmegaConf.to_container(config, resolve=True)
     parts = {
-        group: {name: build(without_requires(part), name) for name, part in options[group].items() if "_target_" in part}
+        group: {
+            name: build(without_requires(part), name) for name, part in options[group].items() if "_target_" in part
+        }
         for group in ("view", "decoders")
     }
     torch.manual_seed(0)

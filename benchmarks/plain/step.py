@@ -26,7 +26,7 @@ from bmae_lightning.pretraining.view import MaskedText, View, take
 
 
 class PlainStep:
-    """model: a BERT-type model whose attention becomes eager.  words: the vocabulary's pieces.  loops: draw in Python."""
+    """model: of BERT type, its attention becomes eager.  words: the vocabulary's pieces.  loops: draw in Python."""
 
     def __init__(self, model: BottleneckMAE, words: list[str], loops: bool = True) -> None:
         model.encoder.packed = False

@@ -190,13 +190,14 @@ def test_passages_without_labels_or_pool(chunk):
 def test_half_precision_logits_give_a_float32_loss():
     head, hidden_BLD, pooled_BL, labels_BT = example()
     exact = bag_of_words_loss(hidden_BLD, pooled_BL, labels_BT, head).total
-    rough = VocabularyHead(head.transform.bfloat16(), *(part.detach().bfloat16().requires_grad_() for part in head[1:3]))
+    parts = [part.detach().bfloat16().requires_grad_() for part in (head.weight_VD, head.bias_V)]
+    rough = VocabularyHead(head.transform.bfloat16(), *parts)
     state_BLD = hidden_BLD.detach().bfloat16().requires_grad_()
     half = bag_of_words_loss(state_BLD, pooled_BL, labels_BT, rough, chunk=6).total
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.double(), exact, rtol=0.03, atol=0.0)
     half.backward()
-    assert {part.grad.dtype for part in (state_BLD, *rough[1:3])} == {torch.bfloat16}
+    assert {part.grad.dtype for part in (state_BLD, *parts)} == {torch.bfloat16}
 
 
 def test_autocast_pools_in_half_precision_and_its_gradients_are_close():
