@@ -4,40 +4,19 @@ These are noise.py's functions, operation by operation.
 Shapes: W numbers.
 """
 
-import hashlib
 import math
-from pathlib import Path
 
-import numba
 import numpy as np
 
 from bmae_lightning.runtime import splitmix64
+from bmae_lightning.runtime.compiled import compiler, inlined
 
 LOG_2, ROOT_HALF = math.log(2), 0x3FE6A09E667F3BCD
 LOG_SERIES = tuple(2 / odd for odd in range(21, 0, -2))
 _12 = np.uint64(12)
 
-CONTENT = hashlib.blake2b(
-    Path(__file__).read_bytes() + Path(splitmix64.__file__).read_bytes(), digest_size=4
-).hexdigest()
-"""numba's cache on disk watches only the file of a loop; with this in a loop's name it notices changes of these two."""
-
-inlined = numba.njit(inline="always", error_model="numpy")
-
+compiled = compiler(__file__, splitmix64.__file__)
 STRIDE, mix = splitmix64.STRIDE, inlined(splitmix64.mix)
-
-
-def compiled(signature: str):
-    """Compile now, with numba's cache on disk where one can be read and written, without it elsewhere."""
-
-    def decorate(function):
-        function.__qualname__ = f"{function.__name__}_{CONTENT}"
-        try:
-            return numba.njit(signature, nogil=True, error_model="numpy", cache=True)(function)
-        except Exception:  # no writable directory, a full disk, a damaged file; a true error is raised again below
-            return numba.njit(signature, nogil=True, error_model="numpy")(function)
-
-    return decorate
 
 
 @inlined

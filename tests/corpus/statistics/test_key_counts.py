@@ -7,7 +7,7 @@ import pytest
 
 from bmae_lightning.corpus.statistics import key_counts
 from bmae_lightning.corpus.statistics.key_counts import KeyCounter, Lookup, Table, in_partition
-from bmae_lightning.corpus.statistics.words import mix
+from bmae_lightning.runtime.splitmix64 import mix
 
 
 def sample_keys(count=5000, types=700, seed=0):
@@ -35,6 +35,14 @@ def test_a_buffer_of_any_size_counts_as_a_counter(monkeypatch, capacity, min_cou
     expected = sorted((k, n) for k, n in Counter(keys.tolist()).items() if n >= min_count)
     assert list(zip(key.tolist(), count.tolist(), strict=True)) == expected
     assert (key.dtype, count.dtype) == (np.uint64, np.int64)
+
+
+def test_parts_of_a_large_buffer_are_sorted_as_a_whole(monkeypatch):
+    monkeypatch.setattr(key_counts, "PART", 16)
+    for keys in (sample_keys(), np.full(100, 7, np.uint64), np.arange(100, dtype=np.uint64)[::-1].copy()):
+        expected = sorted(keys.tolist())
+        key_counts._sort(keys)
+        assert keys.tolist() == expected
 
 
 def test_partitions_one_after_another_are_the_sorted_whole():

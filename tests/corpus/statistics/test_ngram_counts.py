@@ -36,8 +36,8 @@ def named(made, rows, order):
 
 def content(table):
     """key -> count of a table, in the order of the file."""
-    parts = [table.load(*span) for span in table.spans(1000)]
-    return {key: n for part in parts for key, n in zip(part.key.tolist(), part.count.tolist(), strict=True)}
+    parts = [table.load(*span).slots_S2.tolist() for span in table.spans(1000)]
+    return {key: n for part in parts for key, n in part if n}
 
 
 def tables_of(made, directory, workers, min_count=1):

@@ -125,6 +125,49 @@ def test_random_corpora_against_the_slow_reference(mode, boundary, window, min_c
     assert np.isfinite(expected).all()
 
 
+def pmi_arrays(count_NU, log_NU, mode, order):
+    """What an n-gram of an order that starts at each unit gives to its end and to its start, in whole arrays."""
+    units = count_NU.shape[1] - order + 1
+    at = lambda length, place: log_NU[length - 1, place : place + units]  # noqa: E731
+    whole = at(order, 0)
+    if mode == "split":
+        return whole - at(1, order - 1) - at(order - 1, 0), whole - at(1, 0) - at(order - 1, 1)
+    if mode == "joint":
+        return (whole - sum(at(1, place) for place in range(order)),) * 2
+
+    def best(place, length):
+        return np.maximum(at(length, place), cut(place, length)) if length > 1 else at(1, place)
+
+    def cut(place, length):
+        ways = [at(first, place) + best(place + first, length - first) for first in range(1, length)]
+        return np.max(ways, axis=0)
+
+    return (whole - cut(0, order),) * 2
+
+
+@pytest.mark.parametrize("mode", PMI_MODES)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loop_sums_to_the_last_bit_as_whole_arrays_do(mode, seed):
+    draw = np.random.default_rng(seed)
+    count_NU = draw.zipf(1.3, (4, 500)) * (draw.random((4, 500)) < 0.7) % 1000
+    total_N = [10_000, 9000, 8000, 7000]
+    for order in range(2, 5):
+        count_NU[order - 1, 501 - order :] = 0
+    log_NU = np.log(np.maximum(count_NU, 1)) - np.log(np.array(total_N))[:, None]
+    sum_U2, terms_U2 = np.zeros((2, 500)), np.zeros((2, 500))
+    for order in range(2, 5):
+        exists = count_NU[order - 1, : 501 - order] > 0
+        for side, value in enumerate(pmi_arrays(count_NU, log_NU, mode, order)):
+            where = slice(order - 1, None) if side == 0 else slice(501 - order)
+            sum_U2[side, where] += np.where(exists, value, 0)
+            terms_U2[side, where] += exists
+    mean_U2 = sum_U2 / np.maximum(terms_U2, 1)
+    expected = {"zero_fill": sum_U2.sum(0) / 3, "available": np.where(terms_U2 > 0, mean_U2, mean_U2[::-1]).sum(0)}
+    for boundary in BOUNDARIES:
+        found = average_mutual_information(list(count_NU), total_N, mode, boundary)
+        assert np.array_equal(found, expected[boundary])
+
+
 @pytest.mark.parametrize("mode", PMI_MODES)
 def test_counts_of_another_corpus(mode):
     """A word that was never seen counts as seen once, an n-gram that was never seen does not exist."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.paths import GOLDEN
 
-from bmae_lightning.corpus.statistics.words import UnitReader, WordRules, mix, row_ranges
+from bmae_lightning.corpus.statistics.words import UnitReader, WordRules, row_ranges
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.words import group_words
@@ -31,7 +31,7 @@ def words_of(passage):
 
 def found(units):
     """Positions of the pieces of each unit, over all rows read."""
-    return [units.piece_K[units.unit_K == unit].tolist() for unit in range(len(units.key_U))]
+    return [np.flatnonzero(units.unit_T == unit).tolist() for unit in range(len(units.key_U))]
 
 
 def test_words_are_those_of_the_original(make_store):
@@ -88,8 +88,8 @@ def test_times_in_row_against_a_counter(make_store):
     made = make_store(passages)
     units = UnitReader(made.store, made.rules, "word").read(0, len(passages))
     times_U, first_U = units.times_in_row()
-    assert units.row_U.tolist() == [row for row, p in enumerate(passages) for _ in words_of(p)]
-    pairs = list(zip(units.row_U.tolist(), units.key_U.tolist(), strict=True))
+    row_U = [row for row, passage in enumerate(passages) for _ in words_of(passage)]
+    pairs = list(zip(row_U, units.key_U.tolist(), strict=True))
     total = Counter(pairs)
     assert times_U.tolist() == [total[pair] for pair in pairs]
     marked = [pair for pair, first in zip(pairs, first_U, strict=True) if first]
@@ -107,9 +107,7 @@ def test_words_are_those_that_a_mask_finds(make_store):
         ids_BL = torch.tensor([[vocabulary.cls_id, *made.store[row].tolist(), vocabulary.sep_id]])
         tokens = Tokens(ids_BL, torch.ones_like(ids_BL).bool())
         word_BL = group_words(tokens, vocabulary, vocabulary.special_V).word_BL
-        ours = np.full(len(passage), -1)
-        ours[units.piece_K] = units.unit_K
-        assert word_BL[0, 1:-1].tolist() == ours.tolist(), passage
+        assert word_BL[0, 1:-1].tolist() == units.unit_T.tolist(), passage
 
 
 def test_a_number_per_unit_stands_at_all_its_pieces(make_store):
@@ -118,11 +116,6 @@ def test_a_number_per_unit_stands_at_all_its_pieces(make_store):
     value = units.spread(np.array([1.5, 2.5, 3.5]))
     assert value.dtype == np.float32
     assert value.tolist() == [1.5, 1.5, 0, 1.5, 2.5, 0, 3.5]
-
-
-def test_mix_is_splitmix64():
-    state = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
-    assert mix(state)[0] == 0xE220A8397B1DCDAF  # first output of the generator seeded with 0
 
 
 def test_impossible_arguments(make_store):
