@@ -9,6 +9,7 @@ import time
 
 import pytest
 from omegaconf import OmegaConf
+from support import compose
 from support import teachers as stand_ins
 from support.paths import CONF, ROOT
 from support.stages import prepare
@@ -267,6 +268,12 @@ def test_wrong_options(option, change, words):
     with pytest.raises(BadInput) as caught:
         build(composed(option, change), "generate")
     assert words in str(caught.value)
+
+
+def test_teachers_have_the_width_of_an_encoder_from_random_weights():
+    for encoder, size in (("tiny", (32, 2)), ("small", (256, 4)), ("minilm", (128, 4))):
+        node = compose.composed(f"encoder={encoder}")["generate"]
+        assert {(node[role]["width"], node[role]["heads"]) for role in ("queries", "continuation")} == {size}
 
 
 def test_looking_ahead(models):
