@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +76,19 @@ class TextRanker(Ranker):
         for wanted, queries in left:
             with track(f"{self.title}: {wanted.split}", len(queries), unit="queries") as advance:
                 run = self.model.search(list(queries), list(queries.values()), wanted.depth, advance)
+            self._tell_silent(wanted.split, run)
             write(wanted, run)
         return True
+
+    def _tell_silent(self, split: str, run: Run) -> None:
+        """Say how many queries found nothing: their words are not in the collection, or are no words of its script."""
+        if silent := sum(not run.passages(query) for query in run):
+            advice = "; their words occur nowhere in it. Do bm25.analyzer and its language fit both?"
+            print(
+                f"{self.title}: WARNING: {silent:,} of {len(run):,} queries of {split} ({100 * silent / len(run):.2g} %) "
+                f"find no passage{advice if 2 * silent >= len(run) else ''}",
+                file=sys.stderr,
+            )
 
     def _index(self) -> None:
         """Have the model read all passages; a library's model continues what a killed run has left in the directory."""
