@@ -19,7 +19,7 @@ class Bm25Ranking(RankingStage):
         ranker: BM25 with its settings.
     """
 
-    analyzer: str
+    analyzer: str = "auto"
     ranker: Bm25
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:

@@ -235,7 +235,7 @@ def _setting(node: Node) -> str:
 def _note(node: Node) -> str:
     """What stands below the name of an arm: how fast it is."""
     if node.stage == "bm25":
-        return "bm25s"
+        return "Lucene's idf"
     if rate := node.results.get("pairs_per_second"):
         return f"re-orders the top {node.results['depth']}, {rate:,.0f} pairs/s"
     rate = node.results.get("passages_per_second")

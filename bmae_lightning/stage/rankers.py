@@ -2,7 +2,6 @@
 
 import copy
 import gc
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from bmae_lightning.retrieval.search import FoundShards, check_index, search
 from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.cost import READ, Cost, Shape, Sizes
-from bmae_lightning.runtime.process import process_rank
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import device_of
 from bmae_lightning.stage.rank import Ranker, Search, Shared
@@ -83,11 +82,11 @@ class TextRanker(Ranker):
     def _tell_silent(self, split: str, run: Run) -> None:
         """Say how many queries found nothing: their words are not in the collection, or are no words of its script."""
         if silent := sum(not run.passages(query) for query in run):
-            advice = "; their words occur nowhere in it. Do bm25.analyzer and its language fit both?"
-            print(
-                f"{self.title}: WARNING: {silent:,} of {len(run):,} queries of {split} ({100 * silent / len(run):.2g} %) "
-                f"find no passage{advice if 2 * silent >= len(run) else ''}",
-                file=sys.stderr,
+            share = silent / len(run)
+            advice = "; set bm25.analyzer to one that fits their script and language" if share >= 0.5 else ""
+            print_once(
+                f"WARNING: {self.title}: {silent:,} of {len(run):,} queries of {split} ({share:.2%}) share no term "
+                f"with any passage{advice}"
             )
 
     def _index(self) -> None:
@@ -103,7 +102,9 @@ class TextRanker(Ranker):
                     yield text
 
         self.model.index(contents(), ids)
-        if isinstance(self.model, LibraryModel):
+        if isinstance(self.model, Bm25):
+            self.figures["language"] = self.model.analyzer.language
+        else:
             self.figures["passages_per_second"] = len(ids) / (time.monotonic() - started)
 
     def free(self) -> None:

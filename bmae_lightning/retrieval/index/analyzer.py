@@ -1,4 +1,4 @@
-"""How a text becomes the terms of BM25: words of a language, stemmed, and pairs of characters where no blank parts words.
+"""How a text becomes the terms of BM25: stemmed words, and pairs of characters where no blank parts words.
 
 Han, Kana, Thai, Lao, Khmer and Myanmar are written without blanks, so neighbouring characters are the terms, as in
 Lucene's CJKAnalyzer. Hangul has blanks, but particles stick to its words, so a word is its pairs as well. A character

@@ -43,6 +43,7 @@ class Bm25:
         if not 0 <= b <= 1:
             raise ValueError(f"b must be from 0 to 1, got {b}")
         self.k1, self.b = k1, b
+        self.options = {"k1": k1, "b": b, "analyzer": analyzer, "stemmer": stemmer, "stopwords": stopwords}
         self.analyzer = Analyzer(analyzer, stemmer, stopwords)
         self.ids: list[str] = []
 

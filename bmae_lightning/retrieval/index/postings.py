@@ -8,6 +8,8 @@ import numpy as np
 
 from bmae_lightning.pretraining.kernels.arithmetic import compiled
 
+FEW = 8
+"""Where a query has fewer postings than an eighth of the passages, only those that it touches are looked at again."""
 _32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
@@ -84,39 +86,51 @@ def _keep_best(key_C, count, depth):
 
 
 @compiled(
-    "void(int32[::1], float32[::1], int64[::1], int64[::1], int32[::1], float32[::1], int64, uint64[:, ::1], int64[::1])"
+    "void(int32[::1], float32[::1], int64[::1],int64[::1], int32[::1], float32[::1], int64, uint64[:, ::1], int64[::1])"
 )
 def best(term_T, times_T, end_Q, start_V, passage_P, weight_P, passages, key_QK, found_Q):
     """The K best passages of each query as keys in no order: bits of the score, then the passage, the first greatest.
 
     term_T: of all queries, each once a query.  times_T: how often the query has it.  found_Q: how many keys a row has.
     """
-    depth = key_QK.shape[1]
+    depth, limit = key_QK.shape[1], 3 * key_QK.shape[1] + 64
     score_N = np.zeros(passages, dtype=np.float32)
     bits_N = score_N.view(np.uint32)
-    touched_N = np.empty(passages + 1, dtype=np.int32)
-    key_C = np.empty(2 * depth + 64, dtype=np.uint64)
+    touched_N = np.empty(passages // FEW + 1, dtype=np.uint32)
+    key_C = np.empty(limit, dtype=np.uint64)
     begin = 0
     for q in range(len(end_Q)):
-        touched = 0
+        postings = 0
+        for t in range(begin, end_Q[q]):
+            postings += start_V[term_T[t] + 1] - start_V[term_T[t]]
+        few, touched = postings <= passages // FEW, 0
         for t in range(begin, end_Q[q]):
             times = times_T[t]
-            for p in range(start_V[term_T[t]], start_V[term_T[t] + 1]):
-                passage = passage_P[p]
-                touched_N[touched] = passage
-                touched += bits_N[passage] == 0
+            for p in range(np.uint64(start_V[term_T[t]]), np.uint64(start_V[term_T[t] + 1])):
+                passage = np.uint32(passage_P[p])
+                if few:
+                    touched_N[touched] = passage
+                    touched += bits_N[passage] == 0
                 score_N[passage] += times * weight_P[p]
-        begin, kept, least = end_Q[q], 0, np.uint64(0)
-        for n in range(touched):
-            passage = touched_N[n]
-            key = np.uint64(bits_N[passage]) << _32 | (_ALL - np.uint64(passage))
-            score_N[passage] = 0
+        begin, kept, least, floor = end_Q[q], 0, np.uint64(0), np.uint32(0)
+        for n in range(np.uint64(touched if few else passages)):
+            passage = touched_N[n] if few else np.uint32(n)
+            bits = bits_N[passage]
+            if bits < floor or bits == 0:
+                continue
+            key = np.uint64(bits) << _32 | (_ALL - np.uint64(passage))
             if key > least:
                 key_C[kept] = key
                 kept += 1
-                if kept == len(key_C):
+                if kept == limit:
                     least = _keep_best(key_C, kept, depth)
+                    floor = np.uint32(least >> _32)
                     kept = depth
+        if few:
+            for n in range(touched):
+                score_N[touched_N[n]] = 0
+        else:
+            score_N[:] = 0
         if kept > depth:
             _keep_best(key_C, kept, depth)
             kept = depth

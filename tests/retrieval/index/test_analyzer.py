@@ -1,7 +1,5 @@
 """How texts become terms: scripts without blanks, languages, and what stays as it was for English."""
 
-import re
-
 import pytest
 
 from bmae_lightning.retrieval.index.analyzer import CHARACTERS, Analyzer, language_of
@@ -67,7 +65,8 @@ def test_english_is_what_the_pattern_of_bm25s_finds():
     for name in ("auto", "english"):
         analyzer = Analyzer(name)
         assert terms(analyzer, *texts) == expected
-        assert analyzer.language == "english" and analyzer.numbers.stems == other.stem_to_sid
+        assert analyzer.language == "english"
+        assert analyzer.numbers.stems == other.stem_to_sid
 
 
 def test_words_and_whitespace():
@@ -102,8 +101,8 @@ def test_language_of_the_passages(text, language):
 
 def test_a_language_stems_and_stops():
     assert found(["Die Brücken der Stadt", "Der Fluss"], "brücke", "der", analyzer="german") == [["p0"], []]
-    many = ["Er geht mit den Kindern in die Schule", "Die Häuser der Stadt sind alt und sie sind nicht groß"]
-    assert found(many, "haus der kinder", "schulen") == [["p0", "p1"], ["p0"]] or found(many, "schulen") == [["p0"]]
+    texts = ["Er geht mit den Kindern in die Schule", "Die Häuser der Stadt sind alt und sie sind nicht groß"]
+    assert found(texts, "häusern", "der kinder", "schulen") == [["p1"], ["p0"], ["p0"]]
 
 
 def test_a_chinese_collection_is_found():
@@ -122,7 +121,8 @@ def test_a_chinese_collection_is_found():
 def test_a_mixed_collection_is_found_whatever_comes_first():
     texts = ["The runners of the city"] * 1200 + ["东京的地铁很快", "ソウル지하철 노선"]
     rankings = found(texts, "city runner", "东京地铁", "지하철", "runner 地铁")
-    assert rankings[0][0] == "p0" and rankings[1] == ["p1200"] and rankings[2] == ["p1201"]
+    assert rankings[0][0] == "p0"
+    assert rankings[1:3] == [["p1200"], ["p1201"]]
     assert rankings[3][0] == "p1200"
 
 
@@ -131,4 +131,3 @@ def test_names_that_do_not_exist():
                         ({"stopwords": "klingon"}, "stopwords")):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             Analyzer(**wrong)
-    assert re.match("english", Analyzer("english").language)
