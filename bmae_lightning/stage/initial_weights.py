@@ -19,7 +19,7 @@ from bmae_lightning.runtime.snapshots import check_kept, snapshot
 from bmae_lightning.runtime.stage import Context
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from transformers import PreTrainedModel
 
 EncoderSource = PretrainedEncoder | ScratchEncoder
 
@@ -32,7 +32,7 @@ def network_of(options: Mapping[str, Any]) -> Shape:
 def start_masked_lm(
     context: Context, source: EncoderSource, vocabulary_size: int, tokenizer: str, pooling: str | None = None,
     checkpoint: str | None = None,
-) -> tuple["BertForMaskedLM", list[str]]:  # fmt: skip
+) -> tuple["PreTrainedModel", list[str]]:  # fmt: skip
     """The weights of the pre-training before (`inputs.encoder`), otherwise of the checkpoint, otherwise of `source`.
 
     Args:
@@ -57,7 +57,9 @@ def start_masked_lm(
     if found is not None:
         wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}
         found.require(directory, {"pooling": "representation"}, **wanted)
-    return load_masked_lm(str(directory), vocabulary_size, source.dropout, str(directory))
+    return load_masked_lm(
+        str(directory), vocabulary_size, source.dropout, str(directory), getattr(source, "family", None)
+    )
 
 
 def start_encoder(

@@ -106,7 +106,14 @@ class Pretrain(TrainingStage):
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
         if self.start:
-            self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer, key=f"{self.name}.start"))
+            self._check_size(
+                PretrainedEncoder(
+                    self.start,
+                    self.encoder.tokenizer,
+                    key=f"{self.name}.start",
+                    family=getattr(self.encoder, "family", None),
+                )
+            )
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
