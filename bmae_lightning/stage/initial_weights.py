@@ -15,8 +15,10 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.cost import Shape
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.snapshots import check_kept, snapshot
 from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.prepared import Prepared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,6 +70,15 @@ def start_encoder(
     """The pre-trained encoder of this arm, or the encoder as it was before; see `start_masked_lm`."""
     masked_lm, _ = start_masked_lm(context, source, vocabulary.size, tokenizer, pooling)
     return Encoder(masked_lm, vocabulary, source.packed)
+
+
+def tell_types(context: Context, prepared: Prepared, encoder: Encoder, wanted: bool) -> None:
+    """Say where title and text should have token types of their own and the encoder tells none apart."""
+    if wanted and prepared.record["title"] == "pair" and not encoder.backbone.typed:
+        print_once(
+            f"{context.title}: an encoder of type {encoder.config.model_type!r} has no token types; [SEP] alone stands "
+            "between title and text"
+        )
 
 
 def start_retriever(

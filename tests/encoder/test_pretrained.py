@@ -204,7 +204,11 @@ def test_half_precision_checkpoints_are_trained_in_full(scratch, tmp_path):
 @pytest.mark.parametrize(
     ("change", "size", "message"),
     [
-        ({"model_type": "squeezebert"}, 200, "no encoder of type 'squeezebert' is known; name a class .* encoder.family"),
+        (
+            {"model_type": "squeezebert"},
+            200,
+            "no encoder of type 'squeezebert' is known; name a class .* encoder.family",
+        ),
         ({}, 300, "200 word pieces.*300"),
         ({"hidden_size": 32}, 200, "another architecture"),
         ({"num_hidden_layers": 3}, 200, "lacks .* parameters of the network"),

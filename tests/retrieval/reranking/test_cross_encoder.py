@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.families import FAMILIES, masked_lm_of
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -16,7 +17,13 @@ from transformers import (
 )
 
 from bmae_lightning.encoder.batch import pad_pairs
-from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss, hardest_pairs, load_cross_encoder
+from bmae_lightning.retrieval.reranking.cross_encoder import (
+    CrossEncoder,
+    cross_encoder_of,
+    group_loss,
+    hardest_pairs,
+    load_cross_encoder,
+)
 from bmae_lightning.runtime.errors import BadInput
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -73,6 +80,19 @@ def test_backbones_train_from_a_directory(kind, tmp_path):
     again, new = load_cross_encoder(str(tmp_path / "trained"), 50)
     assert new == []
     torch.testing.assert_close(again.eval()(given), model.eval()(given))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_starts_from_the_layers_of_any_encoder(family, tmp_path):
+    masked_lm, given = masked_lm_of(family, 50), pairs()
+    model = cross_encoder_of(masked_lm).eval()
+    for name, value in masked_lm.base_model.state_dict().items():
+        assert torch.equal(model.classifier.base_model.state_dict()[name], value), name
+    model.classifier.save_pretrained(tmp_path)
+    again, new = load_cross_encoder(str(tmp_path), 50)
+    assert not new
+    torch.testing.assert_close(again.eval()(given), model(given))
+    assert model(given).std() > 0
 
 
 def test_types_and_padding_reach_the_network():
