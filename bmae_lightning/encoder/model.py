@@ -45,6 +45,7 @@ class Encoder(nn.Module):
         self.backbone = backbone_of(masked_lm)
         if self.backbone.packs:
             masked_lm.set_attn_implementation(ATTENTION)
+            self.backbone.packs = masked_lm.config._attn_implementation == ATTENTION
         self.detection: nn.Module | None = None
         self.own_places: nn.Embedding | None = None
         self.by_passage = False

@@ -72,13 +72,13 @@ def start_encoder(
     return Encoder(masked_lm, vocabulary, source.packed)
 
 
-def tell_types(context: Context, prepared: Prepared, encoder: Encoder, wanted: bool) -> None:
-    """Say where title and text should have token types of their own and the encoder tells none apart."""
-    if wanted and prepared.record["title"] == "pair" and not encoder.backbone.typed:
-        print_once(
-            f"{context.title}: an encoder of type {encoder.config.model_type!r} has no token types; [SEP] alone stands "
-            "between title and text"
-        )
+def tell_lacks(context: Context, prepared: Prepared, encoder: Encoder, segments: bool) -> None:
+    """Say where padding is computed, and where title and text have no token types of their own, but should."""
+    begin = f"{context.title}: an encoder of type {encoder.config.model_type!r}"
+    if encoder.packed and not encoder.backbone.packs:
+        print_once(f"{begin} computes padding too: its attention cannot read packed texts")
+    if segments and prepared.record["title"] == "pair" and not encoder.backbone.typed:
+        print_once(f"{begin} has no token types: [SEP] alone stands between title and text")
 
 
 def start_retriever(

@@ -34,7 +34,7 @@ from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.snapshots import kept_steps
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm, tell_types
+from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm, tell_lacks
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
@@ -177,7 +177,7 @@ class Pretrain(TrainingStage):
             Encoder(masked_lm, vocabulary, self.encoder.packed), self.bottleneck, self.view, self.decoders, self.seed,
             self.objective, self.generator,
         )  # fmt: skip
-        tell_types(context, prepared, model.encoder, any(view.segments for view in self.view.values()))
+        tell_lacks(context, prepared, model.encoder, any(view.segments for view in self.view.values()))
         if self.decoders_from:
             state = load_file(self.decoders_from)
             check_architecture(state, model.decoders.state_dict(), Path(self.decoders_from))

@@ -30,12 +30,14 @@ FAMILIES = {
     "modernbert": ("ModernBert", {"local_attention": 8, "global_attn_every_n_layers": 2}),
 }
 """Name -> what transformers calls it, options beside SIZES."""
+OTHERS = {"prenorm": ("RobertaPreLayerNorm", QUIET | {"type_vocab_size": 1})}
+"""Of which the package has no file."""
 PACKED = ["bert", "roberta", "xlm_roberta", "camembert", "electra", "electra-small", "distilbert", "modernbert"]
 
 
 def masked_lm_of(family: str, vocabulary: int, **more) -> PreTrainedModel:
     """In float32 and evaluation mode."""
-    name, options = FAMILIES[family]
+    name, options = (FAMILIES | OTHERS)[family]
     torch.manual_seed(0)
     config = getattr(transformers, f"{name}Config")(**(SIZES | options | {"vocab_size": vocabulary} | more))
     return getattr(transformers, f"{name}ForMaskedLM")(config).eval()
