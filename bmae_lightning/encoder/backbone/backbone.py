@@ -2,13 +2,13 @@
 
 One file a family, named like transformers' `model_type`, with a class `Family`. This base describes BERT and those
 that differ from it by little.
-Shapes: R x T rows of a layout, L positions, D width, E width of the word embedding, V vocabulary.
+Shapes: B texts, L positions, R x T rows of a layout, D width, E width of the word embedding, V vocabulary.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -51,6 +51,11 @@ class Backbone:
         self.masked_lm = masked_lm
         self.base: nn.Module = masked_lm.base_model
         self.config = masked_lm.config
+        if self.packs:
+            from bmae_lightning.encoder.layout import ATTENTION
+
+            masked_lm.set_attn_implementation(ATTENTION)
+            self.packs = self.config._attn_implementation == ATTENTION
         self.offset, self.limit = self.offset_of(self.config), self.limit_of(self.config)
 
     @classmethod
@@ -96,6 +101,21 @@ class Backbone:
             input_ids=ids_RT, attention_mask=layout.mask_BL, position_ids=self.position_ids(layout.position_RT),
             output_hidden_states=early, **types, **layout.options,
         )  # fmt: skip
+
+    def states(
+        self, ids_BL: Tensor, real_BL: Tensor, types_BL: Tensor | None, packed: bool, layers: Sequence[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Last-layer states and those after some layers (0 = the embeddings) [B, L, D]; at padding without meaning.
+
+        types_BL: token types, None for all 0.  packed: compute real tokens only, where the family can.
+        """
+        from bmae_lightning.encoder.layout import Packed, Padded
+
+        layout = Packed(real_BL) if packed and self.packs else Padded(real_BL)
+        types_RT = None if types_BL is None else layout.pack(types_BL)
+        output = self.run(layout.pack(ids_BL), layout, types_RT, early=bool(layers))
+        early = {layer: layout.unpack(output.hidden_states[layer]) for layer in layers}
+        return layout.unpack(output.last_hidden_state), early
 
     def embed(self, ids_RT: Tensor | None, vectors_RTE: Tensor | None, position_RT: Tensor) -> Tensor:
         """The embedding module on ids, or on vectors in place of word embeddings [R, T, D]."""
