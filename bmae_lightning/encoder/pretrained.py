@@ -73,7 +73,9 @@ def load_config(directory: str, label: str, family: str | None = None) -> Any:
     Raises:
         BadInput: there is none, its type is not known, or it says something that transformers would not do.
     """
-    config = read_config(directory, label, **({} if family is None else {OWN: family}))
+    config = read_config(directory, label)
+    if family is not None:
+        setattr(config, OWN, family)
     kind = family_of(config, label)
     for name, value in kind.fixed.items():
         if (found := getattr(config, name, value)) not in (value, None):
