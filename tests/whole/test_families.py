@@ -1,0 +1,37 @@
+"""A small checkpoint of every family, in its published layout, through the ladders of RetroMAE and CDMAE and MASTER."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.backbones import bert_tokenizer
+from support.families import write_family
+
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+
+SHORT = [
+    "corpus=beir", "recipe=ladder", "logger=none", "baseline=false", "pretrain.steps=1", "retriever1.steps=1",
+    "retriever2.steps=1", "reranker.steps=1", "distilled.steps=1", "pretrain.batch_size=8", "retriever1.batch_size=8",
+    "reranker.batch_size=4", "pretrain.length=48", "retriever1.passage_length=48", "reranker.length=60",
+]  # fmt: skip
+SEVEN = ["bert", "roberta", "xlm_roberta", "electra", "distilbert", "mpnet", "deberta-v2", "deberta-v3", "modernbert"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["retromae", "cdmae", "master"])
+@pytest.mark.parametrize("family", SEVEN)
+def test_every_family_climbs_the_ladder(family, experiment, here, tmp_path: Path, collection):
+    texts = [json.loads(line)["text"] for line in (collection / "corpus.jsonl").open()]
+    model = write_family(family, tmp_path / "model", bert_tokenizer(texts), max_position_embeddings=66)
+    stage = ["stage=[pretrain]"] * (experiment == "master")
+    written = here(
+        f"+experiment={experiment}", "encoder=hf", f"encoder.name={tmp_path / 'model'}", f"corpus.path={collection}",
+        *SHORT, *stage,
+    )  # fmt: skip
+    assert ("computes padding too" in written) == (family in ("mpnet", "deberta-v2", "deberta-v3"))
+    store = tmp_path / "outputs" / "store"
+    (pretrain,) = store.glob("pretrain-*")
+    assert json.loads((pretrain / "encoder" / "config.json").read_text())["model_type"] == model.config.model_type
+    if not stage:
+        (distilled,) = store.glob("distilled-*")
+        assert type(load_dual_encoder(distilled / "retriever")[0].encoder.masked_lm) is type(model)
