@@ -17,14 +17,11 @@ NAMES = {
 class Family(Backbone):
     """DistilBertForMaskedLM."""
 
+    stack = "transformer"
     shape = {
         "intermediate_size": "hidden_dim", "hidden_act": "activation", "hidden_dropout_prob": "dropout",
         "attention_probs_dropout_prob": "attention_dropout",
     }  # fmt: skip
-
-    @property
-    def layers(self) -> nn.ModuleList:
-        return self.base.transformer.layer
 
     @property
     def head(self) -> VocabularyHead:

@@ -12,6 +12,7 @@ from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 class Family(Backbone):
     """ModernBertForMaskedLM.  Decoders get learned positions, which the encoder has none of."""
 
+    stack = None
     shape = {
         "hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps", "hidden_dropout_prob": "mlp_dropout",
         "attention_probs_dropout_prob": "attention_dropout",
