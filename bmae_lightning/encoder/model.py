@@ -170,9 +170,9 @@ class Encoder(nn.Module):
         with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
             layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":
-            check_copies(init, count, len(own))
+            check_copies(init, count, len(own), self.backbone.copies)
             for layer, source in zip(layers, own[-count:], strict=True):
-                layer.load_state_dict(self._layer_state(source))
+                layer.load_state_dict(self.backbone.layer_state(source))
         else:
             for module in layers.modules():
                 if isinstance(module, nn.Linear):
@@ -182,17 +182,14 @@ class Encoder(nn.Module):
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
 
-    def _layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
-        state = self.backbone.layer_state(layer)
-        if state is None:
-            raise BadInput(
-                f"init: last_layers cannot copy layers of type {self.config.model_type!r} into a decoder; use random"
-            )
-        return state
 
+def check_copies(init: str, count: int, depth: int, copies: bool) -> None:
+    """Raise ValueError where `count` layers cannot be copied from an encoder of `depth` layers.
 
-def check_copies(init: str, count: int, depth: int) -> None:
-    """Raise ValueError where `count` layers cannot be copied from an encoder of `depth` layers."""
+    copies: whether its layers are built as BERT's.
+    """
+    if init == "last_layers" and not copies:
+        raise ValueError("init: last_layers copies layers that are built as BERT's, the encoder's are not; use random")
     if init == "last_layers" and count > depth:
         raise ValueError(f"init: last_layers copies {count} layers but the encoder has {depth}; lower layers")
 

@@ -34,9 +34,9 @@ class ScratchEncoder:
     def __post_init__(self) -> None:
         check_heads(self.width, self.heads)
 
-    def dimensions(self) -> tuple[int, int]:
-        """Number of layers and of positions."""
-        return self.layers, self.positions
+    def dimensions(self) -> tuple[int, int, bool]:
+        """Number of layers and of positions, and whether decoders can copy layers."""
+        return self.layers, self.positions, True
 
     def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
         """The model; the second value, the parameters that a checkpoint lacks, is empty: all weights are random."""

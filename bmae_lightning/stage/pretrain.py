@@ -94,12 +94,12 @@ class Pretrain(TrainingStage):
             raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
 
     def _check_size(self, encoder: EncoderSource) -> None:
-        depth, positions = encoder.dimensions()
+        depth, positions, copies = encoder.dimensions()
         if self.length > positions:
             raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
         for name, decoder in self.decoders.items():
             try:
-                decoder.fit(depth)
+                decoder.fit(depth, copies)
             except ValueError as error:
                 raise BadInput(f"decoders.{name}: {error}") from error
 

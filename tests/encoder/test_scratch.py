@@ -25,7 +25,7 @@ def test_sizes_are_those_of_the_options(scratch):
     assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (2, 16, 2)
     assert (config.intermediate_size, config.max_position_embeddings, config.vocab_size) == (64, 32, 200)
     assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0.1
-    assert scratch.dimensions() == (2, 32)
+    assert scratch.dimensions() == (2, 32, True)
     assert new == []
     other = random_model(BertForMaskedLM, scratch, 200, 0.3, initializer_range=0.5)
     assert other.config.hidden_dropout_prob == 0.3

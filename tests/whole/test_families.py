@@ -17,12 +17,24 @@ SHORT = [
 SEVEN = ["bert", "roberta", "xlm_roberta", "electra", "distilbert", "mpnet", "deberta-v2", "deberta-v3", "modernbert"]
 
 
+def write(family, directory, collection):
+    texts = [json.loads(line)["text"] for line in (collection / "corpus.jsonl").open()]
+    return write_family(family, directory, bert_tokenizer(texts), max_position_embeddings=66)
+
+
+def test_layers_that_cannot_be_copied_are_told_before_any_work(here, tmp_path, collection):
+    write("modernbert", tmp_path / "model", collection)
+    encoder = ["encoder=hf", f"encoder.name={tmp_path / 'model'}", f"corpus.path={collection}"]
+    written = here("+experiment=encdec_mlm", *encoder, *SHORT, code=2)
+    assert "decoders.shallow: init: last_layers copies layers that are built as BERT's" in written
+    assert not (tmp_path / "outputs" / "store").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["retromae", "cdmae", "master"])
 @pytest.mark.parametrize("family", SEVEN)
 def test_every_family_climbs_the_ladder(family, experiment, here, tmp_path: Path, collection):
-    texts = [json.loads(line)["text"] for line in (collection / "corpus.jsonl").open()]
-    model = write_family(family, tmp_path / "model", bert_tokenizer(texts), max_position_embeddings=66)
+    model = write(family, tmp_path / "model", collection)
     stage = ["stage=[pretrain]"] * (experiment == "master")
     written = here(
         f"+experiment={experiment}", "encoder=hf", f"encoder.name={tmp_path / 'model'}", f"corpus.path={collection}",
