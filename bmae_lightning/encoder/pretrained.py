@@ -45,7 +45,7 @@ class PretrainedEncoder:
         config = load_config(directory, f"{self.key}={self.name}")
         return config.num_hidden_layers, config.max_position_embeddings
 
-    def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
+    def masked_lm(self, vocabulary_size: int, pad_id: int = 0) -> tuple["BertForMaskedLM", list[str]]:
         """The model, and the parameters that the checkpoint lacks and that are new (an LM head, for example).
 
         Raises:

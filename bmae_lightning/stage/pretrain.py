@@ -160,7 +160,7 @@ class Pretrain(TrainingStage):
         torch.manual_seed(self.seed)
         digest = prepared.passages().tokenizer_digest
         masked_lm, new = start_masked_lm(
-            context, self.encoder, vocabulary.size, digest, self.bottleneck.pooling, self.start
+            context, self.encoder, vocabulary, digest, self.bottleneck.pooling, self.start
         )
         if new:
             print_once(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
