@@ -15,13 +15,12 @@ from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
-from bmae_lightning.retrieval.retriever_config import FILE, RetrieverConfig
+from bmae_lightning.retrieval.retriever_config import FILE, SIMILARITIES, RetrieverConfig
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
-SIMILARITIES = ("dot", "cos")
 PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
 
 

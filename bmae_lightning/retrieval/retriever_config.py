@@ -9,6 +9,7 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 
 FILE = "retriever_spec.json"
+POOLINGS, SIMILARITIES = ("cls", "mean"), ("dot", "cos")
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,16 @@
 value, a misspelt argument or a missing `_target_` is reported under the name that the user typed.
 """
 
+import builtins
 import functools
 import importlib
 import inspect
 import re
+import sys
 import types
 import typing
+from contextlib import suppress
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +103,22 @@ def _check_arguments(target: Any, arguments: dict[str, Any], key: str, partial: 
             raise BadInput(f"{join(key, name)} must be of type {wanted}, got {value!r}")
 
 
+class _Names(dict):
+    """Names of a module; what it imports for annotations alone, as torch, is not there and may be anything."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, object)
+
+
 def _hints(target: Any) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) and target.__init__ is not object.__init__ else target
-    try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):
-        return {}
+    """Argument -> its annotation; a dataclass has those of its bases, each written with the names of its own module."""
+    owners = reversed(target.__mro__) if is_dataclass(target) else [getattr(target, "__init__", target)]
+    found: dict[str, Any] = {}
+    for owner in owners if inspect.isclass(target) else [target]:
+        module = sys.modules.get(getattr(owner, "__module__", ""), builtins)
+        with suppress(TypeError, AttributeError):
+            found |= inspect.get_annotations(owner, locals=_Names(vars(module)), eval_str=True)
+    return found
 
 
 def _fits(value: Any, hint: Any) -> bool:

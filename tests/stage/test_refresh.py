@@ -17,7 +17,7 @@ from support.stages import prepare
 
 from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, read_run
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
 from bmae_lightning.runtime.configuration import build, config_directory

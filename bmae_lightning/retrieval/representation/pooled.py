@@ -9,9 +9,8 @@ from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.retrieval.representation.vectors import Vectors
+from bmae_lightning.retrieval.retriever_config import POOLINGS
 from bmae_lightning.runtime.checks import choice
-
-POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
 
 
 class PooledRepresentation(nn.Module):
@@ -34,7 +33,7 @@ class PooledRepresentation(nn.Module):
         super().__init__()
         choice(POOLINGS, pooling=pooling)
         self.pooling = pooling
-        self.pool = POOLINGS[pooling]()
+        self.pool = ClsBottleneck() if pooling == "cls" else MeanBottleneck()
 
     def build(self, encoder: Encoder) -> None:
         """Make the parameters, new ones at every call; there are none here."""
