@@ -20,6 +20,7 @@ from typing import Any
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import new_place, renamed_option
+from bmae_lightning.runtime.postponed import Postponed, Unbuilt
 
 PLUGINS = {
     "hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
@@ -45,6 +46,8 @@ def build(node: Any, key: str = "") -> Any:
             `_partial_: true` a `functools.partial` of it.
         key: dotted config key of `node`, used in messages.
 
+    Returns `Unbuilt` for what needs a library that is postponed.
+
     Raises:
         BadInput: an unknown target or argument, a value of the wrong type or refused by the constructor.
     """
@@ -54,16 +57,21 @@ def build(node: Any, key: str = "") -> Any:
         return node
     if "_target_" not in node:
         return {name: build(value, join(key, name)) for name, value in node.items()}
-    target = locate(node["_target_"], key)
     arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
-    _check_arguments(target, arguments, key, partial=bool(node.get("_partial_")))
+    try:
+        target = locate(node["_target_"], key)
+        _check_arguments(target, arguments, key, partial=bool(node.get("_partial_")))
+    except Postponed:
+        target = None
     arguments = {name: build(value, join(key, name)) for name, value in arguments.items()}
-    if node.get("_partial_"):
+    if target is not None and node.get("_partial_"):
         return functools.partial(target, **arguments)
     try:
-        return target(**arguments)
+        return Unbuilt() if target is None else target(**arguments)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{key}: {error}") from error
+    except Postponed:
+        return Unbuilt()
 
 
 def join(key: str, name: str) -> str:

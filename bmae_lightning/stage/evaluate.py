@@ -23,8 +23,8 @@ class Evaluate(RankingStage, Encoding):
     """Also writes passages.npy: the vectors, with a lexical part in files beside it."""
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         require_splits(f"{self.name}.train_depth", [TRAIN] * bool(self.train_depth), splits)
+        super().preflight(splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         trained = getattr(inputs.get("retriever"), "config", {})

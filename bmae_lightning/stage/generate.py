@@ -71,7 +71,6 @@ class Generate(FittingStage):
     def preflight(self, splits: list[str]) -> None:
         from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
 
-        make_trainer(self.trainer, "generate")
         if self.texts is not None:
             self.texts.check()
         for role, teacher in self.teachers.items():
@@ -79,6 +78,7 @@ class Generate(FittingStage):
                 teacher.find(f"generate.{role}")
             elif teacher.needs_pairs:
                 require_splits(f"generate.{role}", [teacher.split], splits)
+        make_trainer(self.trainer, "generate")
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Teachers that are trained here are small, and only what they write is counted."""

@@ -69,12 +69,12 @@ class Glue(TrainingStage):
         return (*TASKS, MEAN)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         if self.length > (positions := self.encoder.dimensions()[1]):
             raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
         for task in self.found:
             for split in self.limits:
                 self.source.read(task, split)
+        super().preflight(splits)
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Examples as published, all of full length."""

@@ -68,13 +68,9 @@ class Pretrain(TrainingStage):
     keep_every: float | None = None
 
     def __post_init__(self) -> None:
-        from bmae_lightning.pretraining.bmae import check, used_views
-        from bmae_lightning.pretraining.loss.normalise import NORMS
-
         super().__post_init__()
         if self.length < 4:
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
-        choice(NORMS, loss_norm=self.loss_norm)
         choice(CROPS, crop=self.crop)
         if (every := self.keep_every) is not None and (every <= 0 or every > 1 and every != int(every)):
             raise ValueError(
@@ -82,18 +78,25 @@ class Pretrain(TrainingStage):
                 f"{every}"
             )
         check_diagnostics(self.diagnostics)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        from bmae_lightning.pretraining.bmae import check, used_views
+        from bmae_lightning.pretraining.loss.normalise import NORMS
+
+        choice(NORMS, loss_norm=self.loss_norm)
         check(self.view, self.decoders, self.generator)
         for name, decoder in self.decoders.items():
             decoder.check_norm(self.loss_norm, f"decoders.{name}")
         used_views(self.view, self.decoders, self.objective)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
+        if self.decoders_from and not Path(self.decoders_from).is_file():
+            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
         self._check_size(self.encoder)
         if self.generator is not None:
             self.generator.preflight(self.encoder.tokenizer)
-        if self.decoders_from and not Path(self.decoders_from).is_file():
-            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
+        super().preflight(splits)
 
     def _check_size(self, encoder: EncoderSource) -> None:
         depth, positions = encoder.dimensions()

@@ -54,8 +54,8 @@ class Score(Stage, Shared):
         self.check_sizes()
 
     def preflight(self, splits: list[str]) -> None:
-        make_trainer(self.trainer, self.name)
         require_splits(self.name, [TRAIN], splits)
+        make_trainer(self.trainer, self.name)
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         ranking = inputs.get("ranking")

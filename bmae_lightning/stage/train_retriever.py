@@ -67,12 +67,7 @@ class TrainRetriever(TrainsOnGroups):
     refresh: Refresh = field(default_factory=Refresh)
 
     def __post_init__(self) -> None:
-        from bmae_lightning.retrieval.dual_encoder import check_similarity
-        from bmae_lightning.retrieval.loss.loss import check_temperature
-
         super().__post_init__()
-        check_similarity(self.similarity, self.representation)
-        check_temperature(self.temperature, self.temperature_warmup)
         at_least(1, train_group_size=self.train_group_size)
         if not self.losses:
             raise ValueError("losses is empty: a retriever needs at least one, as losses: [contrastive]")
@@ -80,6 +75,14 @@ class TrainRetriever(TrainsOnGroups):
             raise ValueError(
                 "refresh mines hard negatives, and with train_group_size=1 none is drawn; use a larger one"
             )
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        from bmae_lightning.retrieval.dual_encoder import check_similarity
+        from bmae_lightning.retrieval.loss.loss import check_temperature
+
+        check_temperature(self.temperature, self.temperature_warmup)
+        check_similarity(self.similarity, self.representation)
 
     @property
     def distils(self) -> str | None:
@@ -87,8 +90,8 @@ class TrainRetriever(TrainsOnGroups):
         return next((name for name, loss in self.losses.items() if loss.needs_teacher), None)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         self.validation.preflight(self.name, splits)
+        super().preflight(splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         super().check_inputs(inputs)
