@@ -30,6 +30,8 @@ class PlainStep:
 
     def __init__(self, model: BottleneckMAE, words: list[str], loops: bool = True) -> None:
         model.encoder.packed = False
+        if model.generator is not None:
+            model.generator.packed = False
         self.model, self.encoder, self.words, self.loops = model, model.encoder, words, loops
         self.bert, self.head = model.encoder.masked_lm.bert, model.encoder.masked_lm.cls
         self.known, self.draw = model.encoder.vocabulary, random.Random(0)

@@ -9,10 +9,12 @@ Shapes: B texts, L positions, G texts of a group, H heads, d width of a head, R 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
@@ -168,6 +170,30 @@ class Packed(Layout):
         return torch.cat(made)[None]
 
 
+@contextmanager
+def packed_stack(stack: nn.Module, real_BL: Tensor) -> Iterator[None]:
+    """In this block `stack`, the layers of a model of transformers, reads packed rows of the states that it is given.
+
+    What comes before and after it in the model sees [B, L, D].  The attention of the model must be ATTENTION.
+    """
+    layout = Packed(real_BL)
+
+    def pack(module: nn.Module, given: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        states_BLD, *rest = given or (named.pop("hidden_states"),)
+        return (layout.pack(states_BLD), *rest), named | {"attention_mask": None} | layout.options
+
+    def unpack(module: nn.Module, given: tuple, output: Any) -> Any:
+        output.last_hidden_state = layout.unpack(output.last_hidden_state)
+        return output
+
+    hooks = stack.register_forward_pre_hook(pack, with_kwargs=True), stack.register_forward_hook(unpack)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def near(length: int, window: int, device: torch.device) -> Tensor:
     """Pairs of positions at most `window` apart, bool [length, length]."""
     position_L = torch.arange(length, device=device)
@@ -175,7 +201,7 @@ def near(length: int, window: int, device: torch.device) -> Tensor:
 
 
 def attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     dropout: float = 0.0, scaling: float | None = None, layout: Layout | None = None,
     sliding_window: int | None = None, **options: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip

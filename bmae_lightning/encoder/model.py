@@ -75,17 +75,12 @@ class Encoder(nn.Module):
 
         types_BL: token types, None for all 0.  What stands at padding has no meaning.
         """
-        layers = tuple(layers)
         limit = self.backbone.limit
         if ids_BL.shape[1] > limit:
             raise BadInput(
                 f"a text of {ids_BL.shape[1]} tokens does not fit the encoder's {limit} positions; lower max_length"
             )
-        layout = self.layout(real_BL) if self.backbone.packs else Padded(real_BL)
-        types_RT = None if types_BL is None else layout.pack(types_BL)
-        output = self.backbone.run(layout.pack(ids_BL), layout, types_RT, early=bool(layers))
-        early = {layer: layout.unpack(output.hidden_states[layer]) for layer in layers}
-        return layout.unpack(output.last_hidden_state), early
+        return self.backbone.states(ids_BL, real_BL, types_BL, self.packed, tuple(layers))
 
     def embed(self, ids_RT: Tensor, position_RT: Tensor | None = None) -> Tensor:
         """Word + position + type embeddings, normalised, with dropout [R, T, D]."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -86,8 +85,8 @@ class RetrieverModule(TrainedModule):
         self.weights = {name: loss.weight for name, loss in losses.items()}
 
     def training_step(self, batch: RetrievalBatch, index: int) -> torch.Tensor:
-        queries = self.grad_cache(partial(self.model, passages=False), batch.queries)
-        passages = self.grad_cache(partial(self.model, passages=True), batch.passages).gathered()
+        queries, passages = self.grad_cache.both(self.model, batch.queries, batch.passages)
+        passages = passages.gathered()
         temperature = temperature_at(self.temperature, self.global_step, self.temperature_warmup)
         offset = self.global_rank * len(queries)
         scored = ScoredBatch(queries, passages, batch, self.train_group_size, temperature, offset)

@@ -81,6 +81,8 @@ class BottleneckMAE(nn.Module):
         for corruption in corruptions:
             corruption.bind(generator)
         self.generator = generator if any(corruption.generates for corruption in corruptions) else None
+        if self.generator is not None:
+            self.generator.packed = encoder.packed
         if not any(part.uses_head for part in (*decoders.values(), *[objective] * bool(objective.weight))):
             encoder.freeze_head()  # parameters without a gradient would stop distributed training
 

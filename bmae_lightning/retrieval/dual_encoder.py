@@ -4,8 +4,9 @@ product. With `cos` vectors have length 1, at training and afterwards, so that o
 import copy
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.model import Encoder
@@ -62,8 +63,30 @@ class DualEncoder(nn.Module):
     def forward(self, tokens: Tokens, passages: bool) -> Vectors:
         """Vectors of B texts, which are passages or queries."""
         encoder = self.passage_encoder if passages and self.passage_encoder is not None else self.encoder
+        return self._vectors(encoder, tokens, self._states(encoder, tokens), passages)
+
+    def both(self, queries: Tokens, passages: Tokens) -> tuple[Vectors, Vectors]:
+        """Vectors of queries and of passages, in one pass of the encoder where they share it and it packs them."""
+        encoder = self.encoder
+        if not (self.shared and encoder.packed and encoder.backbone.packs):
+            return self(queries, passages=False), self(passages, passages=True)
+        longest, count = max(queries.ids_BL.shape[1], passages.ids_BL.shape[1]), len(queries.ids_BL)
+        joined = [
+            torch.cat([nn.functional.pad(side, (0, longest - side.shape[1])) for side in sides])
+            for sides in ((queries.ids_BL, passages.ids_BL), (queries.real_BL, passages.real_BL))
+        ]
+        hidden_BLD = self._states(encoder, Tokens(*joined))
+        parts = (queries, hidden_BLD[:count], False), (passages, hidden_BLD[count:], True)
+        one, other = (
+            self._vectors(encoder, tokens, states[:, : tokens.ids_BL.shape[1]], side) for tokens, states, side in parts
+        )
+        return one, other
+
+    def _states(self, encoder: Encoder, tokens: Tokens) -> Tensor:
         types_BL = tokens.segments(encoder.vocabulary.sep_id) if self.segments else None
-        hidden_BLD = encoder(tokens.ids_BL, tokens.real_BL, types_BL)
+        return encoder(tokens.ids_BL, tokens.real_BL, types_BL)
+
+    def _vectors(self, encoder: Encoder, tokens: Tokens, hidden_BLD: Tensor, passages: bool) -> Vectors:
         vectors = self.representation(encoder, tokens, hidden_BLD, passages)
         if self.similarity == "cos":
             return Vectors(nn.functional.normalize(vectors.dense_BD, dim=-1))

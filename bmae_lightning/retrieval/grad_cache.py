@@ -7,12 +7,14 @@ time with the random numbers of the first, so it is that of one pass (docs/finet
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from bmae_lightning.encoder.batch import Tokens
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
     from bmae_lightning.retrieval.representation.vectors import Vectors
 
 
@@ -46,6 +48,12 @@ class GradCache:
         starts = range(0, len(tokens.ids_BL), self.chunk)
         parts = [tokens.map(lambda tensor, s=start: tensor[s : s + self.chunk]) for start in starts]
         return Vectors.cat([_replayed(encode, part) for part in parts])
+
+    def both(self, model: DualEncoder, queries: Tokens, passages: Tokens) -> tuple[Vectors, Vectors]:
+        """Vectors of queries and of passages."""
+        if self.chunk is None:
+            return model.both(queries, passages)
+        return self(partial(model, passages=False), queries), self(partial(model, passages=True), passages)
 
 
 def _replayed(encode: Callable[[Tokens], Vectors], part: Tokens) -> Vectors:

@@ -44,6 +44,19 @@ def loss(model, detached=None):
     return contrastive_loss(*sides, 2).loss
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_both_sides_in_one_pass_are_those_of_two(representation, shared, packed):
+    model = build(representation, shared=shared, segments=True).double()
+    model.encoder.packed = packed
+    queries, passages = texts(model, 3, 1), texts(model, 6, 2)
+    found = model.both(queries, passages)
+    for side, (one, tokens) in enumerate(zip(found, (queries, passages), strict=True)):
+        for ours, theirs in zip(one.tensors(), model(tokens, passages=bool(side)).tensors(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
 def gradients(model, encoder, **options):
     model.zero_grad()
     loss(model, **options).backward()

@@ -2,22 +2,25 @@
 
 One file a family, named like transformers' `model_type`, with a class `Family`. This base describes BERT and those
 that differ from it by little.
-Shapes: R x T rows of a layout, L positions, D width, E width of the word embedding, V vocabulary.
+Shapes: B texts, L positions, R x T rows of a layout, D width, E width of the word embedding, V vocabulary.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import BertConfig
 
-from bmae_lightning.encoder.layout import ATTENTION, Layout
+from bmae_lightning.encoder.layout import ATTENTION, Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.runtime.errors import BadInput
 
+BERT = BertConfig().to_dict()
 HERE = "bmae_lightning.encoder.backbone"
 
 
@@ -25,12 +28,15 @@ class Backbone:
     """A masked language model of transformers, by its parts.
 
     packs: its layers call transformers' attention registry, so that they can read packed rows.  typed: it embeds token
-    types.  offset: position of the first token.
+    types.  offset: position of the first token.  dropouts: what its configuration calls the rates of dropout, that of
+    states first, of attention second.  shape: what it calls sizes that BERT's configuration has under other names.
     """
 
     packs = True
     typed = True
     offset = 0
+    dropouts: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    shape: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, masked_lm: nn.Module) -> None:
         self.masked_lm = masked_lm
@@ -69,6 +75,19 @@ class Backbone:
             output_hidden_states=early, **types, **layout.options,
         )  # fmt: skip
 
+    def states(
+        self, ids_BL: Tensor, real_BL: Tensor, types_BL: Tensor | None, packed: bool, layers: Sequence[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Last-layer states and those after some layers (0 = the embeddings) [B, L, D]; at padding without meaning.
+
+        types_BL: token types, None for all 0.  packed: compute real tokens only, where the family can.
+        """
+        layout = Packed(real_BL) if packed and self.packs else Padded(real_BL)
+        types_RT = None if types_BL is None else layout.pack(types_BL)
+        output = self.run(layout.pack(ids_BL), layout, types_RT, early=bool(layers))
+        early = {layer: layout.unpack(output.hidden_states[layer]) for layer in layers}
+        return layout.unpack(output.last_hidden_state), early
+
     def embed(self, ids_RT: Tensor | None, vectors_RTE: Tensor | None, position_RT: Tensor) -> Tensor:
         """The embedding module on ids, or on vectors in place of word embeddings [R, T, D]."""
         return self.base.embeddings(
@@ -90,19 +109,20 @@ class Backbone:
         raise NotImplementedError
 
     def layer_config(self) -> BertConfig:
-        """Of the layers that decoders own: BERT's, of the encoder's width, heads, feed-forward size and dropout."""
+        """Of the layers that decoders own: BERT's, with the encoder's width, heads and dropout."""
         config = self.config
+        sizes = ("intermediate_size", "hidden_act", "layer_norm_eps", "initializer_range")
+        known = {name: getattr(config, self.shape.get(name, name), BERT[name]) for name in sizes}
+        hidden, attention = (getattr(config, name) for name in self.dropouts[:2])
         made = BertConfig(
             hidden_size=config.hidden_size, num_attention_heads=config.num_attention_heads,
-            intermediate_size=config.intermediate_size, hidden_act=config.hidden_act,
-            hidden_dropout_prob=config.hidden_dropout_prob, layer_norm_eps=config.layer_norm_eps,
-            attention_probs_dropout_prob=config.attention_probs_dropout_prob,
-            initializer_range=config.initializer_range,
+            hidden_dropout_prob=hidden, attention_probs_dropout_prob=attention, **known,
         )  # fmt: skip
         made._attn_implementation = ATTENTION
         return made
 
-    def layer_state(self, layer: nn.Module) -> dict[str, Tensor] | None:
+    @classmethod
+    def layer_state(cls, layer: nn.Module) -> dict[str, Tensor] | None:
         """The parameters of one of its layers under BERT's names, None where BERT's layer has no such parts."""
         return layer.state_dict()
 

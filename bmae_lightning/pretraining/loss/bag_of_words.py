@@ -2,10 +2,12 @@
 
 DupMAE §3.1, Eq. 5-8: -sum over distinct tokens of w log softmax(max_i logits_i). Logits exist for a few positions at a
 time; only the position that won a vocabulary entry receives gradient.
-Shapes: B passages, L positions, C positions of a chunk, D width, V vocabulary, T positions of the target.
+Shapes: B passages, L positions, N pooled rows, C rows of a chunk, D width, V vocabulary, T positions of the target.
 """
 
 from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
 
 import torch
 from torch import Tensor
@@ -58,49 +60,53 @@ def max_pool(hidden_BLD: Tensor, pooled_BL: Tensor, head: VocabularyHead, chunk:
     Of equal logits the first position wins and alone receives the gradient.  chunk: rows of logits that exist at a
     time.
     """
-    return _MaxPool.apply(head.transform(hidden_BLD), pooled_BL, head.weight_VD, head.bias_V, chunk)
+    states_ND = head.transform(hidden_BLD[pooled_BL])
+    return _MaxPool.apply(states_ND, pooled_BL.sum(1), head.weight_VD, head.bias_V, chunk)
 
 
 class _MaxPool(torch.autograd.Function):
     """An entry of the result depends on one state and one row of the weight alone.
 
-    Backward therefore adds up as many products as entries have a gradient, at most B V instead of B L V, and needs no
+    Backward therefore adds up as many products as entries have a gradient, at most B V instead of N V, and needs no
     logits again.
     """
 
     @staticmethod
-    def forward(ctx, state_BLD, pooled_BL, weight_VD, bias_V, chunk):
-        step = max(1, chunk // max(1, len(pooled_BL)))
-        best_BV = winner_BV = None
-        for start in range(0, pooled_BL.shape[1], step):
-            logits_BCV = linear(state_BLD[:, start : start + step], weight_VD, bias_V)
-            logits_BCV.masked_fill_(~pooled_BL[:, start : start + step, None], float("-inf"))
-            value_BV, index_BV = logits_BCV.max(1)
-            if best_BV is None:
-                best_BV, winner_BV = value_BV, index_BV
-            else:
-                better_BV = value_BV > best_BV
-                best_BV = torch.where(better_BV, value_BV, best_BV)
-                winner_BV = torch.where(better_BV, index_BV + start, winner_BV)
-        ctx.save_for_backward(state_BLD, weight_VD, bias_V, winner_BV.int())
+    def forward(ctx, states_ND, size_B, weight_VD, bias_V, chunk):
+        wanted = weight_VD.new_empty(len(size_B), len(weight_VD), dtype=states_ND.dtype)
+        if torch.is_autocast_enabled(states_ND.device.type):
+            wanted = wanted.to(torch.get_autocast_dtype(states_ND.device.type))
+        best_BV = wanted.fill_(float("-inf"))
+        winner_BV = torch.zeros(best_BV.shape, dtype=torch.int32, device=states_ND.device)
+        ends = size_B.cumsum(0).tolist()
+        for start in range(0, len(states_ND), chunk):
+            logits_CV = linear(states_ND[start : start + chunk], weight_VD, bias_V)
+            stop = start + len(logits_CV)
+            for passage in range(bisect_right(ends, start), bisect_left(ends, stop) + 1):
+                first = max(start, ends[passage - 1] if passage else 0)
+                if first == ends[passage]:
+                    continue
+                value_V, index_V = logits_CV[first - start : ends[passage] - start].max(0)
+                better_V = value_V > best_BV[passage]
+                best_BV[passage] = torch.where(better_V, value_V, best_BV[passage])
+                winner_BV[passage] = torch.where(better_V, (index_V + first).int(), winner_BV[passage])
+        ctx.save_for_backward(states_ND, weight_VD, bias_V, winner_BV)
         return best_BV
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_BV):
-        state_BLD, weight_VD, bias_V, winner_BV = ctx.saved_tensors
-        batch, length, width = state_BLD.shape
+        states_ND, weight_VD, bias_V, winner_BV = ctx.saved_tensors
         passage_N, entry_N = grad_BV.nonzero(as_tuple=True)
-        row_N = passage_N * length + winner_BV[passage_N, entry_N]
+        row_N = winner_BV[passage_N, entry_N].long()
         wide = torch.promote_types(weight_VD.dtype, torch.float32)
         grad_N = grad_BV[passage_N, entry_N].to(wide)
         grad_state = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
-            rows_RD = _weighted_sums(row_N, batch * length, entry_N, grad_N, weight_VD.to(wide))
-            grad_state = rows_RD.view(batch, length, width).to(state_BLD.dtype)
+            grad_state = _weighted_sums(row_N, len(states_ND), entry_N, grad_N, weight_VD.to(wide)).to(states_ND.dtype)
         if ctx.needs_input_grad[2]:
-            states_RD = state_BLD.reshape(-1, width).to(wide)
-            grad_weight = _weighted_sums(entry_N, len(weight_VD), row_N, grad_N, states_RD).to(weight_VD.dtype)
+            rows_ND = states_ND.to(wide)
+            grad_weight = _weighted_sums(entry_N, len(weight_VD), row_N, grad_N, rows_ND).to(weight_VD.dtype)
         if ctx.needs_input_grad[3]:
             grad_bias = grad_BV.to(wide).sum(0).to(bias_V.dtype)
         return grad_state, None, grad_weight, grad_bias, None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 
@@ -95,12 +94,17 @@ class _Sums:
 
 def _chunks(states_ND, weight_VD, bias_V, low, chunk):
     """Of each chunk its place, its rows in `low`, and log softmax of its logits in fp32 or wider."""
-    weight_VD, bias_V = weight_VD.to(low), None if bias_V is None else bias_V.to(low)
+    weight_DV, bias_V = weight_VD.to(low).t(), None if bias_V is None else bias_V.to(low)
+    memory_CV = weight_DV.new_empty(min(chunk, len(states_ND)), weight_DV.shape[1])  # new pages are slow to come by
     for start in range(0, len(states_ND), chunk):
         part = slice(start, start + chunk)
         rows = states_ND[part].to(low)
+        logits_CV = memory_CV[: len(rows)]
         with torch.autocast(states_ND.device.type, enabled=False):
-            logits_CV = linear(rows, weight_VD, bias_V)
+            if bias_V is None:
+                torch.mm(rows, weight_DV, out=logits_CV)
+            else:
+                torch.addmm(bias_V, rows, weight_DV, out=logits_CV)
             yield part, rows, logits_CV.to(torch.promote_types(low, torch.float32)).log_softmax(1)
 
 

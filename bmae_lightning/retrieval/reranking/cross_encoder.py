@@ -7,6 +7,7 @@ order i·n + j, positive first, L positions.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.encoder.checkpoint import load_checkpoint, read_config
+from bmae_lightning.encoder.layout import ATTENTION, packed_stack
 from bmae_lightning.retrieval.loss.listwise import Listwise, hardest, listwise_loss
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
@@ -29,12 +31,25 @@ DROPOUTS = (
 """What backbones call the dropouts of layers and classification head."""
 
 
-class CrossEncoder(nn.Module):
-    """classifier: a transformers model for sequence classification with one output, saved and loaded as it is."""
+STACKS = {
+    "bert": "encoder", "roberta": "encoder", "xlm-roberta": "encoder", "electra": "encoder",
+    "distilbert": "transformer",
+}  # fmt: skip
+"""What families that can read packed rows call their layers."""
 
-    def __init__(self, classifier: nn.Module) -> None:
+
+class CrossEncoder(nn.Module):
+    """classifier: a transformers model for sequence classification with one output, saved and loaded as it is.
+
+    packed: its layers compute real tokens only, for the families of STACKS.
+    """
+
+    def __init__(self, classifier: nn.Module, packed: bool = True) -> None:
         super().__init__()
         self.classifier = classifier
+        self.stack = STACKS.get(classifier.config.model_type) if packed else None
+        if self.stack is not None:
+            classifier.set_attn_implementation(ATTENTION)
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Scores [P], raw numbers.
@@ -49,7 +64,9 @@ class CrossEncoder(nn.Module):
                 f"a pair of {pairs.ids_PL.shape[1]} tokens does not fit the re-ranker's {limit} positions; lower length"
             )
         types = {"token_type_ids": pairs.types_PL} if getattr(config, "type_vocab_size", 0) > 1 else {}
-        output = self.classifier(input_ids=pairs.ids_PL, attention_mask=pairs.real_PL.long(), **types)
+        stack = getattr(self.classifier.base_model, self.stack or "", None)
+        with nullcontext() if stack is None else packed_stack(stack, pairs.real_PL):
+            output = self.classifier(input_ids=pairs.ids_PL, attention_mask=pairs.real_PL.long(), **types)
         return output.logits[:, 0]
 
 

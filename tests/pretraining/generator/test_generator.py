@@ -5,7 +5,7 @@ import torch
 from support.generators import SIZE, VOCABULARY, GivenLogits, TinyGenerator, noise, texts
 from torch import nn
 
-from bmae_lightning.pretraining.generator.generator import CHUNK, Generator
+from bmae_lightning.pretraining.generator.generator import CHUNK
 from bmae_lightning.runtime.errors import BadInput
 
 
@@ -56,7 +56,7 @@ def test_a_draw_is_the_first_id_above_the_uniform_number():
     uniform_N = torch.rand(40, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     found = generator.draw(states_NE, uniform_N)
     for state_E, uniform, index in zip(states_NE, uniform_N, found, strict=True):
-        probabilities = generator.projection(state_E).detach().double().softmax(0).tolist()
+        probabilities = generator.backbone.head(state_E).detach().double().softmax(0).tolist()
         total, expected = 0.0, None
         for candidate, probability in enumerate(probabilities):
             total += probability
@@ -95,7 +95,9 @@ def test_two_draws_are_independent():
 
 def test_logits_exist_at_selected_rows_only_and_a_few_at_a_time():
     generator, rows = TinyGenerator().build(None), []
-    generator.projection.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[:-1].numel()))
+    generator.masked_lm.cls.predictions.transform.register_forward_hook(
+        lambda module, inputs, output: rows.append(output.shape[:-1].numel())
+    )
     _, selected_BL, _, _ = drawn(generator, many(60))
     assert sum(rows) == selected_BL.sum() > CHUNK
     assert max(rows) <= CHUNK
@@ -170,25 +172,3 @@ def test_refused():
             TinyGenerator(**options)
     with pytest.raises(BadInput, match="66 tokens does not fit the generator's 64 positions"):
         drawn(TinyGenerator().build(None), texts((10,), pad=54))
-
-
-class WithoutProjection(Generator):
-    def network(self, tokenizer, directory):
-        masked_lm = TinyGenerator().network(tokenizer, directory)
-        masked_lm.get_output_embeddings = lambda: nn.Identity()
-        return masked_lm
-
-
-class ProjectionUnused(Generator):
-    def network(self, tokenizer, directory):
-        masked_lm = TinyGenerator().network(tokenizer, directory)
-        masked_lm.cls = nn.Identity()
-        masked_lm.get_output_embeddings = lambda: nn.Linear(16, SIZE)
-        return masked_lm
-
-
-def test_networks_whose_projection_cannot_be_used_alone():
-    with pytest.raises(BadInput, match="output projection is Identity"):
-        WithoutProjection().build(None)
-    with pytest.raises(BadInput, match="does not call its output projection"):
-        ProjectionUnused().build(None)

@@ -50,7 +50,7 @@ def test_masked_language_models_of_several_types(kind, words, tmp_path):
     assert not generator.masked_lm.training
     tokens = texts().streams["passage"]
     logits_BLV = original(tokens.ids_BL, attention_mask=tokens.real_BL.long()).logits
-    found_BLV = generator.projection(generator.states(tokens.ids_BL, tokens.real_BL))
+    found_BLV = generator.backbone.head(generator.states(tokens.ids_BL, tokens.real_BL))
     torch.testing.assert_close(found_BLV[tokens.real_BL], logits_BLV[tokens.real_BL])
     uniform_BL = noise(texts()).uniform("x", tokens.ids_BL.shape[1])
     below_BLV = logits_BLV.double().softmax(-1).cumsum(-1)
@@ -83,8 +83,8 @@ def test_an_electra_checkpoint_as_it_was_released(tmp_path):
     (directory / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     generator = PretrainedGenerator(str(directory)).build(tokenizer(tmp_path))
     embedding = original.electra.embeddings.word_embeddings.weight
-    torch.testing.assert_close(generator.projection.weight, embedding)
-    assert generator.projection.weight is generator.masked_lm.electra.embeddings.word_embeddings.weight
+    torch.testing.assert_close(generator.backbone.head.weight_VD, embedding)
+    assert generator.backbone.head.weight_VD is generator.masked_lm.electra.embeddings.word_embeddings.weight
 
 
 SWAPPED = [*WORDS[:5], WORDS[6], WORDS[5], *WORDS[7:]]

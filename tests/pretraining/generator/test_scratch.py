@@ -18,6 +18,6 @@ def test_random_weights_depend_on_the_seed_only(tmp_path):
     assert torch.equal(made[0], made[1])
     assert not torch.equal(made[0], made[2])
     assert generator.trained
-    assert generator.projection.weight.shape == (200, 24)
+    assert generator.backbone.head.weight_VD.shape == (200, 24)
     with pytest.raises(ValueError, match="width=16 must be a multiple of heads=3"):
         ScratchGenerator(layers=1, width=16, heads=3, embedding=24)

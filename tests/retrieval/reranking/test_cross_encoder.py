@@ -1,10 +1,12 @@
 """Re-rankers of three types from a directory, selection of hard passages, R-Drop in training."""
 
+import copy
 import math
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -16,7 +18,13 @@ from transformers import (
 )
 
 from bmae_lightning.encoder.batch import pad_pairs
-from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder, group_loss, hardest_pairs, load_cross_encoder
+from bmae_lightning.retrieval.reranking.cross_encoder import (
+    DROPOUTS,
+    CrossEncoder,
+    group_loss,
+    hardest_pairs,
+    load_cross_encoder,
+)
 from bmae_lightning.runtime.errors import BadInput
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -130,3 +138,23 @@ def test_mistakes(tmp_path):
     BertForSequenceClassification(BertConfig(**SIZES, num_labels=3)).save_pretrained(tmp_path / "three")
     with pytest.raises(BadInput, match="no sequence classifier with one output"):
         load_cross_encoder(str(tmp_path / "three"), 50)
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "Electra", "DistilBert", "MPNet", "ModernBert"])
+def test_packed_pairs_have_the_scores_and_gradients_of_padded_ones(kind):
+    quiet = {name: 0.0 for name in DROPOUTS if hasattr(getattr(transformers, f"{kind}Config")(), name)}
+    sizes = SIZES | {"max_position_embeddings": 32, "pad_token_id": 0, "initializer_range": 0.5, "num_labels": 1}
+    config = getattr(transformers, f"{kind}Config")(**(sizes | quiet))
+    torch.manual_seed(0)
+    plain = getattr(transformers, f"{kind}ForSequenceClassification")(config).double()
+    packed = CrossEncoder(copy.deepcopy(plain))
+    assert (packed.stack is None) == (kind in ("MPNet", "ModernBert"))
+    typed = {"token_type_ids": pairs().types_PL} if getattr(config, "type_vocab_size", 0) > 1 else {}
+    wanted_P = plain(input_ids=pairs().ids_PL, attention_mask=pairs().real_PL.long(), **typed).logits[:, 0]
+    found_P = packed(pairs())
+    torch.testing.assert_close(found_P, wanted_P)
+    found_P.square().sum().backward()
+    wanted_P.square().sum().backward()
+    for (name, ours), (_, theirs) in zip(packed.classifier.named_parameters(), plain.named_parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, msg=name)
