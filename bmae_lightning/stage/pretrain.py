@@ -13,6 +13,7 @@ import numpy as np
 
 from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
+from bmae_lightning.pretraining.loss.normalise import NORMS
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import choice
@@ -72,6 +73,7 @@ class Pretrain(TrainingStage):
         if self.length < 4:
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
         choice(CROPS, crop=self.crop)
+        choice(NORMS, loss_norm=self.loss_norm)
         if (every := self.keep_every) is not None and (every <= 0 or every > 1 and every != int(every)):
             raise ValueError(
                 "keep_every must be a number of steps, below 1 a share of them, or null for the last encoder only, got "
@@ -82,9 +84,7 @@ class Pretrain(TrainingStage):
 
     def _check_parts(self) -> None:
         from bmae_lightning.pretraining.bmae import check, used_views
-        from bmae_lightning.pretraining.loss.normalise import NORMS
 
-        choice(NORMS, loss_norm=self.loss_norm)
         check(self.view, self.decoders, self.generator)
         for name, decoder in self.decoders.items():
             decoder.check_norm(self.loss_norm, f"decoders.{name}")

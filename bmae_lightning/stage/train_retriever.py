@@ -15,7 +15,7 @@ from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_run
 from bmae_lightning.retrieval.grad_cache import GradCache
 from bmae_lightning.retrieval.negatives.source import Groups
-from bmae_lightning.retrieval.retriever_config import RetrieverConfig
+from bmae_lightning.retrieval.retriever_config import RetrieverConfig, check_similarity
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
@@ -75,14 +75,13 @@ class TrainRetriever(TrainsOnGroups):
             raise ValueError(
                 "refresh mines hard negatives, and with train_group_size=1 none is drawn; use a larger one"
             )
-        self._check_parts()
+        check_similarity(self.similarity, self.representation)
+        self._check_temperature()
 
-    def _check_parts(self) -> None:
-        from bmae_lightning.retrieval.dual_encoder import check_similarity
+    def _check_temperature(self) -> None:
         from bmae_lightning.retrieval.loss.loss import check_temperature
 
         check_temperature(self.temperature, self.temperature_warmup)
-        check_similarity(self.similarity, self.representation)
 
     @property
     def distils(self) -> str | None:
