@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-SLOW = ("pytorch_lightning", "torchmetrics", "sentence_transformers", "transformers", "torch")
-"""Libraries that take seconds to load; each but the last loads the last."""
+SLOW = ("bm25s", "pytorch_lightning", "torchmetrics", "sentence_transformers", "transformers", "torch")
+"""Libraries that take long to load, half a second (bm25s) to four (pytorch_lightning)."""
 
 
 class Postponed(BaseException):
