@@ -15,6 +15,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.encoder.backbone.backbone import backbone_of
 from bmae_lightning.encoder.borrowed import HEADS, INITS, check_copies
+from bmae_lightning.encoder.dropout import with_cheap_dropout
 from bmae_lightning.encoder.layout import Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
@@ -37,6 +38,7 @@ class Encoder(nn.Module):
                 f"the tokenizer has {vocabulary.size} tokens, the encoder embeds only {masked_lm.config.vocab_size}: "
                 "use the tokenizer of the same checkpoint"
             )
+        with_cheap_dropout(masked_lm)
         self.masked_lm = masked_lm
         self.vocabulary = vocabulary
         self.packed = packed
@@ -173,6 +175,7 @@ class Encoder(nn.Module):
                 if isinstance(module, nn.Linear):
                     nn.init.normal_(module.weight, std=self.config.initializer_range)
                     nn.init.zeros_(module.bias)
+        with_cheap_dropout(layers)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
 
