@@ -49,7 +49,7 @@ def loaded_by(directory, *arguments: str, before: str = "") -> tuple[list[str], 
         ([*TINY, "encoder=hf", "encoder.name=/nowhere"], "error: encoder.name=/nowhere"),
         (["report", "report.runs=[nowhere]"], "error: report.runs: there is no directory nowhere"),
         (["evaluate", "run=nowhere", "qrels=nowhere"], "error: nowhere cannot be read"),
-        (["-m", *TINY, "seed=1,2", "pretrain.steps=0"], "make no step; one is the least"),
+        (["-m", *TINY, "logger=none", "seed=1,2", "pretrain.steps=0"], "make no step; one is the least"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
