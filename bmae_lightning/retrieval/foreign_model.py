@@ -115,7 +115,7 @@ def find_retriever(label: str, options: ModelOptions, key: str) -> Retriever:
     """
     from bmae_lightning.retrieval.checkpoint_layout import read_layout
 
-    directory = find_checkpoint(options.name, options.package, key=key)
+    directory = find_checkpoint(options.name, options.package, key=key, whole=True)
     return Retriever(label, options, read_layout(directory, options, key), key)
 
 

@@ -64,7 +64,7 @@ class TrainReranker(TrainsOnGroups):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
 
     def preflight(self, splits: list[str]) -> None:
-        from bmae_lightning.retrieval.reranking.cross_encoder import positions
+        from bmae_lightning.encoder.backbone.backbone import limit_of
         from bmae_lightning.retrieval.reranking.pair_texts import pair_layout
 
         super().preflight(splits)
@@ -73,7 +73,7 @@ class TrainReranker(TrainsOnGroups):
         else:
             directory, what, label = self._backbone(self.name), self.backbone, f"{self.name}.backbone={self.backbone}"
             pair_layout(load_tokenizer(directory), label)
-            limit = positions(read_config(directory, label))
+            limit = limit_of(read_config(directory, label))
         if limit is not None and self.length > limit:
             raise BadInput(f"{self.name}.length={self.length}: {what} has only {limit} positions")
 
