@@ -3,14 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 
 FILE = "retriever_spec.json"
 POOLINGS, SIMILARITIES = ("cls", "mean"), ("dot", "cos")
@@ -88,7 +85,7 @@ class RetrieverConfig:
                 )
 
 
-def check_similarity(similarity: str, representation: "PooledRepresentation") -> None:
+def check_similarity(similarity: str, representation: Any) -> None:
     """Raise ValueError for a similarity that does not exist or that the representation does not have."""
     choice(SIMILARITIES, similarity=similarity)
     if similarity == "cos" and representation.lexical:
