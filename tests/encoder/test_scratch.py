@@ -32,6 +32,17 @@ def test_sizes_are_those_of_the_options(scratch):
     assert other.bert.encoder.layer[0].output.dense.weight.std() > 0.4
 
 
+def test_the_padding_is_the_tokenizers(scratch):
+    """RoBERTa's `<s>` is id 0, where BERT has its padding: it must learn."""
+    model, _ = scratch.masked_lm(200, 1)
+    assert model.config.pad_token_id == 1
+    words = model.get_input_embeddings()
+    assert words.weight[0].abs().sum() > 0
+    model(torch.tensor([[0, 5, 2, 1]])).logits.sum().backward()
+    assert words.padding_idx == 1
+    assert words.weight[1].abs().sum() == 0
+
+
 def test_heads_that_do_not_divide_the_width():
     with pytest.raises(ValueError, match="width=16 must be a multiple of heads=3"):
         ScratchEncoder(TrainedTokenizer(200), layers=2, width=16, heads=3)
