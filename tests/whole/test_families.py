@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.backbones import bert_tokenizer
+from support.backbones import TOKENIZERS
 from support.families import write_family
 
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
@@ -15,11 +15,19 @@ SHORT = [
     "reranker.batch_size=4", "pretrain.length=48", "retriever1.passage_length=48", "reranker.length=60",
 ]  # fmt: skip
 SEVEN = ["bert", "roberta", "xlm_roberta", "electra", "distilbert", "mpnet", "deberta-v2", "deberta-v3", "modernbert"]
+PIECES = {
+    "roberta": "roberta", "xlm_roberta": "deberta", "deberta-v2": "deberta", "deberta-v3": "deberta",
+    "modernbert": "roberta",
+}  # fmt: skip
+"""Whose tokenizer a family has: byte pairs as RoBERTa's or SentencePiece's unigrams as DeBERTa's; else BERT's."""
 
 
 def write(family, directory, collection):
     texts = [json.loads(line)["text"] for line in (collection / "corpus.jsonl").open()]
-    return write_family(family, directory, bert_tokenizer(texts), max_position_embeddings=66)
+    tokenizer = TOKENIZERS[PIECES.get(family, "bert")](texts)
+    return write_family(
+        family, directory, tokenizer, max_position_embeddings=66, pad_token_id=tokenizer.pad_token_id
+    )  # fmt: skip
 
 
 def test_layers_that_cannot_be_copied_are_told_before_any_work(here, tmp_path, collection):
