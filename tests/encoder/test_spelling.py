@@ -64,6 +64,17 @@ def test_a_character_of_several_pieces_is_one_word():
     assert [len(pieces) for pieces in grouped(kind_of_tokenizer("unigram"), "旖旎")] == [1, 1]
 
 
+def test_a_blank_in_front_changes_no_word():
+    vocab = {token: index for index, token in enumerate([*SPECIAL, "Ġ", *"abc", "Ġa", "<mask>"])}
+    merges = [("Ġ", "a")]
+    with_blank, without = (
+        grouped(RobertaTokenizer(vocab=vocab, merges=merges, add_prefix_space=prefixed), "abc ab")
+        for prefixed in (True, False)
+    )
+    assert [[piece for piece, *_ in word] for word in with_blank] == [["Ġa", "b", "c"], ["Ġa", "b"]]
+    assert [[piece for piece, *_ in word] for word in without] == [["a", "b", "c"], ["Ġa", "b"]]
+
+
 def test_flags_of_published_layouts():
     pieces = ["Ġthe", "the", "Ġcat", "s", ",", "Ġ(", "'s", "Ċ", "ä", "»", "Ĭ", "à¸", "Ġ", "ĠU", ".", "ä»Ĭ", "€"]
     vocab = {token: index for index, token in enumerate([*SPECIAL, *pieces, "  ", "<mask>"])}

@@ -42,5 +42,5 @@ class ScratchGenerator(Generator):
 
         return random_model(
             ElectraForMaskedLM, self, len(tokenizer), self.hidden_dropout, embedding_size=self.embedding,
-            pad_token_id=tokenizer.pad_token_id,
+            pad_token_id=getattr(tokenizer, "pad_token_id", 0),
         )  # fmt: skip
