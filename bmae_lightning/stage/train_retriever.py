@@ -143,7 +143,7 @@ class TrainRetriever(TrainsOnGroups):
         scored = bool(context.inputs.get("scores"))
         groups = self.groups(prepared.qrels(TRAIN), stores, mined, held_out, scored)
         teacher = self._teacher(context, stores, groups)
-        self._fit_batch(groups)
+        self._fit_batch(context.title, groups)
         negatives = self.batch_size * self.train_group_size - 1
         self.announce(context.title, groups, f"{negatives:,} negatives per query in a step", len(held_out))
         collate = RetrieverBatches(
@@ -166,7 +166,7 @@ class TrainRetriever(TrainsOnGroups):
             self._tell_known(context)
             self.write_results(context, **({"kept_step": looks.best_step} if looks and looks.keep_best else {}))
 
-    def _fit_batch(self, groups: Groups) -> None:
+    def _fit_batch(self, title: str, groups: Groups) -> None:
         """Make the batch smaller where it would hold a query twice, as its own negative, and say so.
 
         Raises:
@@ -175,15 +175,15 @@ class TrainRetriever(TrainsOnGroups):
         queries = len(set(groups.query_rows))
         if queries >= self.batch_size:
             return
-        share = shares_of(self.trainer, self.name)
+        share = shares_of(self.trainer, title)
         if queries < share:
             raise BadInput(
-                f"{self.name}: {queries} training queries cannot be shared out among devices x "
+                f"{title}: {queries} training queries cannot be shared out among devices x "
                 f"trainer.accumulate_grad_batches = {share}, each of them once in a step; use fewer"
             )
         batch_size = queries // share * share
         print_once(
-            f"{self.name}: batch_size={self.batch_size} becomes {batch_size}: with {queries} training queries a larger "
+            f"{title}: batch_size={self.batch_size} becomes {batch_size}: with {queries} training queries a larger "
             "batch would hold a query twice, as its own negative"
         )
         self.batch_size = batch_size
