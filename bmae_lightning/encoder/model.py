@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.encoder.backbone.backbone import backbone_of
-from bmae_lightning.encoder.layout import Layout, Packed, Padded
+from bmae_lightning.encoder.dropout import with_cheap_dropout
+from bmae_lightning.encoder.layout import ATTENTION, Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.runtime.checks import choice
@@ -39,6 +40,7 @@ class Encoder(nn.Module):
                 f"the tokenizer has {vocabulary.size} tokens, the encoder embeds only {masked_lm.config.vocab_size}: "
                 "use the tokenizer of the same checkpoint"
             )
+        with_cheap_dropout(masked_lm)
         self.masked_lm = masked_lm
         self.vocabulary = vocabulary
         self.packed = packed
@@ -164,6 +166,7 @@ class Encoder(nn.Module):
         """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
         choice(INITS, init=init)
         config, own = self.backbone.layer_config(), self.backbone.layers
+        config._attn_implementation = ATTENTION
         with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
             layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":
@@ -175,6 +178,7 @@ class Encoder(nn.Module):
                 if isinstance(module, nn.Linear):
                     nn.init.normal_(module.weight, std=self.config.initializer_range)
                     nn.init.zeros_(module.bias)
+        with_cheap_dropout(layers)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
 
