@@ -48,7 +48,9 @@ def test_no_key_stands_twice_in_a_step_and_epochs_stay_exact(items, batch_size):
     assert made[: items // batch_size] == batches(items, batch_size, 6 * items)[: items // batch_size]
     for start in (1, 3, 2 * items + 1):
         assert batches(items, batch_size, 6 * items, start=start, keys=keys) == made[start:]
-    ranks = [batches(items, batch_size, 6 * items, rank=rank, world=batch_size, keys=keys) for rank in range(batch_size)]
+    ranks = [
+        batches(items, batch_size, 6 * items, rank=rank, world=batch_size, keys=keys) for rank in range(batch_size)
+    ]
     assert [[item for part in step for item in part] for step in zip(*ranks, strict=True)] == made
 
 
