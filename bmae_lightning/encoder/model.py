@@ -15,7 +15,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.encoder.backbone.backbone import backbone_of
 from bmae_lightning.encoder.dropout import with_cheap_dropout
-from bmae_lightning.encoder.layout import Layout, Packed, Padded
+from bmae_lightning.encoder.layout import ATTENTION, Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.runtime.checks import choice
@@ -166,6 +166,7 @@ class Encoder(nn.Module):
         """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
         choice(INITS, init=init)
         config, own = self.backbone.layer_config(), self.backbone.layers
+        config._attn_implementation = ATTENTION
         with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
             layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":

@@ -105,7 +105,7 @@ def find_retriever(label: str, options: ModelOptions, key: str) -> Retriever:
     Raises:
         BadInput: not found, or no layout that is known.
     """
-    directory = find_checkpoint(options.name, options.package, key=key)
+    directory = find_checkpoint(options.name, options.package, key=key, whole=True)
     return Retriever(label, options, read_layout(directory, options, key), key)
 
 

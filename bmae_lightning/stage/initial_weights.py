@@ -15,11 +15,13 @@ from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.cost import Shape
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json
+from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.snapshots import check_kept, snapshot
 from bmae_lightning.runtime.stage import Context
+from bmae_lightning.stage.prepared import Prepared
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from transformers import PreTrainedModel
 
 EncoderSource = PretrainedEncoder | ScratchEncoder
 
@@ -32,7 +34,7 @@ def network_of(options: Mapping[str, Any]) -> Shape:
 def start_masked_lm(
     context: Context, source: EncoderSource, vocabulary_size: int, tokenizer: str, pooling: str | None = None,
     checkpoint: str | None = None,
-) -> tuple["BertForMaskedLM", list[str]]:  # fmt: skip
+) -> tuple["PreTrainedModel", list[str]]:  # fmt: skip
     """The weights of the pre-training before (`inputs.encoder`), otherwise of the checkpoint, otherwise of `source`.
 
     Args:
@@ -57,7 +59,9 @@ def start_masked_lm(
     if found is not None:
         wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}
         found.require(directory, {"pooling": "representation"}, **wanted)
-    return load_masked_lm(str(directory), vocabulary_size, source.dropout, str(directory))
+    return load_masked_lm(
+        str(directory), vocabulary_size, source.dropout, str(directory), getattr(source, "family", None)
+    )
 
 
 def start_encoder(
@@ -66,6 +70,15 @@ def start_encoder(
     """The pre-trained encoder of this arm, or the encoder as it was before; see `start_masked_lm`."""
     masked_lm, _ = start_masked_lm(context, source, vocabulary.size, tokenizer, pooling)
     return Encoder(masked_lm, vocabulary, source.packed)
+
+
+def tell_lacks(context: Context, prepared: Prepared, encoder: Encoder, segments: bool) -> None:
+    """Say where padding is computed, and where title and text have no token types of their own, but should."""
+    begin = f"{context.title}: an encoder of type {encoder.config.model_type!r}"
+    if encoder.packed and not encoder.backbone.packs:
+        print_once(f"{begin} computes padding too: its attention cannot read packed texts")
+    if segments and prepared.record["title"] == "pair" and not encoder.backbone.typed:
+        print_once(f"{begin} has no token types: [SEP] alone stands between title and text")
 
 
 def start_retriever(

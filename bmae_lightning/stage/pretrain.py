@@ -34,7 +34,7 @@ from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.snapshots import kept_steps
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
+from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm, tell_lacks
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
@@ -106,7 +106,14 @@ class Pretrain(TrainingStage):
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
         if self.start:
-            self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer, key=f"{self.name}.start"))
+            self._check_size(
+                PretrainedEncoder(
+                    self.start,
+                    self.encoder.tokenizer,
+                    key=f"{self.name}.start",
+                    family=getattr(self.encoder, "family", None),
+                )
+            )
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
@@ -170,6 +177,7 @@ class Pretrain(TrainingStage):
             Encoder(masked_lm, vocabulary, self.encoder.packed), self.bottleneck, self.view, self.decoders, self.seed,
             self.objective, self.generator,
         )  # fmt: skip
+        tell_lacks(context, prepared, model.encoder, any(view.segments for view in self.view.values()))
         if self.decoders_from:
             state = load_file(self.decoders_from)
             check_architecture(state, model.decoders.state_dict(), Path(self.decoders_from))

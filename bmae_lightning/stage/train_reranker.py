@@ -9,6 +9,7 @@ import torch
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
+from bmae_lightning.encoder.backbone.backbone import limit_of
 from bmae_lightning.encoder.checkpoint import find_checkpoint, read_config
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -19,7 +20,6 @@ from bmae_lightning.retrieval.reranking.cross_encoder import (
     CrossEncoder,
     cross_encoder_of,
     load_cross_encoder,
-    positions,
     save_cross_encoder,
 )
 from bmae_lightning.retrieval.reranking.pair_texts import (
@@ -82,7 +82,7 @@ class TrainReranker(TrainsOnGroups):
         else:
             directory, what, label = self._backbone(self.name), self.backbone, f"{self.name}.backbone={self.backbone}"
             pair_layout(load_tokenizer(directory), label)
-            limit = positions(read_config(directory, label))
+            limit = limit_of(read_config(directory, label))
         if limit is not None and self.length > limit:
             raise BadInput(f"{self.name}.length={self.length}: {what} has only {limit} positions")
 

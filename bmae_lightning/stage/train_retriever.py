@@ -29,7 +29,7 @@ from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.initial_weights import start_retriever
+from bmae_lightning.stage.initial_weights import start_retriever, tell_lacks
 from bmae_lightning.stage.mined_negatives import Mined, TrainsOnGroups
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
@@ -135,6 +135,7 @@ class TrainRetriever(TrainsOnGroups):
         stores = prepared.queries(), prepared.passages()
         config = self._config(stores[1].tokenizer_digest)
         model = start_retriever(context, self.encoder, vocabulary, self.representation, config)
+        tell_lacks(context, prepared, model.encoder, self.segments)
         mined = self.mined(context)
         split, looked_at = self.validation.choose(prepared, self.seed, context.title, self.train_queries)
         held_out = looked_at if split == TRAIN else {}

@@ -165,9 +165,9 @@ def test_mistakes_are_one_line(bert, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"passage_length=25 must be from 3 to the 24 positions"):
         found(bert, passage_length=25)
     shutil.copytree(bert, tmp_path / "roberta")
-    config = json.loads((bert / "config.json").read_text()) | {"model_type": "roberta"}
+    config = json.loads((bert / "config.json").read_text()) | {"model_type": "squeezebert"}
     (tmp_path / "roberta" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(BadInput, match="of type 'roberta'"):
+    with pytest.raises(BadInput, match="no encoder of type 'squeezebert' is known"):
         found(tmp_path / "roberta")
     shutil.copytree(bert, tmp_path / "st")
     (tmp_path / "st" / "modules.json").write_text('[{"path": "", "type": "x.models.Transformer"}]')

@@ -17,9 +17,10 @@ NAMES = {
 class Family(Backbone):
     """DistilBertForMaskedLM."""
 
-    typed = False
-    dropouts = ("dropout", "attention_dropout")
-    shape = {"intermediate_size": "hidden_dim", "hidden_act": "activation"}
+    shape = {
+        "intermediate_size": "hidden_dim", "hidden_act": "activation", "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }  # fmt: skip
 
     @property
     def layers(self) -> nn.ModuleList:

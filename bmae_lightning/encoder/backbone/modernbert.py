@@ -12,9 +12,10 @@ from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 class Family(Backbone):
     """ModernBertForMaskedLM.  Decoders get learned positions, which the encoder has none of."""
 
-    typed = False
-    dropouts = ("mlp_dropout", "attention_dropout", "embedding_dropout")
-    shape = {"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"}
+    shape = {
+        "hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps", "hidden_dropout_prob": "mlp_dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }  # fmt: skip
     places = None
 
     @property

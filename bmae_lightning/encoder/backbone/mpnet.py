@@ -1,5 +1,7 @@
 """MPNet (Song et al. 2020): RoBERTa's parts with relative positions in attention, by modules of its own."""
 
+from typing import Any
+
 from torch import nn
 
 from bmae_lightning.encoder.backbone.roberta import Family as Roberta
@@ -8,7 +10,12 @@ from bmae_lightning.encoder.backbone.roberta import Family as Roberta
 class Family(Roberta):
     """MPNetForMaskedLM, padded: its attention does not call transformers' registry."""
 
-    packs = typed = False
+    packs = False
+    fixed = {**Roberta.fixed, "relative_attention_num_buckets": 32}
+
+    @classmethod
+    def offset_of(cls, config: Any) -> int:
+        return 2  # whatever the padding id is
 
     @classmethod
     def layer_state(cls, layer: nn.Module) -> None:
