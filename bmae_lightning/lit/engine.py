@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+
 class TrueHalf(HalfPrecision):
     """Parameters and states in bf16, but not the numbers that masks and losses are made of.
 
@@ -37,7 +38,9 @@ class Trainer(pl.Trainer):
 
     def __init__(self, *, compile: bool = False, gradient_checkpointing: bool = False, **options: Any) -> None:
         if options.get("precision") == "16-true":
-            raise ValueError("precision=16-true loses what is small, and with it the updates; use bf16-true or 16-mixed")
+            raise ValueError(
+                "precision=16-true loses small updates, so that nothing is learned; use bf16-true or 16-mixed"
+            )
         if options.get("precision") == "bf16-true":
             options["plugins"] = [*(options.get("plugins") or ()), TrueHalf(options.pop("precision"))]
         super().__init__(**options)
