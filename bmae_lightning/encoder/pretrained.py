@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmae_lightning.encoder.backbone.backbone import OWN, family_of, set_dropout
 from bmae_lightning.encoder.checkpoint import find_checkpoint, load_checkpoint, read_config
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer
 from bmae_lightning.runtime.errors import BadInput
@@ -45,6 +44,8 @@ class PretrainedEncoder:
         Raises:
             BadInput: not found, or of no type that is known.
         """
+        from bmae_lightning.encoder.backbone.backbone import family_of
+
         directory, label = (
             str(find_checkpoint(self.name, self.package, self.sha256, self.key)),
             f"{self.key}={self.name}",
@@ -73,6 +74,8 @@ def load_config(directory: str, label: str, family: str | None = None) -> Any:
     Raises:
         BadInput: there is none, its type is not known, or it says something that transformers would not do.
     """
+    from bmae_lightning.encoder.backbone.backbone import OWN, family_of
+
     config = read_config(directory, label)
     if family is not None:
         setattr(config, OWN, family)
@@ -95,6 +98,8 @@ def load_masked_lm(
         BadInput: see `load_checkpoint`; also for an unknown type of model, and for more tokens than it embeds.
     """
     from transformers import AutoModelForMaskedLM
+
+    from bmae_lightning.encoder.backbone.backbone import family_of, set_dropout
 
     config = load_config(directory, label, family)
     if config.vocab_size < vocabulary_size:

@@ -6,17 +6,19 @@ independent of each other, and either may hit the original.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
 from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption, label_selected, unselect_special
 from bmae_lightning.pretraining.corruption.hide import HideCorruption
-from bmae_lightning.pretraining.generator.generator import Generator
-from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.generator.generator import Generator
+    from bmae_lightning.pretraining.noise import Noise
 
 INPUTS = {"hide": HideCorruption, "bert": BertCorruption}
 LABELS = ("all", "selected")
@@ -46,6 +48,10 @@ class ReplaceCorruption(Corruption):
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
         """Raises ValueError without a generator."""
+        import torch
+
+        from bmae_lightning.encoder.batch import Tokens
+
         if self.generator is None or self.generator.masked_lm is None:
             raise ValueError("the corruption `replace` needs a built generator: BottleneckMAE(..., generator=...)")
         selected_BL = unselect_special(ids_BL, selected_BL, vocabulary)

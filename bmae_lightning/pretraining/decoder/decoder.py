@@ -10,16 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.layout import Layout
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, check_span
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.layout import Layout
+    from bmae_lightning.encoder.model import Encoder
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,22 @@ labels: what the layers in between know must pass through the bottleneck.
 Shapes: B passages, L positions, D width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import INITS, Encoder, check_copies
+from bmae_lightning.encoder.borrowed import INITS, check_copies
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import at_least, choice
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

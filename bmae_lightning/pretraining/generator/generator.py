@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bmae_lightning.encoder.backbone.backbone import Backbone, backbone_of
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise, widest_float
 from bmae_lightning.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bmae_lightning.encoder.backbone.backbone import Backbone
 
 CHUNK = 256
 """Rows whose logits exist at a time."""
@@ -60,6 +61,8 @@ class Generator(nn.Module, ABC):
 
         Raises BadInput for no network, another vocabulary, or an unknown family.
         """
+        from bmae_lightning.encoder.backbone.backbone import backbone_of
+
         self.masked_lm = self.network(tokenizer, directory).requires_grad_(self.trained).eval()
         self.backbone = backbone_of(self.masked_lm)
         self.train(self.training)
