@@ -168,9 +168,9 @@ class Encoder(nn.Module):
         with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
             layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":
-            check_copies(init, count, len(own))
+            check_copies(init, count, len(own), self.backbone.copies)
             for layer, source in zip(layers, own[-count:], strict=True):
-                layer.load_state_dict(self._layer_state(source))
+                layer.load_state_dict(self.backbone.layer_state(source))
         else:
             for module in layers.modules():
                 if isinstance(module, nn.Linear):
@@ -179,14 +179,6 @@ class Encoder(nn.Module):
         with_cheap_dropout(layers)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
-
-    def _layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
-        state = self.backbone.layer_state(layer)
-        if state is None:
-            raise BadInput(
-                f"init: last_layers cannot copy layers of type {self.config.model_type!r} into a decoder; use random"
-            )
-        return state
 
 
 def _places(like_RT: Tensor, position_RT: Tensor | None) -> Tensor:

@@ -38,8 +38,8 @@ class PretrainedEncoder:
 
     hub = ("name",)
 
-    def dimensions(self) -> tuple[int, int]:
-        """Number of layers and of positions, without loading any weights.
+    def dimensions(self) -> tuple[int, int, bool]:
+        """Number of layers and of positions, and whether decoders can copy layers, without loading any weights.
 
         Raises:
             BadInput: not found, or of no type that is known.
@@ -51,10 +51,13 @@ class PretrainedEncoder:
             f"{self.key}={self.name}",
         )
         config = load_config(directory, label, self.family)
-        return config.num_hidden_layers, family_of(config, label).limit_of(config)
+        kind = family_of(config, label)
+        return config.num_hidden_layers, kind.limit_of(config), kind.copies
 
-    def masked_lm(self, vocabulary_size: int) -> tuple["PreTrainedModel", list[str]]:
+    def masked_lm(self, vocabulary_size: int, pad_id: int = 0) -> tuple["PreTrainedModel", list[str]]:
         """The model, and the parameters that the checkpoint lacks and that are new (an LM head, for example).
+
+        pad_id: not read, a checkpoint has its own.
 
         Raises:
             BadInput: not found, of no type that is known, or with fewer word pieces than the tokenizer.

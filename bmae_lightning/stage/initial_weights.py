@@ -35,7 +35,7 @@ def network_of(options: Mapping[str, Any]) -> Shape:
 
 
 def start_masked_lm(
-    context: Context, source: EncoderSource, vocabulary_size: int, tokenizer: str, pooling: str | None = None,
+    context: Context, source: EncoderSource, vocabulary: Vocabulary, tokenizer: str, pooling: str | None = None,
     checkpoint: str | None = None,
 ) -> tuple[PreTrainedModel, list[str]]:  # fmt: skip
     """The weights of the pre-training before (`inputs.encoder`), otherwise of the checkpoint, otherwise of `source`.
@@ -52,7 +52,7 @@ def start_masked_lm(
     """
     earlier = context.inputs.get("encoder")
     if earlier is None and checkpoint is None:
-        return source.masked_lm(vocabulary_size)
+        return source.masked_lm(vocabulary.size, vocabulary.pad_id)
     directory = snapshot(earlier, context.pretrain_step) if earlier else find_checkpoint(str(checkpoint))
     found = RetrieverConfig.load(directory)
     if found is None and earlier and context.pretrain_step is not None:
@@ -63,7 +63,7 @@ def start_masked_lm(
         wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}
         found.require(directory, {"pooling": "representation"}, **wanted)
     return load_masked_lm(
-        str(directory), vocabulary_size, source.dropout, str(directory), getattr(source, "family", None)
+        str(directory), vocabulary.size, source.dropout, str(directory), getattr(source, "family", None)
     )
 
 
@@ -73,7 +73,7 @@ def start_encoder(
     """The pre-trained encoder of this arm, or the encoder as it was before; see `start_masked_lm`."""
     from bmae_lightning.encoder.model import Encoder
 
-    masked_lm, _ = start_masked_lm(context, source, vocabulary.size, tokenizer, pooling)
+    masked_lm, _ = start_masked_lm(context, source, vocabulary, tokenizer, pooling)
     return Encoder(masked_lm, vocabulary, source.packed)
 
 

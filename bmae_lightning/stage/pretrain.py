@@ -99,12 +99,12 @@ class Pretrain(TrainingStage):
         super().preflight(splits)
 
     def _check_size(self, encoder: EncoderSource) -> None:
-        depth, positions = encoder.dimensions()
+        depth, positions, copies = encoder.dimensions()
         if self.length > positions:
             raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
         for name, decoder in self.decoders.items():
             try:
-                decoder.fit(depth)
+                decoder.fit(depth, copies)
             except ValueError as error:
                 raise BadInput(f"decoders.{name}: {error}") from error
 
@@ -185,9 +185,7 @@ class Pretrain(TrainingStage):
 
         torch.manual_seed(self.seed)
         digest = prepared.passages().tokenizer_digest
-        masked_lm, new = start_masked_lm(
-            context, self.encoder, vocabulary.size, digest, self.bottleneck.pooling, self.start
-        )
+        masked_lm, new = start_masked_lm(context, self.encoder, vocabulary, digest, self.bottleneck.pooling, self.start)
         if new:
             print_once(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
         if self.generator is not None:

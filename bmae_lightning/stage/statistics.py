@@ -45,8 +45,7 @@ class CorpusStatistics(Stage):
         statistics = write_statistics(
             context.directory,
             prepared.passages(),
-            vocabulary.special_V.numpy(),
-            vocabulary.continuation_V.numpy(),
+            vocabulary.rules(),
             self.options,
             self.memory_gb,
             self.threads or processors(),

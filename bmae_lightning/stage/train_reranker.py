@@ -148,7 +148,7 @@ class TrainReranker(TrainsOnGroups):
             layout = pair_layout(tokenizer, label)
             return load_cross_encoder(str(origin), len(tokenizer), self.encoder.dropout, label)[0], layout
         vocabulary = Vocabulary(tokenizer)
-        layout = PairLayout(vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id)
+        layout = PairLayout(vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id, vocabulary.separators)
         return cross_encoder_of(start_encoder(context, self.encoder, vocabulary, digest).masked_lm), layout
 
     def _title_id(self, context: Context, prepared: Prepared, tokenizer: Any) -> int | None:

@@ -59,7 +59,7 @@ class ReplaceCorruption(Corruption):
         real_BL = ids_BL != vocabulary.pad_id
         types_BL = Tokens(ids_BL, real_BL).segments(vocabulary.sep_id) if self.segments else None
         new_BL, loss = self.generator.replace(
-            shown_BL, ids_BL, selected_BL, real_BL, noise, f"{salt}/generator", types_BL
+            shown_BL, ids_BL, selected_BL, real_BL, noise, f"{salt}/generator", types_BL, vocabulary.size
         )
         labelled_BL = unselect_special(ids_BL, torch.ones_like(selected_BL), vocabulary)
         if self.labels == "selected":

@@ -83,8 +83,8 @@ class Decoder(nn.Module, ABC):
         if self.span is not None:
             check_span(self.span)
 
-    def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
-        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""
+    def fit(self, depth: int, copies: bool) -> None:  # noqa: B027  most decoders fit any encoder
+        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers; see `check_copies`."""
 
     @property
     def names_tokens(self) -> bool:

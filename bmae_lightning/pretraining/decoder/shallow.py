@@ -56,8 +56,8 @@ class ShallowDecoder(Decoder):
         """The view of the text that the layers read."""
         return View(self.mask, self.corruption, self.stream, self.span)
 
-    def fit(self, depth: int) -> None:
-        check_copies(self.init, self.layers, depth)
+    def fit(self, depth: int, copies: bool) -> None:
+        check_copies(self.init, self.layers, depth, copies)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         """Raises ValueError where layers_of names no earlier decoder with layers of its own."""

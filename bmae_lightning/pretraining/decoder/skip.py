@@ -46,8 +46,8 @@ class SkipDecoder(Decoder):
             raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {self.skip_from}")
         choice(INITS, init=self.init)
 
-    def fit(self, depth: int) -> None:
-        check_copies(self.init, self.layers, depth)
+    def fit(self, depth: int, copies: bool) -> None:
+        check_copies(self.init, self.layers, depth, copies)
         if self.skip_from is not None and self.skip_from >= depth:
             raise ValueError(
                 f"skip_from={self.skip_from} must be below the encoder's depth of {depth} layers; "
@@ -56,7 +56,7 @@ class SkipDecoder(Decoder):
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         depth = encoder.config.num_hidden_layers
-        self.fit(depth)
+        self.fit(depth, encoder.backbone.copies)
         self.early_layers = (depth // 2 if self.skip_from is None else self.skip_from,)
         self.layer: nn.ModuleList = encoder.new_layers(self.layers, self.init)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bmae_lightning.corpus.statistics.words import CLOSED, CONTINUES
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.mask.policy import MaskRequest
 from bmae_lightning.runtime.checks import choice
@@ -34,7 +35,7 @@ class Words:
 
 
 def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = None, unit: str = "word") -> Words:
-    """Words from left to right: skipped ids are ignored, a `##` piece joins the word before it, if there is one.
+    """Words from left to right: skipped ids are ignored, a piece that continues a word joins the one before.
 
     skip_V: ids that belong to no word, by default [CLS] and [SEP].  unit: 'piece' makes every piece a word.
     """
@@ -43,8 +44,8 @@ def group_words(tokens: Tokens, vocabulary: Vocabulary, skip_V: Tensor | None = 
 
 
 def joining(vocabulary: Vocabulary, unit: str) -> Tensor:
-    """Which ids join the word before them: bool [V]."""
-    return vocabulary.continuation_V & (unit == "word")
+    """How ids join their neighbours, see `WordRules`: uint8 [V]."""
+    return vocabulary.joint_V * (unit == "word")
 
 
 def fitting(words: Words, budget_B: Tensor) -> Tensor:
@@ -54,12 +55,14 @@ def fitting(words: Words, budget_B: Tensor) -> Tensor:
 
 
 @compiled_twin
-def find_words(ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, continuation_V: Tensor) -> tuple[Tensor, Tensor]:
+def find_words(ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, joint_V: Tensor) -> tuple[Tensor, Tensor]:
     """The fields of `Words`."""
     import torch
 
     piece_BL = real_BL & ~skip_V[ids_BL]
-    joins_BL = continuation_V[ids_BL] & (piece_BL.cumsum(1) > 1)
+    joint_BL = joint_V[ids_BL]
+    closed_BL = torch.nn.functional.pad(joint_BL[:, :-1] & CLOSED, (1, 0)) > 0
+    joins_BL = (joint_BL & CONTINUES > 0) & ~closed_BL & (piece_BL.cumsum(1) > 1)
     word_BL = (piece_BL & ~joins_BL).cumsum(1) - 1
     size_BW = torch.zeros_like(word_BL).scatter_add_(1, word_BL.clamp(min=0), piece_BL.long())
     return word_BL.masked_fill(~piece_BL, -1), size_BW
@@ -172,7 +175,7 @@ def drawable(
 
 @compiled_twin
 def take_at_random(
-    ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, continuation_V: Tensor, key_B: Tensor, rows: int,
+    ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, joint_V: Tensor, key_B: Tensor, rows: int,
     budget_B: Tensor, fill: str, others: bool,
 ) -> Tensor:  # fmt: skip
     """`draw_words`: the words of the text by uniform priorities."""
@@ -180,7 +183,7 @@ def take_at_random(
 
     from bmae_lightning.pretraining.noise import uniform
 
-    word_BL, size_BW = find_words(ids_BL, real_BL, skip_V, continuation_V)
+    word_BL, size_BW = find_words(ids_BL, real_BL, skip_V, joint_V)
     priority_BRW = uniform(key_B, rows, size_BW.shape[1])
     if not others:
         return take_by_priority(word_BL, size_BW, priority_BRW, budget_B, fill)
