@@ -34,12 +34,10 @@ FUNCTION_WORDS = frozenset(
 )
 
 
-def function_flags(tokens: Sequence[str]) -> Tensor:
-    """bool [V]: a function word in any case, or no letter and no digit in it; False for a `##` piece."""
-    return torch.tensor([_is_function(token) for token in tokens])
+def function_flags(texts: Sequence[str]) -> Tensor:
+    """bool [V]: a function word in any case, or no letter and no digit in it; False for a piece without a text."""
+    return torch.tensor([_is_function(text) for text in texts])
 
 
-def _is_function(token: str) -> bool:
-    if not token or token.startswith("##"):
-        return False
-    return token.lower() in FUNCTION_WORDS or not any(sign.isalnum() for sign in token)
+def _is_function(text: str) -> bool:
+    return text.strip().lower() in FUNCTION_WORDS or (text != "" and not any(sign.isalnum() for sign in text))

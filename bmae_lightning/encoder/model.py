@@ -14,15 +14,13 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.encoder.backbone.backbone import backbone_of
+from bmae_lightning.encoder.borrowed import HEADS, INITS, check_copies
 from bmae_lightning.encoder.dropout import with_cheap_dropout
 from bmae_lightning.encoder.layout import ATTENTION, Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
-
-INITS = ("random", "last_layers")
-HEADS = ("mlm", "linear")
 
 
 class Encoder(nn.Module):
@@ -170,9 +168,9 @@ class Encoder(nn.Module):
         with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
             layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":
-            check_copies(init, count, len(own))
+            check_copies(init, count, len(own), self.backbone.copies)
             for layer, source in zip(layers, own[-count:], strict=True):
-                layer.load_state_dict(self._layer_state(source))
+                layer.load_state_dict(self.backbone.layer_state(source))
         else:
             for module in layers.modules():
                 if isinstance(module, nn.Linear):
@@ -181,20 +179,6 @@ class Encoder(nn.Module):
         with_cheap_dropout(layers)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
-
-    def _layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
-        state = self.backbone.layer_state(layer)
-        if state is None:
-            raise BadInput(
-                f"init: last_layers cannot copy layers of type {self.config.model_type!r} into a decoder; use random"
-            )
-        return state
-
-
-def check_copies(init: str, count: int, depth: int) -> None:
-    """Raise ValueError where `count` layers cannot be copied from an encoder of `depth` layers."""
-    if init == "last_layers" and count > depth:
-        raise ValueError(f"init: last_layers copies {count} layers but the encoder has {depth}; lower layers")
 
 
 def _places(like_RT: Tensor, position_RT: Tensor | None) -> Tensor:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmae_lightning.encoder.backbone.backbone import OWN, family_of, set_dropout
 from bmae_lightning.encoder.checkpoint import find_checkpoint, load_checkpoint, read_config
 from bmae_lightning.encoder.tokenizer import PretrainedTokenizer
 from bmae_lightning.runtime.errors import BadInput
@@ -39,21 +38,26 @@ class PretrainedEncoder:
 
     hub = ("name",)
 
-    def dimensions(self) -> tuple[int, int]:
-        """Number of layers and of positions, without loading any weights.
+    def dimensions(self) -> tuple[int, int, bool]:
+        """Number of layers and of positions, and whether decoders can copy layers, without loading any weights.
 
         Raises:
             BadInput: not found, or of no type that is known.
         """
+        from bmae_lightning.encoder.backbone.backbone import family_of
+
         directory, label = (
             str(find_checkpoint(self.name, self.package, self.sha256, self.key)),
             f"{self.key}={self.name}",
         )
         config = load_config(directory, label, self.family)
-        return config.num_hidden_layers, family_of(config, label).limit_of(config)
+        kind = family_of(config, label)
+        return config.num_hidden_layers, kind.limit_of(config), kind.copies
 
-    def masked_lm(self, vocabulary_size: int) -> tuple["PreTrainedModel", list[str]]:
+    def masked_lm(self, vocabulary_size: int, pad_id: int = 0) -> tuple["PreTrainedModel", list[str]]:
         """The model, and the parameters that the checkpoint lacks and that are new (an LM head, for example).
+
+        pad_id: not read, a checkpoint has its own.
 
         Raises:
             BadInput: not found, of no type that is known, or with fewer word pieces than the tokenizer.
@@ -73,6 +77,8 @@ def load_config(directory: str, label: str, family: str | None = None) -> Any:
     Raises:
         BadInput: there is none, its type is not known, or it says something that transformers would not do.
     """
+    from bmae_lightning.encoder.backbone.backbone import OWN, family_of
+
     config = read_config(directory, label)
     if family is not None:
         setattr(config, OWN, family)
@@ -95,6 +101,8 @@ def load_masked_lm(
         BadInput: see `load_checkpoint`; also for an unknown type of model, and for more tokens than it embeds.
     """
     from transformers import AutoModelForMaskedLM
+
+    from bmae_lightning.encoder.backbone.backbone import family_of, set_dropout
 
     config = load_config(directory, label, family)
     if config.vocab_size < vocabulary_size:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint, first_line, quiet_transformers
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
+
+KINDS = ("wordpiece", "bpe", "unigram")
 
 
 def load_tokenizer(directory: Path | str) -> Any:
@@ -62,25 +65,35 @@ class PretrainedTokenizer:
 
 @dataclass
 class TrainedTokenizer:
-    """A BERT WordPiece vocabulary trained on the corpus, deterministic.
+    """A vocabulary trained on the corpus, deterministic.
 
     Args:
         size: number of word pieces, special tokens included.
         stage: the stage whose collection it is trained on; all other collections of a run are read with it.
+        kind: `wordpiece` as BERT's, lower-cased; `bpe` as RoBERTa's, of bytes; `unigram` as XLM-R's, of SentencePiece.
     """
 
     size: int = 8000
     stage: str = "prepare"
+    kind: str = KINDS[0]
 
     def __post_init__(self) -> None:
-        if self.size < 100:
-            raise ValueError(f"size must be at least 100 word pieces, got {self.size}")
+        choice(KINDS, kind=self.kind)
+        least = 300 if self.kind == "bpe" else 100  # all bytes are word pieces
+        if self.size < least:
+            raise ValueError(f"size must be at least {least} word pieces, got {self.size}")
 
     def preflight(self) -> None:
         """Nothing can be missing."""
 
     def make(self, texts: Callable[[], Iterator[str]], directory: Path) -> None:
         """Train on `texts()` and save the tokenizer into `directory`."""
-        from bmae_lightning.corpus.tokens.wordpiece import train_wordpiece
+        if self.kind == "wordpiece":
+            from bmae_lightning.corpus.tokens.wordpiece import train_wordpiece
 
-        train_wordpiece(texts(), self.size, directory)
+            train_wordpiece(texts(), self.size, directory)
+            return
+        from bmae_lightning.encoder.trained_tokenizer import train_bpe, train_unigram
+
+        with replacing(directory) as made:
+            (train_bpe if self.kind == "bpe" else train_unigram)(texts, self.size, made)

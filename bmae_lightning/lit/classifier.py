@@ -47,8 +47,10 @@ class LabelledTexts:
         if self.second is None:
             tokens = self.vocabulary.pad([self.first[row] for row in rows], self.length)
             return Labelled(single(tokens.ids_BL, tokens.real_BL), labels)
-        cut = [cut_longer(self.first[row], self.second[row], self.length - 3) for row in rows]
-        special = {"cls_id": self.vocabulary.cls_id, "sep_id": self.vocabulary.sep_id, "pad_id": self.vocabulary.pad_id}
+        known = self.vocabulary
+        room = self.length - 2 - known.separators
+        cut = [cut_longer(self.first[row], self.second[row], room) for row in rows]
+        special = {name: getattr(known, name) for name in ("cls_id", "sep_id", "pad_id", "separators")}
         return Labelled(pad_pairs(*map(list, zip(*cut, strict=True)), **special, max_length=self.length), labels)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
-from bmae_lightning.encoder.backbone.backbone import limit_of
+from bmae_lightning.encoder.backbone.backbone import known_family, limit_of
+from bmae_lightning.encoder.checkpoint import read_config
 from bmae_lightning.encoder.pretrained import load_config
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -138,10 +139,11 @@ def _head(
         value != USUAL.get(name) for name, value in lengths.items() if name not in LENGTHS
     ):
         return None
+    if known_family(read_config(modules["Transformer"], key)) is None:
+        return None
     try:
-        load_config(str(modules["Transformer"]), key)
         Vocabulary(load_tokenizer(modules["Transformer"]))
-    except BadInput:  # of a family or with word pieces that are not known
+    except BadInput:  # of word pieces that are not known
         return None
     pooling = _pooling(_read(modules["Pooling"] / "config.json", key))
     if pooling is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.document_order import COLLECTION_ORDER
-from bmae_lightning.lit.metrics import VALIDATION, read_metrics
+from bmae_lightning.lit.metrics_file import VALIDATION, read_metrics
 from bmae_lightning.report.content import (
     BASELINE,
     PRINTED,

@@ -1,18 +1,17 @@
 """What ranks the passages of a collection: BM25, a dual encoder, a model that only sentence-transformers can run."""
 
+from __future__ import annotations
+
 import copy
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.lit.share import Process, share
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_shards
 from bmae_lightning.retrieval.foreign_model import LibraryModel, Retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
@@ -26,6 +25,10 @@ from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import device_of
 from bmae_lightning.stage.rank import Ranker, Search, Shared
 from bmae_lightning.stage.texts import Texts
+
+if TYPE_CHECKING:
+    from bmae_lightning.lit.share import Process
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
 
 
 @dataclass(kw_only=True)
@@ -125,6 +128,8 @@ class DualEncoderRanker(Ranker):
         self.vectors = VectorShards(path, self.model, self.passages, length, self.encoding.shard)
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
+        from bmae_lightning.lit.share import share
+
         left = [(wanted, self._pieces(wanted)) for wanted in searches if not wanted.done]
         if process_rank() == 0:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -155,6 +160,8 @@ class DualEncoderRanker(Ranker):
 
     def _encode(self, process: Process) -> Encoded:
         """The vectors of all passages, once every process has made its share."""
+        from bmae_lightning.retrieval.encode import encode_shards
+
         vectors = self.vectors
         process.wait_for(vectors.claimed)
         left, started = sum(len(vectors.rows(number)) for number in vectors.missing()), time.monotonic()

@@ -102,11 +102,11 @@ class Suite(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        make_trainer(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
         self._models()
+        make_trainer(self.processes, self.name)
 
     def identity(self) -> list[str]:
         """What the result depends on apart from the options: the content of the collections and of the models."""

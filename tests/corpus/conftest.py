@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bmae_lightning.corpus.statistics.words import WordRules
 from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -22,7 +23,7 @@ def random_passages(count=40, seed=0, longest=30):
 
 @pytest.fixture
 def make_store(tmp_path):
-    """make(passages, name) writes passages of piece strings; the result has store, special_V and continuation_V."""
+    """make(passages, name) writes passages of piece strings; the result has store, names and the rules of words."""
 
     def make(passages, name="store", vocabulary=None, digest="d" * 64):
         used = {piece for passage in passages for piece in passage}
@@ -32,9 +33,11 @@ def make_store(tmp_path):
             for row, passage in enumerate(passages):
                 writer.append([number[piece] for piece in passage], str(row))
             store = writer.commit()
-        special_V = np.arange(len(names)) < len(SPECIAL)
-        continuation_V = np.array([piece.startswith("##") for piece in names])
-        return SimpleNamespace(store=store, special_V=special_V, continuation_V=continuation_V, names=names)
+        continues_V = np.array([piece.startswith("##") for piece in names], np.uint8)
+        number_V = np.arange(len(names))
+        return SimpleNamespace(
+            store=store, rules=WordRules(number_V < len(SPECIAL), continues_V, number_V), names=names
+        )
 
     make.random = random_passages
     return make

@@ -93,7 +93,7 @@ def write(
 
 def load(directory):
     source = PretrainedEncoder(str(directory), PretrainedTokenizer(str(directory)), dropout=0.0)
-    assert source.dimensions() == (LAYERS, POSITIONS)
+    assert source.dimensions() == (LAYERS, POSITIONS, True)
     model, new = source.masked_lm(V)
     return model, new, Encoder(model, Vocabulary(load_tokenizer(directory)))
 

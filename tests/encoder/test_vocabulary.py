@@ -29,6 +29,9 @@ def test_ids_and_flags(make):
     assert vocabulary.special_V.nonzero().flatten().tolist() == [0, 100, 101, 102, 103]
     assert vocabulary.skip_V.nonzero().flatten().tolist() == [101, 102]
     assert vocabulary.continuation_V.tolist() == [token.startswith("##") for token in TOKENS]
+    assert vocabulary.joint_V.tolist() == vocabulary.continuation_V.tolist()
+    assert vocabulary.spelling_V.tolist() == list(range(200))
+    assert vocabulary.separators == 1
 
 
 def test_is_never_saved():
@@ -47,9 +50,9 @@ def test_missing_special_token():
 
 def test_other_tokenizers_are_refused():
     bpe = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()), **NAMES)
-    with pytest.raises(BadInput, match="not a fast WordPiece tokenizer"):
+    with pytest.raises(BadInput, match=r"tokenizer 'TokenizersBackend' is of a kind \(BPE\) whose words are not known"):
         Vocabulary(bpe)
-    with pytest.raises(BadInput, match="not a fast WordPiece tokenizer"):
+    with pytest.raises(BadInput, match="object is not a fast tokenizer"):
         Vocabulary(object())
 
 

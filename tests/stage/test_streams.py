@@ -378,13 +378,14 @@ def test_statistics_of_another_tokenizer_or_without_the_value_are_refused(prepar
     wanted, inputs = parts(d=shallow("neighbour", KeywordMask(0.5))), {"statistics": directory}
     with pytest.raises(BadInput, match="statistics.json is missing"):
         open_streams(wanted, prepared, inputs)
-    flags = VOCABULARY.special_V.numpy(), VOCABULARY.continuation_V.numpy()
-    write_statistics(directory, prepared.passages(), *flags, StatisticsOptions())
+    write_statistics(directory, prepared.passages(), VOCABULARY.rules(), StatisticsOptions())
     stream = open_streams(wanted, prepared, inputs)["neighbour"]
     assert np.array_equal(stream.numbers["keyword_weight"], np.load(directory / "keyword_weight.npy"))
     with pytest.raises(BadInput, match="reads the value 'fame', the statistics .* have"):
         open_streams(parts(d=shallow(mask=KeywordMask(0.5, "fame"))), prepared, inputs)
-    write_statistics(directory, store(tmp_path / "other", rows_of((12, 3)), "another"), *flags, StatisticsOptions())
+    write_statistics(
+        directory, store(tmp_path / "other", rows_of((12, 3)), "another"), VOCABULARY.rules(), StatisticsOptions()
+    )
     with pytest.raises(BadInput, match="made with tokenizer another"):
         open_streams(wanted, prepared, inputs)
 

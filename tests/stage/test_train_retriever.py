@@ -8,7 +8,7 @@ import pytest
 from support.stages import composed_stage, context, prepare
 
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_run
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.prepared import Prepared

@@ -12,7 +12,7 @@ import numpy as np
 from bmae_lightning.corpus.statistics.key_counts import BYTES_PER_ENTRY, Lookup, Table
 from bmae_lightning.corpus.statistics.ngram_counts import Counting, chunk_tokens
 from bmae_lightning.corpus.statistics.pmi import BOUNDARIES, PMI_MODES, average_mutual_information
-from bmae_lightning.corpus.statistics.words import UNITS, UnitReader, Units, row_ranges
+from bmae_lightning.corpus.statistics.words import UNITS, UnitReader, Units, WordRules, row_ranges
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.runtime.checks import at_least, choice
 from bmae_lightning.runtime.files import write_array
@@ -68,10 +68,10 @@ class StatisticsOptions:
         """Name of the table of words by passage, None where the keyword weight needs none."""
         return None if self.keyword == "inv_cf" else "word-passages"
 
-    def countings(self, store: TokenStore, special_V: np.ndarray, continuation_V: np.ndarray) -> dict[str, Counting]:
+    def countings(self, store: TokenStore, rules: WordRules) -> dict[str, Counting]:
         """What each table counts in a store, by the table's name."""
         units = dict.fromkeys(["word", self.unit])
-        readers = {unit: UnitReader(store, special_V, continuation_V, unit) for unit in units}
+        readers = {unit: UnitReader(store, rules, unit) for unit in units}
         made = [
             Counting(name, readers[self.unit], order, self.min_count if order > 1 else 1)
             for order, name in enumerate(self.ngrams, 1)

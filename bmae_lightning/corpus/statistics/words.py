@@ -1,7 +1,7 @@
 """Passages as sequences of units, whole words or single word pieces, each named by a 64-bit key.
 
-Words are grouped as MASTER does: special ids are skipped and delimit nothing, a `##` piece joins the word before it,
-and one that opens a passage opens a word. Two different words share a key with probability 2^-64.
+Words are grouped as MASTER does: special ids are skipped, a piece that continues a word joins the one before it, and
+one that opens a passage opens a word. Two different words share a key with probability 2^-64.
 Shapes: R rows, K pieces (tokens that are not special) and U units of these rows, V vocabulary.
 """
 
@@ -16,6 +16,21 @@ from bmae_lightning.runtime.splitmix64 import STRIDE, mix, outputs
 
 UNITS = ("word", "piece")
 FACTOR = np.uint64(0xD6E8FEB86659FD93)
+CONTINUES, CLOSED = 1, 2
+
+
+@dataclass(frozen=True)
+class WordRules:
+    """How the ids of a tokenizer make words.
+
+    special_V: bool, ids that belong to no word.  joint_V: uint8, the sum of CONTINUES for a piece that continues the
+    word before it, and CLOSED for an id that no piece behind it continues.  spelling_V: int64, one id for all pieces
+    that are spelt alike at the beginning of a word.
+    """
+
+    special_V: np.ndarray
+    joint_V: np.ndarray
+    spelling_V: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,20 +92,23 @@ class Units:
 class UnitReader:
     """Reads rows of a store as units.
 
-    special_V, continuation_V: bool, ids that belong to no word, ids that start with `##`; the store's ids lie within.
-    unit: 'word', or 'piece' for one unit a piece.
+    rules: of the tokenizer; the store's ids lie within.  unit: 'word', or 'piece' for one unit a piece.
     """
 
-    def __init__(self, store: TokenStore, special_V: np.ndarray, continuation_V: np.ndarray, unit: str):
+    def __init__(self, store: TokenStore, rules: WordRules, unit: str):
         choice(UNITS, unit=unit)
-        if not store.vocabulary_size <= len(special_V) == len(continuation_V):
+        if store.vocabulary_size > len(rules.special_V):
             raise ValueError(
-                f"special_V and continuation_V describe {len(special_V)} and {len(continuation_V)} ids, "
-                f"the store has {store.vocabulary_size}; give the flags of its own tokenizer"
+                f"the rules describe {len(rules.special_V)} ids, the store has {store.vocabulary_size}; give those of "
+                "its own tokenizer"
             )
         self.store, self.unit = store, unit
-        self.piece_V, self.begins_V = ~special_V, ~continuation_V
-        self.code_V = outputs(0, len(special_V))
+        self.piece_V, self.begins_V = ~rules.special_V, (rules.joint_V & CONTINUES) == 0
+        self.closed_V = (rules.joint_V & CLOSED) > 0
+        self.closes = bool(self.closed_V.any())
+        self.code_V = outputs(0, len(rules.special_V))
+        if unit == "word":
+            self.code_V = self.code_V[rules.spelling_V]
 
     def read(self, first: int, last: int) -> Units:
         """The units of the rows first .. last - 1."""
@@ -102,6 +120,8 @@ class UnitReader:
         if self.unit == "piece":
             return Units(self.code_V[id_K], start_R, piece_K, np.arange(len(piece_K)), len(token))
         begins_K = self.begins_V[id_K]
+        if self.closes:
+            begins_K |= self.closed_V[token[piece_K - 1]]
         begins_K[start_R[start_R < len(begins_K)]] = True
         begin_U = np.flatnonzero(begins_K)
         unit_K = np.cumsum(begins_K) - 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from bmae_lightning.corpus.statistics.ngram_counts import count_tables, occurrences
 from bmae_lightning.corpus.statistics.token_values import NAMES, StatisticsOptions, TokenValues
+from bmae_lightning.corpus.statistics.words import WordRules
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.errors import BadInput
@@ -30,8 +31,7 @@ LEAST_MEMORY = 2**24
 def write_statistics(
     directory: Path,
     store: TokenStore,
-    special_V: np.ndarray,
-    continuation_V: np.ndarray,
+    rules: WordRules,
     options: StatisticsOptions,
     memory_gb: float = 1.0,
     threads: int = 1,
@@ -40,7 +40,7 @@ def write_statistics(
 ) -> "Statistics":
     """Computes the statistics of a store into `directory` and opens them; what a killed call has finished is kept.
 
-    special_V, continuation_V: flags of the tokenizer's ids.  memory_gb: of all threads' arrays together, in GiB; files
+    rules: of the tokenizer.  memory_gb: of all threads' arrays together, in GiB; files
     that are memory-mapped are not part of it.  threads: at most so many; the result does not depend on them.
     counted: another store of the same tokenizer whose counts are to be used, by default the store itself.
     Raises ValueError for arguments out of range, OSError for a disk that is full.
@@ -52,12 +52,12 @@ def write_statistics(
     counted = counted or store
     if counted.tokenizer_digest != store.tokenizer_digest:
         raise BadInput(f"{counted.directory} and {store.directory} were made by two tokenizers; prepare both with one.")
-    work, flags = directory / WORK, (special_V, continuation_V)
+    work = directory / WORK
     _continue(work, {"format": FORMAT, "options": asdict(options), "stores": [_identity(store), _identity(counted)]})
-    countings = options.countings(counted, *flags)
+    countings = options.countings(counted, rules)
     total_N = occurrences(countings[options.ngrams[0]].reader, options.window, workers, title)
     tables = count_tables(work, list(countings.values()), workers, title)
-    values = TokenValues(options, options.countings(store, *flags), total_N, len(counted))
+    values = TokenValues(options, options.countings(store, rules), total_N, len(counted))
     paths = values.write(work, tables, workers, title)
     for number, name in enumerate(NAMES):
         _join(directory / f"{name}.npy", paths, number, len(store.tokens))

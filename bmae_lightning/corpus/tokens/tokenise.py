@@ -4,12 +4,13 @@ A file is named by what it was made from, its texts and its tokenizer: it is use
 """
 
 import copy
+import json
 import zipfile
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,13 @@ from bmae_lightning.corpus.tokens.wordpiece import fast_backend, tokenizer_diges
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_arrays
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 BATCH = 1024
 """Texts given to the tokenizer at a time, which it shares between all cores."""
+UNSEEN = "\U0010ffff"
+"""No character, so that no text holds it."""
 
 
 class Pieces(NamedTuple):
@@ -40,11 +46,10 @@ class ContentTokenizer:
     """
 
     def __init__(self, tokenizer) -> None:
-        self._backend = copy.deepcopy(fast_backend(tokenizer))
+        self._backend = _ordinary(fast_backend(tokenizer))
         self._backend.no_truncation()
         self._backend.no_padding()
-        self._backend.encode_special_tokens = True
-        self._sep = self._backend.token_to_id(getattr(tokenizer, "sep_token", None) or "[SEP]")
+        self._sep = fast_backend(tokenizer).token_to_id(getattr(tokenizer, "sep_token", None) or "[SEP]")
         self.vocabulary_size: int = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
         self.digest = tokenizer_digest(tokenizer)
         self.dtype = stored_type(self.vocabulary_size)
@@ -87,6 +92,27 @@ class ContentTokenizer:
                 content.update(size.to_bytes(8, "little"))
             content.update(b"".join(parts))
         return content.hexdigest()
+
+
+def _ordinary(backend: "Tokenizer") -> "Tokenizer":
+    """A copy to which names of special tokens are ordinary text.
+
+    They are pieces of a Unigram model, with the best score of all, so that text would match them: there they change.
+    """
+    from tokenizers import Tokenizer
+
+    if type(backend.model).__name__ == "Unigram":
+        settings = json.loads(backend.to_str())
+        special = [token for token in settings["added_tokens"] if token["special"]]
+        names, model = {token["content"] for token in special}, settings["model"]
+        model["vocab"] = [[UNSEEN * (piece in names) + piece, score] for piece, score in model["vocab"]]
+        for token in special:
+            token["content"] = UNSEEN + token["content"]
+        made = Tokenizer.from_str(json.dumps(settings))
+    else:
+        made = copy.deepcopy(backend)
+    made.encode_special_tokens = True
+    return made
 
 
 def _parts(text: Text) -> tuple[str, ...]:

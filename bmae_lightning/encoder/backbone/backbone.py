@@ -37,12 +37,16 @@ OWN = "backbone_family"
 class Backbone:
     """A masked language model of transformers, by its parts.
 
-    packs: its layers call transformers' attention registry, so that they can read packed rows.  shape: what its
-    configuration calls what BERT's has under other names.  fixed: the only value of options that transformers does not
-    read.  unused: parameters of checkpoints that a masked language model has no use for, as a regular expression.
+    packs: its layers call transformers' attention registry, so that they can read packed rows.  stack: the module of
+    its base model that holds the layers, None where that is the base itself.  copies: whether
+    decoders can begin as copies of its layers.  shape: what its configuration calls what
+    BERT's has under other names.  fixed: the only value of options that transformers does not read.  unused: parameters
+    of checkpoints that a masked language model has no use for, as a regular expression.
     """
 
     packs = True
+    stack: str | None = "encoder"
+    copies = True
     fixed: Mapping[str, Any] = MappingProxyType({"position_embedding_type": "absolute", "is_decoder": False})
     unused = r"(^|\.)pooler\.|position_ids$"
     shape: Mapping[str, str] = MappingProxyType({})
@@ -79,7 +83,7 @@ class Backbone:
 
     @property
     def layers(self) -> nn.ModuleList:
-        return self.base.encoder.layer
+        return getattr(self.base, self.stack).layer
 
     @property
     def words(self) -> nn.Embedding:
@@ -143,9 +147,8 @@ class Backbone:
         known = {name: getattr(config, self.shape.get(name, name), BERT[name]) for name in LAYER}
         return BertConfig(hidden_size=config.hidden_size, num_attention_heads=config.num_attention_heads, **known)
 
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> dict[str, Tensor] | None:
-        """The parameters of one of its layers under BERT's names, None where BERT's layer has no such parts."""
+    def layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
+        """The parameters of one of its layers under BERT's names."""
         return layer.state_dict()
 
 
@@ -174,12 +177,18 @@ def family_of(config: Any, label: str) -> type[Backbone]:
     return importlib.import_module(name).Family
 
 
+def known_family(config: Any) -> type[Backbone] | None:
+    """As `family_of`; None where there is none."""
+    try:
+        return family_of(config, "")
+    except BadInput:
+        return None
+
+
 def limit_of(config: Any) -> int | None:
     """Tokens that a network of transformers, of any type, can read at most; None where nothing limits them."""
-    try:
-        return family_of(config, "").limit_of(config)
-    except BadInput:
-        return getattr(config, "max_position_embeddings", None)
+    kind = known_family(config)
+    return getattr(config, "max_position_embeddings", None) if kind is None else kind.limit_of(config)
 
 
 def set_dropout(config: Any, rate: float) -> None:

@@ -14,6 +14,7 @@ class Family(Backbone):
     """DebertaV2ForMaskedLM, padded: its attention does not call transformers' registry."""
 
     packs = False
+    copies = False  # layers need the relative positions of the whole encoder
     unused = rf"{Backbone.unused}|^mask_predictions\."
 
     @classmethod
@@ -36,7 +37,3 @@ class Family(Backbone):
     @property
     def head_parts(self) -> list[nn.Module]:
         return [self.masked_lm.cls if self.masked_lm.legacy else self.masked_lm.lm_predictions]
-
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> None:
-        """Its layers need the relative positions of the whole encoder."""

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from torch import nn
-
 from bmae_lightning.encoder.backbone.roberta import Family as Roberta
 
 
@@ -11,12 +9,9 @@ class Family(Roberta):
     """MPNetForMaskedLM, padded: its attention does not call transformers' registry."""
 
     packs = False
+    copies = False  # layers need the relative positions of the whole encoder
     fixed = {**Roberta.fixed, "relative_attention_num_buckets": 32}
 
     @classmethod
     def offset_of(cls, config: Any) -> int:
         return 2  # whatever the padding id is
-
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> None:
-        """Its layers need the relative positions of the whole encoder."""

@@ -102,11 +102,11 @@ def length_groups(real_BL: Tensor) -> Iterator[tuple[Tensor, int]]:
 # mask/words.py
 
 
-def find_words(ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, continuation_V: Tensor) -> tuple[Tensor, Tensor]:
+def find_words(ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, joint_V: Tensor) -> tuple[Tensor, Tensor]:
     word_BL, size_BW = torch.empty_like(ids_BL), torch.empty_like(ids_BL)
     spread(
         words.find_words, len(word_BL), word_BL.numel(), array(ids_BL), flags(real_BL), flags(skip_V),
-        flags(continuation_V), word_BL.numpy(), size_BW.numpy(),
+        array(joint_V, torch.uint8), word_BL.numpy(), size_BW.numpy(),
     )  # fmt: skip
     return word_BL, size_BW
 
@@ -127,14 +127,14 @@ def take_by_priority(word_BL: Tensor, size_BW: Tensor, priority_BRW: Tensor, bud
 
 
 def take_at_random(
-    ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, continuation_V: Tensor, key_B: Tensor, rows: int,
+    ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, joint_V: Tensor, key_B: Tensor, rows: int,
     budget_B: Tensor, fill: str, others: bool,
 ) -> Tensor:  # fmt: skip
     """Finds the words and takes them in one pass."""
     mask_BRL = _masks(ids_BL, rows)
     spread(
         words.take_at_random, len(mask_BRL), mask_BRL.numel(), bits(key_B), array(ids_BL), flags(real_BL),
-        flags(skip_V), flags(continuation_V), array(budget_B), words.FILLS[fill], others, mask_BRL.numpy(),
+        flags(skip_V), array(joint_V, torch.uint8), array(budget_B), words.FILLS[fill], others, mask_BRL.numpy(),
     )  # fmt: skip
     return mask_BRL
 

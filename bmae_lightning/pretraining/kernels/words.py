@@ -19,7 +19,7 @@ SIGN, INFINITY = np.uint64(1 << 63), np.uint64(0x7FF << 52)
 
 
 @inlined
-def group(ids_L, real_L, skip_V, continuation_V, word_L, size_W):
+def group(ids_L, real_L, skip_V, joint_V, word_L, size_W):
     """The rule of mask/words.py for one text, without branches; returns the number of words.
 
     size_W comes as zeros and ends with a slot for pieces of no word, to which word_L points there.
@@ -37,25 +37,25 @@ def group(ids_L, real_L, skip_V, continuation_V, word_L, size_W):
     count = np.uint32(0)
     word_L[first] = 0
     size_W[0] = 1
+    before = joint_V[min(np.uint64(ids_L[first]), known)]
     for l in range(first + 1, end):
         token = min(np.uint64(ids_L[l]), known)
-        piece = real_L[l] & (not skip_V[token])
-        count += np.uint32(piece & (not continuation_V[token]))
+        piece, joint = real_L[l] & (not skip_V[token]), joint_V[token]
+        count += np.uint32(piece & (joint & ~(before >> 1) & 1 == 0))
+        before = joint
         word = count if piece else none
         word_L[l] = word
         size_W[word] += 1
     return count + 1
 
 
-@compiled(
-    "void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[:, ::1], int64[:, ::1])"
-)
-def find_words(first, last, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW):
+@compiled("void(int64, int64, int64[:, ::1], boolean[:, ::1], boolean[::1], uint8[::1], int64[:, ::1], int64[:, ::1])")
+def find_words(first, last, ids_BL, real_BL, skip_V, joint_V, word_BL, size_BW):
     length = ids_BL.shape[1]
     word_L, size_W = np.empty(length, np.uint32), np.empty(length + 1, np.int32)
     for b in range(first, last):
         size_W[:] = 0
-        group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_L, size_W)
+        group(ids_BL[b], real_BL[b], skip_V, joint_V, word_L, size_W)
         for l in range(length):
             word_BL[b, l] = word_L[l] if word_L[l] < length else -1
             size_BW[b, l] = size_W[l]
@@ -193,10 +193,10 @@ def load_words(words_L, sizes_W, word_L, size_W):
 
 
 @compiled(
-    "void(int64, int64, uint64[::1], int64[:, ::1], boolean[:, ::1], boolean[::1], boolean[::1], int64[::1], int64,"
+    "void(int64, int64, uint64[::1], int64[:, ::1], boolean[:, ::1], boolean[::1], uint8[::1], int64[::1], int64,"
     "boolean, boolean[:, :, ::1])"
 )
-def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, room_B, fill, others, mask_BRL):
+def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, joint_V, room_B, fill, others, mask_BRL):
     """Words in falling order of `uniform`, which is rising order of its inverted bits.
 
     others: row r's own piece takes no room and is selected.
@@ -206,7 +206,7 @@ def take_at_random(first, last, key_B, ids_BL, real_BL, skip_V, continuation_V, 
     size_W, word_L, chosen_W, bucket_W, total, near_W, rank_N = memory(length, length)
     for b in range(first, last):
         size_W[:] = 0
-        count = group(ids_BL[b], real_BL[b], skip_V, continuation_V, word_L, size_W)
+        count = group(ids_BL[b], real_BL[b], skip_V, joint_V, word_L, size_W)
         longest = longest_word(size_W, count)
         for r in range(mask_BRL.shape[1]):
             key = mix(key_B[b] + np.uint64(r + 1) * STRIDE)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bmae_lightning.encoder.backbone.backbone import limit_of, set_dropout
+from bmae_lightning.encoder.backbone.backbone import known_family, limit_of, set_dropout
 from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.encoder.checkpoint import load_checkpoint, read_config
 from bmae_lightning.encoder.layout import ATTENTION, packed_stack
@@ -29,25 +29,20 @@ UNUSED = r"^(?!.*\.layers?\.)"
 """Parameters that a checkpoint may have beside its layers: other heads than a classifier's."""
 
 
-STACKS = {
-    "bert": "encoder", "roberta": "encoder", "xlm-roberta": "encoder", "electra": "encoder",
-    "distilbert": "transformer",
-}  # fmt: skip
-"""What families that can read packed rows call their layers."""
-
-
 class CrossEncoder(nn.Module):
     """classifier: a transformers model for sequence classification with one output, saved and loaded as it is.
 
-    packed: its layers compute real tokens only, for the families of STACKS.
+    packed: its layers compute real tokens only, where the family can and has them in one module.
     """
 
     def __init__(self, classifier: nn.Module, packed: bool = True) -> None:
         super().__init__()
         self.classifier = classifier
-        self.stack = STACKS.get(classifier.config.model_type) if packed else None
+        kind = known_family(classifier.config) if packed else None
+        self.stack = kind.stack if kind is not None and kind.packs else None
         if self.stack is not None:
             classifier.set_attn_implementation(ATTENTION)
+            self.stack = self.stack if classifier.config._attn_implementation == ATTENTION else None
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Scores [P], raw numbers.

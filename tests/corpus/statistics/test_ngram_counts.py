@@ -25,7 +25,7 @@ def keys_of(passage):
 
 def named(made, rows, order):
     """64-bit key -> tuple of string keys, read from the store."""
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, "word")
+    reader = UnitReader(made.store, made.rules, "word")
     found = {}
     for row, passage in enumerate(rows):
         keys = keys_of(passage)
@@ -41,7 +41,7 @@ def content(table):
 
 
 def tables_of(made, directory, workers, min_count=1):
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, "word")
+    reader = UnitReader(made.store, made.rules, "word")
     directory.mkdir()
     countings = [Counting(f"w{order}", reader, order, min_count if order > 1 else 1) for order in (1, 2, 4)]
     countings.append(Counting("passages", reader, 1, once=True))
@@ -97,7 +97,7 @@ def test_only_missing_partitions_are_counted(make_store, tmp_path, monkeypatch, 
     made = make_store(make_store.random())
     workers = Workers(1, 2048)
     expected = {name: content(table) for name, table in tables_of(made, tmp_path / "one", workers)[0].items()}
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, "word")
+    reader = UnitReader(made.store, made.rules, "word")
     counting, directory = Counting("w2", reader, 2), tmp_path / "two"
     directory.mkdir()
     read, calls = reader.read, []

@@ -29,7 +29,7 @@ def values(make_store, tmp_path):
     """Random passages of single pieces, their tables, and what computes the values from them."""
     passages = [[piece for piece in passage if not piece.startswith(("##", "["))] for passage in make_store.random(25)]
     made = make_store(passages)
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, "word")
+    reader = UnitReader(made.store, made.rules, "word")
     countings = {f"word-{order}": Counting(f"word-{order}", reader, order) for order in range(1, WINDOW + 1)}
     workers = Workers(1, 2**28)
     tables = count_tables(tmp_path, list(countings.values()), workers, "x")
@@ -116,7 +116,7 @@ def test_groups_keep_the_order_and_their_room():
 )
 def test_the_tables_that_options_need(make_store, options, tables):
     made, options = make_store([["a"]]), StatisticsOptions(**options)
-    countings = options.countings(made.store, made.special_V, made.continuation_V)
+    countings = options.countings(made.store, made.rules)
     assert {name: (each.order, each.min_count, each.once) for name, each in countings.items()} == tables
     assert all(each.reader.unit == name.split("-")[0] for name, each in countings.items())
     assert {*options.ngrams, *filter(None, [options.words, options.passages])} == set(tables)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.paths import GOLDEN
 
-from bmae_lightning.corpus.statistics.words import UnitReader, mix, row_ranges
+from bmae_lightning.corpus.statistics.words import CLOSED, CONTINUES, UnitReader, WordRules, mix, row_ranges
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.words import group_words
@@ -37,7 +37,7 @@ def found(units):
 def test_words_are_those_of_the_original(make_store):
     cases = json.loads((MASKING / "word_groups.json").read_text())
     made = make_store([case["tokens"] for case in cases])
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, "word")
+    reader = UnitReader(made.store, made.rules, "word")
     for row, case in enumerate(cases):
         assert found(reader.read(row, row + 1)) == case["words_skip_all_special"], case["tokens"]
 
@@ -47,7 +47,7 @@ def test_words_are_those_of_the_original(make_store):
 def test_blocks_of_rows_against_python_lists(make_store, unit, size):
     passages = make_store.random()
     made = make_store(passages)
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, unit)
+    reader = UnitReader(made.store, made.rules, unit)
     ranges = list(row_ranges(made.store, size))
     assert [first for first, _ in ranges] == [0, *(last for _, last in ranges[:-1])]
     assert ranges[-1][1] == len(passages)
@@ -71,7 +71,7 @@ def test_blocks_of_rows_against_python_lists(make_store, unit, size):
 def test_ngrams_stay_within_their_passage(make_store, order):
     passages = make_store.random()
     made = make_store(passages)
-    units = UnitReader(made.store, made.special_V, made.continuation_V, "word").read(0, len(passages))
+    units = UnitReader(made.store, made.rules, "word").read(0, len(passages))
     key, begin = units.ngram_keys(order)
     expected, grams, start = [], [], 0
     for passage in passages:
@@ -86,7 +86,7 @@ def test_ngrams_stay_within_their_passage(make_store, order):
 def test_times_in_row_against_a_counter(make_store):
     passages = make_store.random()
     made = make_store(passages)
-    units = UnitReader(made.store, made.special_V, made.continuation_V, "word").read(0, len(passages))
+    units = UnitReader(made.store, made.rules, "word").read(0, len(passages))
     times_U, first_U = units.times_in_row()
     assert units.row_U.tolist() == [row for row, p in enumerate(passages) for _ in words_of(p)]
     pairs = list(zip(units.row_U.tolist(), units.key_U.tolist(), strict=True))
@@ -101,7 +101,7 @@ def test_words_are_those_that_a_mask_finds(make_store):
     passages = make_store.random()
     made = make_store(passages)
     vocabulary = Vocabulary.from_tokens(made.names)
-    reader = UnitReader(made.store, made.special_V, made.continuation_V, "word")
+    reader = UnitReader(made.store, made.rules, "word")
     for row, passage in enumerate(passages):
         units = reader.read(row, row + 1)
         ids_BL = torch.tensor([[vocabulary.cls_id, *made.store[row].tolist(), vocabulary.sep_id]])
@@ -114,7 +114,7 @@ def test_words_are_those_that_a_mask_finds(make_store):
 
 def test_a_number_per_unit_stands_at_all_its_pieces(make_store):
     made = make_store([["a", "##x", "[UNK]", "##y", "b"], ["[SEP]", "b"]])
-    units = UnitReader(made.store, made.special_V, made.continuation_V, "word").read(0, 2)
+    units = UnitReader(made.store, made.rules, "word").read(0, 2)
     value = units.spread(np.array([1.5, 2.5, 3.5]))
     assert value.dtype == np.float32
     assert value.tolist() == [1.5, 1.5, 0, 1.5, 2.5, 0, 3.5]
@@ -128,6 +128,20 @@ def test_mix_is_splitmix64():
 def test_impossible_arguments(make_store):
     made = make_store([["a", "b"]])
     with pytest.raises(ValueError, match="unit must be one of word, piece, got 'token'"):
-        UnitReader(made.store, made.special_V, made.continuation_V, "token")
-    with pytest.raises(ValueError, match="describe 5 and 5 ids, the store has 7"):
-        UnitReader(made.store, made.special_V[:5], made.continuation_V[:5], "word")
+        UnitReader(made.store, made.rules, "token")
+    with pytest.raises(ValueError, match="describe 5 ids, the store has 7"):
+        UnitReader(made.store, WordRules(*(flags_V[:5] for flags_V in vars(made.rules).values())), "word")
+
+
+def test_nothing_continues_a_closed_piece_and_pieces_spelt_alike_begin_one_word(make_store):
+    """`_` is the blank before a piece, without which it may continue a word; a comma ends one."""
+    names = ["_a", "a", "b", ","]
+    made = make_store([["_a", "b", "a", ",", "a", "b", "[SEP]", "b"], ["a", "[SEP]", "_a", "b"]], vocabulary=names)
+    joint_V = np.array([*[CLOSED] * 5, 0, CONTINUES, CONTINUES, CLOSED], np.uint8)
+    rules = WordRules(made.rules.special_V, joint_V, np.array([*range(5), 5, 5, 7, 8]))
+    units = UnitReader(made.store, rules, "word").read(0, 2)
+    assert found(units) == [[0, 1, 2], [3], [4, 5], [7], [8], [10, 11]]
+    key_U = units.key_U.tolist()
+    assert key_U[2] == key_U[5]
+    assert len(set(key_U)) == 5
+    assert len(set(UnitReader(made.store, rules, "piece").read(0, 2).key_U.tolist())) == len(names)

@@ -16,6 +16,7 @@ from bmae_lightning.corpus.statistics import token_values
 from bmae_lightning.corpus.statistics import write as module
 from bmae_lightning.corpus.statistics.key_counts import BYTES_PER_ENTRY
 from bmae_lightning.corpus.statistics.token_values import StatisticsOptions
+from bmae_lightning.corpus.statistics.words import WordRules
 from bmae_lightning.corpus.statistics.write import Statistics, write_statistics
 from bmae_lightning.corpus.tokens.store import TokenStoreWriter
 from bmae_lightning.runtime.errors import BadInput
@@ -96,7 +97,7 @@ def reference(passages, options, counted=None):
 
 def compute(made, directory, options=None, **arguments):
     options = options or StatisticsOptions()
-    return write_statistics(directory, made.store, made.special_V, made.continuation_V, options, **arguments)
+    return write_statistics(directory, made.store, made.rules, options, **arguments)
 
 
 GRID = [
@@ -240,7 +241,9 @@ def test_memory_stays_below_what_is_allowed(tmp_path, monkeypatch):
         for row, ids in enumerate(np.array_split(token, 4000)):
             writer.append(ids, str(row))
         store = writer.commit()
-    made = SimpleNamespace(store=store, special_V=np.arange(20_005) < 5, continuation_V=np.arange(20_005) % 5 == 0)
+    number_V = np.arange(20_005)
+    rules = WordRules(number_V < 5, (number_V % 5 == 0).astype(np.uint8), number_V)
+    made = SimpleNamespace(store=store, rules=rules)
     tracemalloc.start()
     statistics = compute(made, tmp_path / "s", StatisticsOptions("idf"), memory_gb=memory / 2**30, threads=2)
     peak = tracemalloc.get_traced_memory()[1]

@@ -78,7 +78,7 @@ def test_all_decoders_learn_over_it_and_packing_changes_nothing(family):
 def test_layers_are_copied_where_they_are_berts(family):
     encoder = encoder_of(family)
     if family in ("mpnet", "deberta", "deberta-v2", "deberta-v3", "modernbert"):
-        with pytest.raises(BadInput, match="last_layers cannot copy layers of type"):
+        with pytest.raises(ValueError, match="last_layers copies layers that are built as BERT's"):
             encoder.new_layers(1, "last_layers")
         return
     (layer,) = encoder.new_layers(1, "last_layers").double().eval()

@@ -73,11 +73,11 @@ def test_words_by_priority(fill, spread):
 
 
 def test_words_are_found_from_left_to_right():
-    skip_V, continuation_V = np.array([1, 1, 0, 0, 0], bool), np.array([0, 0, 0, 0, 1], bool)
+    skip_V, joint_V = np.array([1, 1, 0, 0, 0], bool), np.array([0, 0, 0, 0, 1], np.uint8)
     ids_BL = np.array([[0, 4, 2, 4, 1, 4, 3, 0], [0, 0, 0, 0, 0, 0, 0, 0]])
     real_BL = np.array([[1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 0, 0, 0, 0, 0, 0]], bool)
     word_BL, size_BW = np.empty_like(ids_BL), np.empty_like(ids_BL)
-    words.find_words(0, 2, ids_BL, real_BL, skip_V, continuation_V, word_BL, size_BW)
+    words.find_words(0, 2, ids_BL, real_BL, skip_V, joint_V, word_BL, size_BW)
     assert word_BL.tolist() == [[-1, 0, 1, 1, -1, 1, 2, -1], [-1] * 8]
     assert size_BW.tolist() == [[1, 3, 1, 0, 0, 0, 0, 0], [0] * 8]
     start_BW = np.zeros_like(ids_BL)
