@@ -213,6 +213,7 @@ def near(length: int, window: int, device: torch.device) -> Tensor:
     return (position_L[:, None] - position_L).abs() <= window
 
 
+@torch.compiler.disable
 def attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     dropout: float = 0.0, scaling: float | None = None, layout: Layout | None = None,

@@ -135,10 +135,15 @@ def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
         raise BadInput(f"trainer: {str(error).splitlines()[0]}") from error
 
 
+def shares_of(trainer: partial, stage: str) -> int:
+    """Into how many micro-batches a step is divided over devices and accumulation."""
+    built = make_trainer(trainer, stage)
+    return built.world_size * built.accumulate_grad_batches
+
+
 def check_trainer(trainer: partial, batch_size: int, stage: str) -> None:
     """Raise BadInput if the trainer cannot be made or the batch cannot be shared out among its devices."""
-    built = make_trainer(trainer, stage)
-    share = built.world_size * built.accumulate_grad_batches
+    share = shares_of(trainer, stage)
     if batch_size % share:
         raise BadInput(
             f"{stage}.batch_size={batch_size} must be a multiple of devices x trainer.accumulate_grad_batches = {share}"

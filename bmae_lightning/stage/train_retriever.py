@@ -13,6 +13,7 @@ from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.encoder.checkpoint import shape_of
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.evaluation.measure.trec import Qrels, Run, read_run
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.retrieval.grad_cache import GradCache
 from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig, check_similarity
@@ -152,11 +153,12 @@ class TrainRetriever(TrainsOnGroups):
         scored = bool(context.inputs.get("scores"))
         groups = self.groups(prepared.qrels(TRAIN), stores, mined, held_out, scored)
         teacher = self._teacher(context, stores, groups)
+        self._fit_batch(context.title, groups)
         negatives = self.batch_size * self.train_group_size - 1
         self.announce(context.title, groups, f"{negatives:,} negatives per query in a step", len(held_out))
         collate = RetrieverBatches(
             groups, *stores, vocabulary, self.query_length, self.passage_length,
-            any(loss.needs_positives for loss in self.losses.values()), teacher,
+            teacher,
         )  # fmt: skip
         steps = self.steps_over(len(groups))
         module = RetrieverModule(
@@ -171,12 +173,49 @@ class TrainRetriever(TrainsOnGroups):
             looks.finish(model, context.title)
         if process_rank() == 0:
             save_dual_encoder(model.cpu(), config, prepared.tokenizer_directory, context.directory / "retriever")
+            self._tell_known(context)
             self.write_results(context, **({"kept_step": looks.best_step} if looks and looks.keep_best else {}))
+
+    def _fit_batch(self, title: str, groups: Groups) -> None:
+        """Make the batch smaller where it would hold a query twice, as its own negative, and say so.
+
+        Raises:
+            BadInput: there are fewer queries than devices and accumulated batches.
+        """
+        queries = len(set(groups.query_rows))
+        if queries >= self.batch_size:
+            return
+        from bmae_lightning.lit.fit import shares_of
+
+        share = shares_of(self.trainer, title)
+        if queries < share:
+            raise BadInput(
+                f"{title}: {queries} training queries cannot be shared out among devices x "
+                f"trainer.accumulate_grad_batches = {share}, each of them once in a step; use fewer"
+            )
+        batch_size = queries // share * share
+        print_once(
+            f"{title}: batch_size={self.batch_size} becomes {batch_size}: with {queries} training queries a larger "
+            "batch would hold a query twice, as its own negative"
+        )
+        self.batch_size = batch_size
 
     def _config(self, tokenizer: str) -> RetrieverConfig:
         names = ("similarity", "query_length", "passage_length", "shared", "segments")
         options = {name: getattr(self, name) for name in names}
         return RetrieverConfig(tokenizer=tokenizer, **options, **self.representation.record())
+
+    def _tell_known(self, context: Context) -> None:
+        """Print how many of a query's negatives were labelled positives of it, and whether the losses left them out."""
+        from bmae_lightning.lit.retriever import KNOWN
+
+        found = [line[KNOWN] for line in read_metrics(context.directory / "metrics.jsonl") if KNOWN in line]
+        if any(found):
+            masked = any(loss.needs_positives for loss in self.losses.values())
+            print_once(
+                f"{context.title}: {sum(found) / len(found):.3g} other passages of a step were labelled positives of a "
+                f"query on average, {'left out of' if masked else 'kept among'} its negatives (mask_known_positives)"
+            )
 
     def _teacher(self, context: Context, stores: tuple[TokenStore, TokenStore], groups: Groups) -> TeacherScores | None:
         """The teacher's scores for the losses; `groups` loses positives and negatives that the teacher rules out."""
@@ -234,7 +273,7 @@ class TrainRetriever(TrainsOnGroups):
                     continue
                 if number and end > begun and not rounds.renew(number, self.trainer, module.model, groups):
                     return False
-                data = self.data(collate, len(groups), end)
+                data = self.data(collate, len(groups), end, groups.query_rows)
                 callbacks = [looks] if looks else []
                 self.fit(module, data, loggers, context.directory, context.title, "queries", callbacks)
         return True

@@ -111,11 +111,16 @@ class TrainingStage(FittingStage):
         rate = self.lr if lr is None else lr
         return Optimisation(self.optim, self.schedule, rate, self.weight_decay, self.warmup, steps)
 
-    def data(self, collate: Callable[[Sequence[Item]], Any], items: int, steps: int) -> TrainingData:
-        """The batches of so many steps; `collate` makes one from (row, epoch) pairs of `items` rows."""
+    def data(
+        self, collate: Callable[[Sequence[Item]], Any], items: int, steps: int, keys: Sequence[int] | None = None
+    ) -> TrainingData:
+        """The batches of so many steps; `collate` makes one from (row, epoch) pairs of `items` rows.
+
+        keys: of every row; no step has one twice, None where that does not matter.
+        """
         from bmae_lightning.lit.data import TrainingData
 
-        return TrainingData(collate, items, self.batch_size, steps, self.seed, self.workers)
+        return TrainingData(collate, items, self.batch_size, steps, self.seed, self.workers, keys)
 
     def write_results(self, context: Context, **more: Any) -> None:
         """Write metrics.json: the last line of metrics.jsonl, and `more`."""
