@@ -12,7 +12,7 @@ from typing import Any
 
 from bmae_lightning.command.plan import Node, named_stages, read_entries
 from bmae_lightning.evaluation.measure.ranking import TRAIN, canonical, measures_of
-from bmae_lightning.lit.metrics import VALIDATION, read_metrics
+from bmae_lightning.lit.metrics_file import VALIDATION, read_metrics
 from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json

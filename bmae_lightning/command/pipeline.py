@@ -6,6 +6,7 @@ A stage marks its directory as done at its end (`runtime/run_stage.py`), so that
 import functools
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bmae_lightning.command.plan import Node
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import Absent, BadInput
 from bmae_lightning.runtime.fingerprint import fingerprint
+from bmae_lightning.runtime.postponed import Postponed, postponing, waves
 from bmae_lightning.runtime.process import made_by_first, print_once, process_rank
 from bmae_lightning.runtime.progress import duration
 from bmae_lightning.runtime.run_stage import (
@@ -57,28 +59,34 @@ class Pipeline:
     def check(self) -> dict[str, Stage]:
         """Build every stage that will run and let it look ahead, so that a mistake stops the run before any work.
 
-        Returns the stages by the key of their node.
+        Whatever needs no slow library comes first. Returns the stages by the key of their node.
 
         Raises:
             BadInput: a wrong option, or an input that is missing.
         """
-        stages = {}
-        for node in self.nodes.values():
-            if node.done:
-                continue
-            for key, value in node.config.items():
-                if isinstance(value, dict | list):
-                    build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
-            stage = build(_on_cpus(node.config) if self.elsewhere else node.config, node.stage)
-            stage.name = node.stage
-            try:
-                stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
-                stage.preflight(self.splits)
-                stage.check_inputs({role: key and self.nodes[key] for role, key in node.inputs.items()})
-            except Absent:
-                self.unchecked.append(node.stage)
-            stages[node.key] = stage
+        stages: dict[str, Stage] = {}
+        for slow in waves():
+            self.unchecked.clear()
+            with postponing(slow):
+                stages = {node.key: self._checked(node) for node in self.nodes.values() if not node.done}
         return stages
+
+    def _checked(self, node: Node) -> Stage:
+        """The stage of a node; what is postponed of it is not checked."""
+        for key, value in node.config.items():
+            if isinstance(value, dict | list):
+                build(value, self.origins.get(node.stage, {}).get(key, f"{node.stage}.{key}"))
+        stage = build(_on_cpus(node.config) if self.elsewhere else node.config, node.stage)
+        stage.name, inputs = node.stage, {role: key and self.nodes[key] for role, key in node.inputs.items()}
+        try:
+            with suppress(Postponed):
+                stage.check_inputs(inputs)
+            with suppress(Postponed):
+                stage.preflight(self.splits)
+                stage.check_inputs(inputs)
+        except Absent:
+            self.unchecked.append(node.stage)
+        return stage
 
     def fingerprint(self) -> str:
         """Of the job: of the fingerprints of its stages."""

@@ -6,8 +6,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bmae_lightning.command.budget import spend
-from bmae_lightning.report.printed import BACKBONE, check_options
-from bmae_lightning.runtime.checks import choice, nearest
+from bmae_lightning.report.printed import check_options
+from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.configuration import config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import renamed_option
@@ -31,7 +31,6 @@ def resolved(cfg: DictConfig, hydra_cfg: DictConfig) -> dict[str, Any]:
                 _drop_unselected(cfg, hydra_cfg, group, place)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)
     _check_groups(config, hydra_cfg)
-    _check_requirement(config)
     _check_values(config)
     check_options(config)
     spend(config)
@@ -64,19 +63,6 @@ def _check_values(config: dict[str, Any]) -> None:
             raise BadInput(f"{key}={config[key]} must be true or false")
     if isinstance(tflops, bool) or not isinstance(tflops, int | float) or not tflops > 0:
         raise BadInput(f"check_tflops={tflops} must be a number above 0, 10^12 operations a second of a GPU")
-
-
-def _check_requirement(config: dict[str, Any]) -> None:
-    """Refuse what cannot be run yet."""
-    try:
-        choice((None, BACKBONE), requires=config["requires"])
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-    if config["requires"] == BACKBONE:
-        raise BadInput(
-            f"requires={BACKBONE}: {config['name']} starts from an encoder that is not a BERT, which cannot be loaded "
-            "yet; leave this row out, or take a BERT (encoder=bert_base requires=null), which is another row"
-        )
 
 
 def _drop_unselected(cfg: DictConfig, hydra_cfg: DictConfig, group: str, place: str) -> None:

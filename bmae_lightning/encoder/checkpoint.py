@@ -5,7 +5,9 @@ A checkpoint is carried by a Python package, lies in a local directory, or comes
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -41,6 +43,7 @@ def find_checkpoint(
     sha256: str | None = None,
     key: str = "encoder.name",
     weights: bool = True,
+    whole: bool = False,
 ) -> Path:
     """Directory with config.json, tokenizer files and weights.
 
@@ -50,6 +53,7 @@ def find_checkpoint(
         sha256: what the weights file must hash to; others are refused.
         key: config key of `name`, for messages.
         weights: whether the weights are wanted too.
+        whole: the directory of all modules of sentence-transformers, not the one that its encoder may lie in.
 
     Raises:
         BadInput: nothing found, or other weights than asked for.
@@ -64,7 +68,17 @@ def find_checkpoint(
                 f"{file}: SHA-256 is {found}, not {sha256} as of the official {name}: install the package again "
                 "or set encoder=hf encoder.name=DIR for another checkpoint"
             )
-    return directory
+    return directory if whole else _encoder_in(directory)
+
+
+def _encoder_in(directory: Path) -> Path:
+    """Where sentence-transformers' old layout keeps config.json and weights: `0_Transformer/`."""
+    modules = directory / "modules.json"
+    if (directory / "config.json").is_file() or not modules.is_file():
+        return directory
+    listed = json.loads(modules.read_text(encoding="utf-8"))
+    paths = (directory / part["path"] for part in listed if str(part.get("type", "")).endswith(".Transformer"))
+    return next(paths, directory)
 
 
 def _packaged(package: str | None) -> Path | None:
@@ -97,7 +111,7 @@ def read_config(directory: str | Path, label: str, **changes: Any) -> Any:
 
     try:
         return AutoConfig.from_pretrained(str(directory), **changes)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  each type of model checks its values in its own way
         raise BadInput(f"{label}: no model configuration in {directory} ({first_line(error)})") from error
 
 
@@ -123,7 +137,8 @@ def load_checkpoint(
     directory: str | Path,
     label: str,
     what: str,
-    part: tuple[str, str] | None = None,
+    unused: str | None = None,
+    new_head: bool = False,
     hint: str = "",
     **options: Any,
 ) -> tuple[Any, list[str]]:
@@ -135,31 +150,67 @@ def load_checkpoint(
         kind: class of transformers that loads it.
         label: what messages begin with, such as `encoder.name=DIR`.
         what: the kind of model, for messages.
-        part: which parameters must be there: a piece of their names, and what messages call them; None: all of them.
+        unused: parameters of the checkpoint that the model may have no use for, as a regular expression; None: any.
+        new_head: whether parameters behind the network itself, and its pooler, may be missing.
         hint: end of the message about missing parameters.
         options: for `from_pretrained`.
 
     Raises:
-        BadInput: unreadable, of another architecture, or without a parameter that must be there.
+        BadInput: unreadable, of another architecture, without a parameter that must be there or with one that the model
+            has no use for.
     """
     import torch
 
     quiet_transformers()
+    options |= {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        model, loading = kind.from_pretrained(str(directory), dtype=torch.float32, output_loading_info=True, **options)
+        model, loading = kind.from_pretrained(str(directory), **options)
     except Exception as error:  # noqa: BLE001  whatever is wrong with the files, it is the user's to know
         raise BadInput(
             f"{label}: no {what} can be read from {directory}: its weights are of another architecture than its "
             f"config.json, or cannot be read ({first_line(error)})"
         ) from error
-    named = dict(model.named_parameters(remove_duplicate=False))
-    absent = set(loading["missing_keys"])
-    loaded = {value.data_ptr() for name, value in named.items() if name not in absent}
-    new = [name for name in sorted(absent) if name not in named or named[name].data_ptr() not in loaded]
-    piece, called = part or ("", f"a {what}")
-    if lost := [name for name in new if piece in name]:
-        raise BadInput(f"{label}: {directory} lacks {len(lost)} parameters of {called}, such as {lost[0]}{hint}")
+    for name, found, wanted in sorted(loading["mismatched_keys"]):
+        raise BadInput(
+            f"{label}: no {what} can be read from {directory}: its weights are of another architecture than its "
+            f"config.json ({name} is {list(found)}, not {list(wanted)})"
+        )
+    unread = [name for name in sorted(loading["unexpected_keys"]) if unused and not re.search(unused, name)]
+    if unread:
+        raise BadInput(
+            f"{label}: {directory} has {len(unread)} parameters that a {type(model).__name__} does not read, such as "
+            f"{unread[0]}: it would compute something else than the model that was trained"
+        )
+    new = _new(model, set(loading["missing_keys"]))
+    network = f"{model.base_model_prefix}."
+    lost = [name for name in new if not new_head or name.startswith(network) and ".pooler." not in name]
+    if lost:
+        part = "the network" if new_head else f"a {what}"
+        raise BadInput(f"{label}: {directory} lacks {len(lost)} parameters of {part}, such as {lost[0]}{hint}")
     return model, new
+
+
+def _new(model: Any, absent: Collection[str]) -> list[str]:
+    """Those of the absent parameters that share their memory with no other."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    loaded = {value.data_ptr() for name, value in named.items() if name not in absent}
+    return [name for name in sorted(absent) if name not in named or named[name].data_ptr() not in loaded]
+
+
+def weight_names(directory: Path) -> list[str]:
+    """The names of the parameters that lie in the files of a checkpoint."""
+    from safetensors import safe_open
+    from transformers.modeling_utils import load_state_dict
+
+    names: list[str] = []
+    for path in sorted(directory.glob("*.index.json")):
+        names += json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    for path in () if names else sorted(directory.glob("model.safetensors")):
+        with safe_open(path, "pt") as file:
+            names += file.keys()
+    for path in () if names else sorted(directory.glob("pytorch_model.bin")):
+        names += load_state_dict(str(path), map_location="meta")
+    return names
 
 
 def quiet_transformers() -> None:

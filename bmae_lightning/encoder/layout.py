@@ -20,6 +20,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from bmae_lightning.encoder import dropout as cheap
+
 ATTENTION = "layout"
 """The name of `attention` in transformers' registry."""
 GROUPS = 4
@@ -97,7 +99,7 @@ class Padded(Layout):
         mask = self.mask_B11L if visible_BLL is None else visible_BLL[:, None]
         if window is not None:
             mask = mask & near(query.shape[2], window, query.device)
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+        mixed = mix(query, key, value, mask, dropout, scale)
         return mixed.transpose(1, 2).flatten(2)
 
 
@@ -164,7 +166,7 @@ class Packed(Layout):
             if window is not None and window < longest:
                 band = near(longest, window, query.device)
                 mask = band if mask is None else mask & band
-            mixed = scaled_dot_product_attention(*map(padded, rows), attn_mask=mask, dropout_p=dropout, scale=scale)
+            mixed = mix(*map(padded, rows), mask, dropout, scale)
             mixed = mixed.transpose(1, 2).flatten(0, 1).flatten(1)
             made.append(mixed if full else mixed.index_select(0, place))
         return torch.cat(made)[None]
@@ -194,12 +196,24 @@ def packed_stack(stack: nn.Module, real_BL: Tensor) -> Iterator[None]:
             hook.remove()
 
 
+def mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float | None) -> Tensor:
+    """Scaled dot-product attention [B, H, L, d]; on a CPU, which has no kernel with dropout, with cheap dropout."""
+    if not dropout or not query.is_cpu or torch.compiler.is_compiling():
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = (query * scale) @ key.transpose(2, 3)
+    if mask is not None:
+        scores = scores.masked_fill_(~mask, float("-inf"))
+    return cheap.dropout(scores.softmax(-1), dropout) @ value
+
+
 def near(length: int, window: int, device: torch.device) -> Tensor:
     """Pairs of positions at most `window` apart, bool [length, length]."""
     position_L = torch.arange(length, device=device)
     return (position_L[:, None] - position_L).abs() <= window
 
 
+@torch.compiler.disable
 def attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     dropout: float = 0.0, scaling: float | None = None, layout: Layout | None = None,

@@ -14,14 +14,13 @@ from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertLayer
 
 from bmae_lightning.encoder.backbone.backbone import backbone_of
-from bmae_lightning.encoder.layout import Layout, Packed, Padded
+from bmae_lightning.encoder.borrowed import HEADS, INITS, check_copies
+from bmae_lightning.encoder.dropout import with_cheap_dropout
+from bmae_lightning.encoder.layout import ATTENTION, Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
-
-INITS = ("random", "last_layers")
-HEADS = ("mlm", "linear")
 
 
 class Encoder(nn.Module):
@@ -39,6 +38,7 @@ class Encoder(nn.Module):
                 f"the tokenizer has {vocabulary.size} tokens, the encoder embeds only {masked_lm.config.vocab_size}: "
                 "use the tokenizer of the same checkpoint"
             )
+        with_cheap_dropout(masked_lm)
         self.masked_lm = masked_lm
         self.vocabulary = vocabulary
         self.packed = packed
@@ -164,33 +164,21 @@ class Encoder(nn.Module):
         """Transformer layers of the encoder's shape: N(0, initializer_range) weights, or copies of its last layers."""
         choice(INITS, init=init)
         config, own = self.backbone.layer_config(), self.backbone.layers
+        config._attn_implementation = ATTENTION
         with torch.random.fork_rng(devices=[], enabled=init == "last_layers"):  # copies draw nothing
             layers = nn.ModuleList(BertLayer(config) for _ in range(count))
         if init == "last_layers":
-            check_copies(init, count, len(own))
+            check_copies(init, count, len(own), self.backbone.copies)
             for layer, source in zip(layers, own[-count:], strict=True):
-                layer.load_state_dict(self._layer_state(source))
+                layer.load_state_dict(self.backbone.layer_state(source))
         else:
             for module in layers.modules():
                 if isinstance(module, nn.Linear):
                     nn.init.normal_(module.weight, std=self.config.initializer_range)
                     nn.init.zeros_(module.bias)
+        with_cheap_dropout(layers)
         like = next(own.parameters())
         return layers.to(device=like.device, dtype=like.dtype)
-
-    def _layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
-        state = self.backbone.layer_state(layer)
-        if state is None:
-            raise BadInput(
-                f"init: last_layers cannot copy layers of type {self.config.model_type!r} into a decoder; use random"
-            )
-        return state
-
-
-def check_copies(init: str, count: int, depth: int) -> None:
-    """Raise ValueError where `count` layers cannot be copied from an encoder of `depth` layers."""
-    if init == "last_layers" and count > depth:
-        raise ValueError(f"init: last_layers copies {count} layers but the encoder has {depth}; lower layers")
 
 
 def _places(like_RT: Tensor, position_RT: Tensor | None) -> Tensor:

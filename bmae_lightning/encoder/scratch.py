@@ -34,15 +34,19 @@ class ScratchEncoder:
     def __post_init__(self) -> None:
         check_heads(self.width, self.heads)
 
-    def dimensions(self) -> tuple[int, int]:
-        """Number of layers and of positions."""
-        return self.layers, self.positions
+    def dimensions(self) -> tuple[int, int, bool]:
+        """Number of layers and of positions, and whether decoders can copy layers."""
+        return self.layers, self.positions, True
 
-    def masked_lm(self, vocabulary_size: int) -> tuple["BertForMaskedLM", list[str]]:
-        """The model; the second value, the parameters that a checkpoint lacks, is empty: all weights are random."""
+    def masked_lm(self, vocabulary_size: int, pad_id: int = 0) -> tuple["BertForMaskedLM", list[str]]:
+        """The model; the second value, the parameters that a checkpoint lacks, is empty: all weights are random.
+
+        pad_id: of the token whose embedding is and stays 0.
+        """
         from transformers import BertForMaskedLM
 
-        return random_model(BertForMaskedLM, self, vocabulary_size, self.dropout, attn_implementation="sdpa"), []
+        more = {"pad_token_id": pad_id, "attn_implementation": "sdpa"}
+        return random_model(BertForMaskedLM, self, vocabulary_size, self.dropout, **more), []
 
 
 def random_model(kind: type, options: Any, vocabulary_size: int, dropout: float, **more: Any) -> Any:

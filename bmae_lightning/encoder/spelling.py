@@ -8,6 +8,7 @@ Tibetan, Burmese and Khmer are such scripts too. Shapes: V vocabulary.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -108,6 +109,7 @@ def _joint(raw: bytes, text: str, whole: bool) -> int:
     return CONTINUES * (inside or not _breaks(text[0])) + CLOSED * ends
 
 
+@functools.cache
 def _breaks(character: str) -> bool:
     """Whether a word ends before and behind a character."""
     return (

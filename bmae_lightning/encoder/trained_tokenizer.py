@@ -47,9 +47,12 @@ def train_unigram(texts: Callable[[], Iterator[str]], size: int, directory: Path
       Half of the vocabulary at most is single characters; others are unknown.
     Raises BadInput for texts without a word.
     """
-    letters = Counter(letter for text in texts() for letter in text if not letter.isspace())
-    common = sorted(letters, key=lambda letter: (-letters[letter], letter))[: (size - len(FIRST) - 2) // 2]
-    rare = dict.fromkeys(map(ord, letters.keys() - set(common)), " ")
+    counts: Counter[str] = Counter()
+    for text in texts():
+        counts.update(text)
+    letters = sorted((-count, letter) for letter, count in counts.items() if not letter.isspace())
+    room = (size - len(FIRST) - 2) // 2
+    rare = {ord(letter): " " for _, letter in letters[room:]}
     splitter = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     trainer = trainers.UnigramTrainer(
         vocab_size=size - 1, show_progress=False, special_tokens=FIRST, unk_token=FIRST[-1], max_piece_length=LONGEST
@@ -58,7 +61,7 @@ def train_unigram(texts: Callable[[], Iterator[str]], size: int, directory: Path
     model = _trained(Tokenizer(models.Unigram()), splitter, trainer, spelt, directory)
     learnt = model["vocab"][len(FIRST) :]
     lowest = min(score for _, score in learnt)
-    rarest = lowest + STEP * len(common)
+    rarest = lowest + STEP * min(room, len(letters))
     scores = {piece: lowest if len(piece) == 1 and score < rarest else score for piece, score in learnt}
     pieces = sorted((-round(score, 4), piece) for piece, score in scores.items())
     vocabulary = [(token, 0.0) for token in FIRST] + [(piece, -cost) for cost, piece in pieces] + [(LAST, 0.0)]

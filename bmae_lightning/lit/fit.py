@@ -1,5 +1,7 @@
 """Fit a LightningModule with the trainer of the configuration: callbacks, loggers, resuming, clean ends."""
 
+from __future__ import annotations
+
 import logging
 import os
 import signal
@@ -9,17 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
-
-from bmae_lightning.lit.data import TrainingData
-from bmae_lightning.lit.metrics import StepMetrics
-from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import launched, print_once
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from bmae_lightning.lit.data import TrainingData
 
 QUIET = {
     "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
@@ -66,6 +66,9 @@ def fit(
         BadInput: devices that do not exist, a batch that cannot be shared out, a checkpoint of another architecture.
         Interrupted: asked to stop; the state is saved.
     """
+    from bmae_lightning.lit.metrics import StepMetrics
+    from bmae_lightning.lit.resume import ResumeCheckpoints, newest_checkpoint
+
     resume = ResumeCheckpoints(
         directory / "checkpoints", int(checkpoint["every_steps"]), float(checkpoint["every_minutes"])
     )
@@ -113,6 +116,10 @@ def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
     Raises:
         BadInput: devices that do not exist, or options that Lightning refuses.
     """
+    import pytorch_lightning as pl
+    import torch
+    from pytorch_lightning.plugins.environments import LightningEnvironment
+
     quiet_lightning()
     options = trainer.keywords | QUIET | settings
     if options.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -128,10 +135,15 @@ def make_trainer(trainer: partial, label: str, **settings: Any) -> pl.Trainer:
         raise BadInput(f"trainer: {str(error).splitlines()[0]}") from error
 
 
+def shares_of(trainer: partial, stage: str) -> int:
+    """Into how many micro-batches a step is divided over devices and accumulation."""
+    built = make_trainer(trainer, stage)
+    return built.world_size * built.accumulate_grad_batches
+
+
 def check_trainer(trainer: partial, batch_size: int, stage: str) -> None:
     """Raise BadInput if the trainer cannot be made or the batch cannot be shared out among its devices."""
-    built = make_trainer(trainer, stage)
-    share = built.world_size * built.accumulate_grad_batches
+    share = shares_of(trainer, stage)
     if batch_size % share:
         raise BadInput(
             f"{stage}.batch_size={batch_size} must be a multiple of devices x trainer.accumulate_grad_batches = {share}"

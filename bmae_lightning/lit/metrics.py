@@ -10,13 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 from torchmetrics import MeanMetric
 
+from bmae_lightning.lit.metrics_file import keep_until
 from bmae_lightning.lit.module import StepCallback, TrainedModule
 from bmae_lightning.runtime.errors import BadInput
-from bmae_lightning.runtime.files import append_text, write_text
+from bmae_lightning.runtime.files import append_text
 from bmae_lightning.runtime.progress import track
-
-VALIDATION = "validation/"
-"""What the names of measures begin with that are taken during training."""
 
 
 class StepMetrics(StepCallback):
@@ -44,7 +42,7 @@ class StepMetrics(StepCallback):
         super().on_train_start(trainer, pl_module)
         self.seconds, self.since = time.monotonic(), self.step
         if trainer.is_global_zero:
-            _keep_until(self.path, self.step)
+            keep_until(self.path, self.step)
             items = (self.steps - self.step) * self.batch_size
             self.advance = self.stack.enter_context(track(self.label, items, unit=self.unit))
 
@@ -88,15 +86,3 @@ class StepMetrics(StepCallback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.stack.close()
-
-
-def _keep_until(path: Path, step: int) -> None:
-    """Drop the lines of later steps, and one that a killed run left half written."""
-    if path.is_file():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
-        write_text(path, "".join(line for line in lines if json.loads(line)["step"] <= step))
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of a `metrics.jsonl`, one per logged step."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

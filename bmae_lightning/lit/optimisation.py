@@ -1,13 +1,16 @@
 """AdamW and the linear schedule: options first, made once parameters and steps are known."""
 
-import math
-from typing import Any, NamedTuple
+from __future__ import annotations
 
-import torch
-from torch import nn
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.shares import exact
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 GROWTHS = ("linear", "logarithm")
 
@@ -27,6 +30,8 @@ class AdamW:
 
     def make(self, module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
         """The optimiser of all parameters of `module` that need a gradient."""
+        import torch
+
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
@@ -53,6 +58,8 @@ class LinearSchedule:
 
     def make(self, optimiser: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
         """The schedule in optimiser steps; `warmup` below 1 is a share of `steps`, otherwise a number of steps."""
+        import torch
+
         warm = round(exact(warmup) * steps) if warmup < 1 else int(warmup)
 
         def factor(step: int) -> float:

@@ -19,6 +19,9 @@ from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.reranking.teacher_scores import TeacherScores
 from bmae_lightning.runtime.shares import exact
 
+KNOWN = "known_positives"
+"""Metric: how many passages of a step, beside its own, are labelled positives of a query."""
+
 
 @dataclass
 class RetrieverBatches:
@@ -29,7 +32,6 @@ class RetrieverBatches:
         queries, passages: token stores.
         vocabulary: for the special ids.
         query_length, passage_length: word pieces with [CLS] and [SEP].
-        positives: also say which passages they are and which ones are positives of each query.
         teacher: whose scores of each query's own passages go with the batch.
     """
 
@@ -39,7 +41,6 @@ class RetrieverBatches:
     vocabulary: Vocabulary
     query_length: int
     passage_length: int
-    positives: bool = False
     teacher: TeacherScores | None = None
 
     def __call__(self, items: Sequence[Item]) -> RetrievalBatch:
@@ -50,8 +51,6 @@ class RetrieverBatches:
         teacher_Bn = None
         if self.teacher is not None:
             teacher_Bn = self.teacher.of(query_rows, np.array(passage_rows).reshape(len(items), -1))
-        if not self.positives:
-            return RetrievalBatch(queries, passages, teacher_Bn=teacher_Bn)
         judged = [self.groups.known[self.groups.ids[number]] for number, _ in items]
         positives_BP = np.full((len(items), max(map(len, judged))), -1, dtype=np.int64)
         for row, ids in enumerate(judged):
@@ -93,6 +92,9 @@ class RetrieverModule(TrainedModule):
         found = {name: loss(queries, passages, scored) for name, loss in self.losses.items()}
         count = self.count(len(queries))
         self.parts = {}
+        if batch.passage_N is not None:
+            known_b = scored.known_bN.sum(1) - scored.known_bN.gather(1, scored.target_b[:, None])[:, 0].long()
+            self.parts[KNOWN] = (known_b.float().mean(), count)
         for name, value in found.items():
             self.parts[LOSS + name] = (value.loss.detach(), count)
             self.parts |= {part: (number, count) for part, number in value.parts.items()}

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_model, save_model
 
-from bmae_lightning.lit.metrics import VALIDATION
+from bmae_lightning.lit.metrics_file import VALIDATION
 from bmae_lightning.lit.module import StepCallback, TrainedModule
 from bmae_lightning.lit.resume import step_of
 from bmae_lightning.pretraining.diagnostics import undisturbed

@@ -17,7 +17,7 @@ CHECKED = "bmae_lightning-check-"
 """What the name of the directory begins with that a sweep is given where nothing runs."""
 ROW, RESULT = "row.json", "result.json"
 """What a job of a sweep leaves in its directory: the printed row that it is, and at its end what it has run."""
-KEPT = ("name", "paper_row", "paper_results", "requires")
+KEPT = ("name", "paper_row", "paper_results")
 
 
 def forget_checks(config: Any) -> None:

@@ -13,7 +13,7 @@ from bmae_lightning.runtime.table import Table, first_line, is_number, read_tabl
 SUITE_MEASURE = "nDCG@10"
 """What papers print for the data sets of a benchmark."""
 Job = Mapping[str, Any]
-"""`name` (of the arm), `paper_row`, `paper_results`, `collection`, `corpus`, `scale`, `requires`, `overrides`; where it
+"""`name` (of the arm), `paper_row`, `paper_results`, `collection`, `corpus`, `scale`, `overrides`; where it
 has finished `nodes` (key -> directory), else `state` (`failed` or `not run`) and its `reason`."""
 
 

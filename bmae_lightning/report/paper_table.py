@@ -6,13 +6,11 @@ from typing import NamedTuple
 
 from bmae_lightning.report.measured import Found, Job, measured_elsewhere, measured_values, printed_values
 from bmae_lightning.report.printed import (
-    BACKBONE,
     BENCHMARKS,
     MILLISECONDS,
     UNITS,
     PaperTable,
     PrintedColumn,
-    Reference,
     check_results,
     read_row,
 )
@@ -22,7 +20,6 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.mean import Mean, mean_of
 from bmae_lightning.runtime.table import FAILED, NOT_RUN, PAPER, REFERENCE, SUMMARY, Column, Table, is_number
 
-NOT_BERT = "its encoder is not a BERT and cannot be loaded yet"
 ABOUT_GLUE = "Of a task with two measures ours is the first; the paper does not say which it prints."
 ABOUT_TIMES = "Times of another machine are not judged."
 
@@ -59,7 +56,7 @@ def paper_table(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]
         rows.append([ORDER, *map(order, columns), "; ".join(f"not comparable: {reason}" for reason in why)])
         notes.append(ABOUT_ORDER)
     reasons: dict[str, list[str]] = {}
-    for row in [*_refused(about, jobs), *about.references]:
+    for row in about.references:
         marks += [(len(rows), 0, REFERENCE)] + [(len(rows), 0, SUMMARY)] * (not reasons and len(rows) > 0)
         reasons.setdefault(row.why, []).append(row.label)
         rows.append([f"{row.label} (reference)", *_as_printed(about, row.values, row.digits), ""])
@@ -102,16 +99,6 @@ def _as_printed(about: PaperTable, values: Sequence[float | None], digits: int |
     return [value if None in (value, digits) else f"{value:.{digits}f}" for value in map(about.shown, values)]
 
 
-def _refused(about: PaperTable, jobs: Sequence[Job]) -> list[Reference]:
-    """Rows that cannot run yet, by what is printed."""
-    rows = [(job, read_row(job["paper_row"], job["name"])) for job in jobs if job["requires"] == BACKBONE]
-    return [
-        Reference(label=label, why=NOT_BERT, values=printed_values(about.columns, job, stage), digits=row.digits)
-        for job, row in rows
-        for stage, label in row.labels().items()
-    ]
-
-
 def _is_readable(job: Job, stages: Collection[str]) -> bool:
     """Whether its options have the right form; where not, the job was refused for that."""
     try:
@@ -132,7 +119,7 @@ def _lines(about: PaperTable, jobs: Sequence[Job], rungs: Mapping[str, str]) -> 
     Jobs of one label fill one row where they are of several collections, or of several seeds and else alike; any other
     has a row of its own.
     """
-    jobs = [job for job in jobs if _is_readable(job, rungs) and job["requires"] != BACKBONE]
+    jobs = [job for job in jobs if _is_readable(job, rungs)]
     groups: dict[tuple[str, str, str], list[list[Job]]] = {}
     for job in jobs:
         for stage, label in _labels(job):

@@ -27,8 +27,6 @@ AVERAGE = "AVERAGE"
 MILLISECONDS = "milliseconds"
 UNITS = {"percent": 100, "fraction": 1, MILLISECONDS: 1}
 """Unit of a printed table -> what a value is multiplied by to be in it."""
-BACKBONE = "backbone"
-"""The option `requires` of a row whose encoder is of an architecture that cannot be loaded."""
 EXAMPLE = "{msmarco/dev: {evaluate: {RR@10: 0.3553}}}"
 
 

@@ -1,6 +1,6 @@
 """How the retriever in a directory makes vectors: what its files say, without reading any weights.
 
-Layouts: a retriever of ours, as trained or as exported; a sentence-transformers directory (modules.json); a BERT-type
+Layouts: a retriever of ours, as trained or as exported; a sentence-transformers directory (modules.json); a
 checkpoint without any record, where pooling and similarity must be known. Shapes: D width.
 """
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
+from bmae_lightning.encoder.backbone.backbone import known_family, limit_of
+from bmae_lightning.encoder.checkpoint import read_config
 from bmae_lightning.encoder.pretrained import load_config
 from bmae_lightning.encoder.tokenizer import load_tokenizer
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -76,8 +78,8 @@ def read_layout(directory: Path, options: ModelOptions, key: str) -> Layout:
 
 
 def _checkpoint(directory: Path, config: RetrieverConfig | None, options: ModelOptions, key: str) -> Layout:
-    """A BERT-type checkpoint that was not saved as a retriever: [CLS] and inner product unless the options differ."""
-    limit = load_config(str(directory), key).max_position_embeddings
+    """A checkpoint that was not saved as a retriever: [CLS] and inner product unless the options differ."""
+    limit = limit_of(load_config(str(directory), key))
     tokenizer = load_tokenizer(directory)
     Vocabulary(tokenizer)
     pooling = config.pooling if config is not None else options.pooling or "cls"
@@ -109,13 +111,13 @@ def _modules(directory: Path, options: ModelOptions, key: str) -> Layout:
     if head is None:
         if importlib.util.find_spec(LIBRARY) is None:
             raise BadInput(
-                f"{key}: {directory} is more than a BERT-type encoder with pooling ({', '.join(modules)}), which needs "
+                f"{key}: {directory} is more than a known encoder with pooling ({', '.join(modules)}), which needs "
                 "the library sentence-transformers: pip install 'bmae_lightning[external]'"
             )
         return Layout(directory, RetrieverConfig("library", "", similarity, **prefixes), library=True)
     (pooling, dense, width), encoder = head, modules["Transformer"]
     tokenizer = load_tokenizer(encoder)
-    longest = min(load_config(str(encoder), key).max_position_embeddings, tokenizer.model_max_length)
+    longest = min(limit_of(load_config(str(encoder), key)), tokenizer.model_max_length)
     longest = lengths.get("max_seq_length") or longest
     own = RetrieverConfig.load(directory)  # of our export
     config = RetrieverConfig(
@@ -133,16 +135,15 @@ def _head(
 
     None for a model that our own code cannot run.
     """
-    if (
-        list(modules) not in SHAPES
-        or _read(modules["Transformer"] / "config.json", key, {}).get("model_type") != "bert"
+    if list(modules) not in SHAPES or any(
+        value != USUAL.get(name) for name, value in lengths.items() if name not in LENGTHS
     ):
         return None
-    if any(value != USUAL.get(name) for name, value in lengths.items() if name not in LENGTHS):
+    if known_family(read_config(modules["Transformer"], key)) is None:
         return None
     try:
         Vocabulary(load_tokenizer(modules["Transformer"]))
-    except BadInput:  # not of word pieces
+    except BadInput:  # of word pieces that are not known
         return None
     pooling = _pooling(_read(modules["Pooling"] / "config.json", key))
     if pooling is None:
@@ -199,7 +200,7 @@ def _with_options(layout: Layout, options: ModelOptions, key: str) -> RetrieverC
         if getattr(options, name) is not None
     }
     if not layout.library:
-        limit = load_config(str(layout.encoders[0]), key).max_position_embeddings
+        limit = limit_of(load_config(str(layout.encoders[0]), key))
         for name in ("query_length", "passage_length"):
             length = changes.get(name) or getattr(config, name)
             if not 3 <= length <= limit:

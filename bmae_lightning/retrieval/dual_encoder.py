@@ -16,13 +16,11 @@ from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.retrieval.representation.hybrid import HybridRepresentation
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Vectors
-from bmae_lightning.retrieval.retriever_config import FILE, RetrieverConfig
-from bmae_lightning.runtime.checks import choice
+from bmae_lightning.retrieval.retriever_config import FILE, RetrieverConfig, check_similarity
 from bmae_lightning.runtime.configuration import build, locate
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
-SIMILARITIES = ("dot", "cos")
 PASSAGE, REPRESENTATION = "passage", "representation.safetensors"
 
 
@@ -92,13 +90,6 @@ class DualEncoder(nn.Module):
         if self.similarity == "cos":
             return Vectors(nn.functional.normalize(vectors.dense_BD, dim=-1))
         return vectors
-
-
-def check_similarity(similarity: str, representation: PooledRepresentation) -> None:
-    """Raise ValueError for a similarity that does not exist or that the representation does not have."""
-    choice(SIMILARITIES, similarity=similarity)
-    if similarity == "cos" and representation.lexical:
-        raise ValueError("similarity: cos is for dense representations; one with a lexical part is scored by dot")
 
 
 def representation_of(config: RetrieverConfig) -> PooledRepresentation:

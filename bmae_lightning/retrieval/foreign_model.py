@@ -3,6 +3,8 @@
 Texts are encoded by the same code as for our own retrievers, unless it takes the library sentence-transformers.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,16 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.torch import load_file
 
 from bmae_lightning.encoder.checkpoint import find_checkpoint
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import load_config, load_masked_lm
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.retrieval.checkpoint_layout import Layout, read_layout
-from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, representation_of
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.model_options import ModelOptions
 from bmae_lightning.runtime.errors import BadInput
@@ -30,6 +27,10 @@ from bmae_lightning.runtime.files import write_array
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from bmae_lightning.encoder.model import Encoder
+    from bmae_lightning.retrieval.checkpoint_layout import Layout
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
 
 CONTENT = (".json", ".txt", ".model", ".safetensors", ".bin")
 """Files that a model is made of."""
@@ -76,6 +77,10 @@ class Retriever:
         Raises:
             BadInput: weights that are missing or of another shape.
         """
+        from safetensors.torch import load_file
+
+        from bmae_lightning.retrieval.dual_encoder import DualEncoder, load_dual_encoder, representation_of
+
         layout = self.layout
         if layout.recorded:
             return load_dual_encoder(layout.directory)[0]
@@ -94,6 +99,9 @@ class Retriever:
         return self.layout.directory if self.layout.recorded else self.layout.encoders[0]
 
     def _encoder(self, directory: Path) -> Encoder:
+        from bmae_lightning.encoder.model import Encoder
+        from bmae_lightning.encoder.vocabulary import Vocabulary
+
         size = load_config(str(directory), self.key).vocab_size
         masked_lm, _ = load_masked_lm(str(directory), size, None, self.key)
         return Encoder(masked_lm, Vocabulary(load_tokenizer(directory)))
@@ -105,7 +113,9 @@ def find_retriever(label: str, options: ModelOptions, key: str) -> Retriever:
     Raises:
         BadInput: not found, or no layout that is known.
     """
-    directory = find_checkpoint(options.name, options.package, key=key)
+    from bmae_lightning.retrieval.checkpoint_layout import read_layout
+
+    directory = find_checkpoint(options.name, options.package, key=key, whole=True)
     return Retriever(label, options, read_layout(directory, options, key), key)
 
 
@@ -128,7 +138,7 @@ class LibraryModel:
         self.batch_tokens, self.directory, self.shard, self.ranker = batch_tokens, directory, shard, ranker
 
     @cached_property
-    def model(self) -> "SentenceTransformer":
+    def model(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
 
         directory = str(self.retriever.layout.directory)

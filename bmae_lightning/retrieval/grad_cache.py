@@ -4,16 +4,18 @@ The loss sees the vectors of the whole batch; its gradient reaches the parameter
 time with the random numbers of the first, so it is that of one pass (docs/finetuning.md §1.6).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.representation.vectors import Vectors
+    from bmae_lightning.encoder.batch import Tokens
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
+    from bmae_lightning.retrieval.representation.vectors import Vectors
 
 
 class GradCache:
@@ -37,6 +39,10 @@ class GradCache:
         encode: a function of texts one by one (nothing may depend on the others of the batch) and of torch's random
         state; it is called twice per chunk and must not communicate with other processes.
         """
+        import torch
+
+        from bmae_lightning.retrieval.representation.vectors import Vectors
+
         if self.chunk is None or not torch.is_grad_enabled():
             return encode(tokens)
         starts = range(0, len(tokens.ids_BL), self.chunk)
@@ -51,6 +57,10 @@ class GradCache:
 
 
 def _replayed(encode: Callable[[Tokens], Vectors], part: Tokens) -> Vectors:
+    from torch.utils.checkpoint import checkpoint
+
+    from bmae_lightning.encoder.batch import Tokens
+
     def run(ids_CL: Tensor, real_CL: Tensor) -> Vectors:  # the device whose random state is kept is that of arguments
         return encode(Tokens(ids_CL, real_CL, part.values))
 

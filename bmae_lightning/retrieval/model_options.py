@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.retrieval.dual_encoder import SIMILARITIES
-from bmae_lightning.retrieval.representation.pooled import POOLINGS
+from bmae_lightning.retrieval.retriever_config import POOLINGS, SIMILARITIES
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.errors import BadInput

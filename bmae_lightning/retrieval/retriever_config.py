@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
 
 FILE = "retriever_spec.json"
+POOLINGS, SIMILARITIES = ("cls", "mean"), ("dot", "cos")
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,10 @@ class RetrieverConfig:
                     f"{remedy.get(name, name)}: this stage has {name}={value!r}, but the encoder in {directory} was "
                     f"trained with {name}={found!r}; use the same for both"
                 )
+
+
+def check_similarity(similarity: str, representation: Any) -> None:
+    """Raise ValueError for a similarity that does not exist or that the representation does not have."""
+    choice(SIMILARITIES, similarity=similarity)
+    if similarity == "cos" and representation.lexical:
+        raise ValueError("similarity: cos is for dense representations; one with a lexical part is scored by dot")

@@ -3,22 +3,24 @@
 Shapes: Q queries, q of one shard, K ranks.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_vectors
-from bmae_lightning.retrieval.index import hybrid
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.vector_files import Encoded
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.shards import ArrayShards
+
+if TYPE_CHECKING:
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
 
 
 class Found(NamedTuple):
@@ -102,6 +104,8 @@ def search(
     Args:
         advance: told of encoded queries, and of 0 during the search. Other arguments as for `encode_vectors`.
     """
+    from bmae_lightning.retrieval.encode import encode_vectors
+    from bmae_lightning.retrieval.index import hybrid
 
     lexical, parts, seconds = model.representation.lexical, [], 0.0
     at_once = hybrid.QUERIES_AT_ONCE if lexical else max(1, len(rows))

@@ -3,21 +3,25 @@
 Shapes: N passages, D dense width, K vocabulary entries kept per passage.
 """
 
+from __future__ import annotations
+
 import io
 import shutil
 from bisect import bisect_right
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.representation.vectors import Vectors
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import flush, growing, read_json, write_json
 from bmae_lightning.runtime.shards import ArrayShards
+
+if TYPE_CHECKING:
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
+    from bmae_lightning.retrieval.representation.vectors import Vectors
 
 
 class Encoded(NamedTuple):

@@ -4,18 +4,23 @@
 value, a misspelt argument or a missing `_target_` is reported under the name that the user typed.
 """
 
+import builtins
 import functools
 import importlib
 import inspect
 import re
+import sys
 import types
 import typing
+from contextlib import suppress
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from bmae_lightning.runtime.checks import nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.former import new_place, renamed_option
+from bmae_lightning.runtime.postponed import Postponed, Unbuilt
 
 PLUGINS = {
     "hydra/launcher": {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"},
@@ -41,6 +46,8 @@ def build(node: Any, key: str = "") -> Any:
             `_partial_: true` a `functools.partial` of it.
         key: dotted config key of `node`, used in messages.
 
+    Returns `Unbuilt` for what needs a library that is postponed.
+
     Raises:
         BadInput: an unknown target or argument, a value of the wrong type or refused by the constructor.
     """
@@ -50,16 +57,21 @@ def build(node: Any, key: str = "") -> Any:
         return node
     if "_target_" not in node:
         return {name: build(value, join(key, name)) for name, value in node.items()}
-    target = locate(node["_target_"], key)
     arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
-    _check_arguments(target, arguments, key, partial=bool(node.get("_partial_")))
+    try:
+        target = locate(node["_target_"], key)
+        _check_arguments(target, arguments, key, partial=bool(node.get("_partial_")))
+    except Postponed:
+        target = None
     arguments = {name: build(value, join(key, name)) for name, value in arguments.items()}
-    if node.get("_partial_"):
+    if target is not None and node.get("_partial_"):
         return functools.partial(target, **arguments)
     try:
-        return target(**arguments)
+        return Unbuilt() if target is None else target(**arguments)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{key}: {error}") from error
+    except Postponed:
+        return Unbuilt()
 
 
 def join(key: str, name: str) -> str:
@@ -99,12 +111,22 @@ def _check_arguments(target: Any, arguments: dict[str, Any], key: str, partial: 
             raise BadInput(f"{join(key, name)} must be of type {wanted}, got {value!r}")
 
 
+class _Names(dict):
+    """Names of a module; what it imports for annotations alone, as torch, is not there and may be anything."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, object)
+
+
 def _hints(target: Any) -> dict[str, Any]:
-    function = target.__init__ if inspect.isclass(target) and target.__init__ is not object.__init__ else target
-    try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):
-        return {}
+    """Argument -> its annotation; a dataclass has those of its bases, each written with the names of its own module."""
+    owners = reversed(target.__mro__) if is_dataclass(target) else [getattr(target, "__init__", target)]
+    found: dict[str, Any] = {}
+    for owner in owners if inspect.isclass(target) else [target]:
+        module = sys.modules.get(getattr(owner, "__module__", ""), builtins)
+        with suppress(TypeError, AttributeError):
+            found |= inspect.get_annotations(owner, locals=_Names(vars(module)), eval_str=True)
+    return found
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -15,9 +15,11 @@ class Bm25Ranking(RankingStage):
     """Ranks the judged queries and, where the corpus has some, the training queries.
 
     Args:
+        analyzer: how texts become terms, which `ranker` reads.
         ranker: BM25 with its settings.
     """
 
+    analyzer: str = "auto"
     ranker: Bm25
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bmae_lightning.corpus.document_order import COLLECTION_ORDER
-from bmae_lightning.lit.metrics import VALIDATION, read_metrics
+from bmae_lightning.lit.metrics_file import VALIDATION, read_metrics
 from bmae_lightning.report.content import (
     BASELINE,
     PRINTED,
@@ -235,7 +235,7 @@ def _setting(node: Node) -> str:
 def _note(node: Node) -> str:
     """What stands below the name of an arm: how fast it is."""
     if node.stage == "bm25":
-        return "bm25s"
+        return "Lucene's idf"
     if rate := node.results.get("pairs_per_second"):
         return f"re-orders the top {node.results['depth']}, {rate:,.0f} pairs/s"
     rate = node.results.get("passages_per_second")

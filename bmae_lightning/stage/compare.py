@@ -33,8 +33,8 @@ class Compare(RankingStage, Encoding):
         self.options = ModelOptions(**self.model)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         self._retriever()
+        super().preflight(splits)
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         return encoding_cost(shape_of(self.options.name), sizes, self.options.passage_length or 512)

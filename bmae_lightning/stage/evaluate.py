@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN
-from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.search import check_index
 from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.process import print_once
@@ -24,8 +23,8 @@ class Evaluate(RankingStage, Encoding):
     """Also writes passages.npy: the vectors, with a lexical part in files beside it."""
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         require_splits(f"{self.name}.train_depth", [TRAIN] * bool(self.train_depth), splits)
+        super().preflight(splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         trained = getattr(inputs.get("retriever"), "config", {})
@@ -47,6 +46,8 @@ class Evaluate(RankingStage, Encoding):
         return found
 
     def make_ranker(self, context: Context, prepared: Prepared) -> Ranker:
+        from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+
         model, config = load_dual_encoder(context.input("retriever") / "retriever")
         passages, queries = prepared.passages(), prepared.queries()
         config.require(context.input("retriever"), {}, tokenizer=passages.tokenizer_digest)

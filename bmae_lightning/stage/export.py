@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
-from bmae_lightning.retrieval.export import save_portable
 from bmae_lightning.retrieval.model_card import base_model_of, lineage_of, model_card
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, replacing, write_json, write_text
@@ -17,6 +15,9 @@ class Export(Stage):
     """Writes model/: weights (safetensors only), tokenizer, the JSON files of sentence-transformers and README.md."""
 
     def run(self, context: Context) -> None:
+        from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+        from bmae_lightning.retrieval.export import save_portable
+
         retriever, evaluation = context.input("retriever"), context.input("evaluation")
         judged = read_json(evaluation / "manifest.json")["context"]["inputs"].get("retriever")
         if judged is None or Path(judged).name != retriever.name:

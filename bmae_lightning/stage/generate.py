@@ -4,27 +4,24 @@ Not to be confused with the option `generator` of pre-training: the small masked
 tokens (ELECTRA's word).
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.encoder.checkpoint import shape_of
-from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import make_trainer
-from bmae_lightning.lit.generate import TeacherModule, generate, on_one_device
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.lit.optimisation import Optimisation
 from bmae_lightning.pretraining.generate.file import TextFile
-from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
 from bmae_lightning.pretraining.generate.record import Generated
 from bmae_lightning.pretraining.generate.shards import TextShards
 from bmae_lightning.pretraining.generate.streams import write_streams
-from bmae_lightning.pretraining.generate.trained import TrainedTeacher
-from bmae_lightning.pretraining.generate.writer import Writer
 from bmae_lightning.report.tracking.loggers import log_table, under
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.cost import READ, Cost, Sizes
@@ -35,7 +32,10 @@ from bmae_lightning.runtime.stage import Context, require_splits
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import FittingStage
 
-Teacher = PretrainedTeacher | TrainedTeacher
+if TYPE_CHECKING:
+    from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
+    from bmae_lightning.pretraining.generate.trained import TrainedTeacher
+    from bmae_lightning.pretraining.generate.writer import Writer
 
 
 @dataclass(kw_only=True)
@@ -48,8 +48,8 @@ class Generate(FittingStage):
     """
 
     shard: int
-    queries: Teacher | None = None
-    continuation: Teacher | None = None
+    queries: PretrainedTeacher | TrainedTeacher | None = None
+    continuation: PretrainedTeacher | TrainedTeacher | None = None
     texts: TextFile | None = None
     samples: int = 2
 
@@ -63,13 +63,14 @@ class Generate(FittingStage):
             raise ValueError(f"continuation.sampling.count={count}: a passage has one continuation")
 
     @property
-    def teachers(self) -> dict[str, Teacher]:
+    def teachers(self) -> dict[str, PretrainedTeacher | TrainedTeacher]:
         """Who writes what, `queries` and `continuation`."""
         given = {"queries": self.queries, "continuation": self.continuation}
         return {role: teacher for role, teacher in given.items() if teacher is not None}
 
     def preflight(self, splits: list[str]) -> None:
-        make_trainer(self.trainer, "generate")
+        from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
+
         if self.texts is not None:
             self.texts.check()
         for role, teacher in self.teachers.items():
@@ -77,6 +78,7 @@ class Generate(FittingStage):
                 teacher.find(f"generate.{role}")
             elif teacher.needs_pairs:
                 require_splits(f"generate.{role}", [teacher.split], splits)
+        make_trainer(self.trainer, "generate")
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Teachers that are trained here are small, and only what they write is counted."""
@@ -88,6 +90,8 @@ class Generate(FittingStage):
         return Cost(encoded=sizes.passages * len(self.teachers), flops=flops)
 
     def run(self, context: Context) -> None:
+        from bmae_lightning.lit.generate import generate
+
         prepared = Prepared(context.input("corpus"))
         passages = prepared.passages()
         with self.logger.of(context) as loggers:
@@ -108,6 +112,8 @@ class Generate(FittingStage):
 
     def _writer(self, context: Context, prepared: Prepared, role: str, loggers: list) -> Writer:
         """A teacher, loaded; one that must be trained first is trained by the first process alone."""
+        from bmae_lightning.pretraining.generate.pretrained import PretrainedTeacher
+
         teacher, key = self.teachers[role], f"generate.{role}"
         if isinstance(teacher, PretrainedTeacher):
             return teacher.writer(key)
@@ -119,6 +125,9 @@ class Generate(FittingStage):
     def _train(
         self, context: Context, prepared: Prepared, role: str, teacher: TrainedTeacher, loggers: list, directory: Path
     ) -> None:
+        from bmae_lightning.lit.data import TrainingData
+        from bmae_lightning.lit.generate import TeacherModule, on_one_device
+
         directory.mkdir(parents=True, exist_ok=True)
         tokenizer = prepared.tokenizer()
         qrels = prepared.qrels(teacher.split) if teacher.needs_pairs else {}

@@ -3,23 +3,20 @@
 A run is one task at one learning rate; finished runs are skipped, an interrupted one continues from its checkpoint.
 """
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bmae_lightning.corpus.tokens.tokenise import ContentTokenizer
 from bmae_lightning.encoder.checkpoint import shape_of
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.evaluation.glue.classifier import Classifier
 from bmae_lightning.evaluation.glue.data import TASKS, Example, Examples, Task, find_tasks, open_glue
 from bmae_lightning.evaluation.glue.measures import glue_scores, mean_score
-from bmae_lightning.lit.classifier import ClassifierModule, LabelledTexts, predict
-from bmae_lightning.lit.data import item_order
 from bmae_lightning.runtime.cost import TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
@@ -29,6 +26,10 @@ from bmae_lightning.runtime.table import Column, Table, write_tables
 from bmae_lightning.stage.initial_weights import EncoderSource, start_encoder
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.training import TrainingStage
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.lit.classifier import LabelledTexts
 
 RESULT = "result.json"
 MEAN = "mean"
@@ -68,12 +69,12 @@ class Glue(TrainingStage):
         return (*TASKS, MEAN)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         if self.length > (positions := self.encoder.dimensions()[1]):
             raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
         for task in self.found:
             for split in self.limits:
                 self.source.read(task, split)
+        super().preflight(splits)
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Examples as published, all of full length."""
@@ -98,6 +99,8 @@ class Glue(TrainingStage):
 
     def _task(self, context: Context, prepared: Prepared, task: Task) -> None:
         """Train and measure at every rate that has not been."""
+        from bmae_lightning.encoder.vocabulary import Vocabulary
+
         missing = [rate for rate in self.lr if not (_directory(context, task, rate) / RESULT).is_file()]
         if len(missing) < len(self.lr):
             print_once(f"{context.title}: {task.name}: {len(self.lr) - len(missing)} of {len(self.lr)} rates are done")
@@ -117,6 +120,11 @@ class Glue(TrainingStage):
         self, context: Context, prepared: Prepared, task: Task, rate: float, texts: dict[str, LabelledTexts],
         vocabulary: Vocabulary,
     ) -> None:  # fmt: skip
+        import torch
+
+        from bmae_lightning.evaluation.glue.classifier import Classifier
+        from bmae_lightning.lit.classifier import ClassifierModule, predict
+
         torch.manual_seed(self.seed)
         encoder = start_encoder(context, self.encoder, vocabulary, prepared.passages().tokenizer_digest)
         model = Classifier(encoder, 1 if task.grades else 2)
@@ -142,11 +150,15 @@ class Glue(TrainingStage):
 
     def _some(self, examples: list[Example], limit: int | None) -> list[Example]:
         """At most `limit` of them, drawn by the seed."""
+        from bmae_lightning.lit.data import item_order
+
         if limit is None or limit >= len(examples):
             return examples
         return [examples[row] for row in sorted(item_order(len(examples), self.seed, 0)[:limit])]
 
     def _texts(self, examples: list[Example], prepared: Prepared, vocabulary: Vocabulary) -> LabelledTexts:
+        from bmae_lightning.lit.classifier import LabelledTexts
+
         tokenizer = ContentTokenizer(prepared.tokenizer())
 
         def pieces(texts: list[str]) -> list[np.ndarray]:

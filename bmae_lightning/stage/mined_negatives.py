@@ -78,8 +78,8 @@ class TrainsOnGroups(TrainingStage):
         choice(POSITIVES, positives=self.positives)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
         require_splits(self.name, [TRAIN], splits)
+        super().preflight(splits)
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Raise BadInput where hard negatives come from a ranking of the training queries that no stage makes."""

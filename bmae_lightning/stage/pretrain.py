@@ -1,30 +1,19 @@
 """Pre-train an encoder with a bottlenecked masked auto-encoder; hand on the encoder, keep the decoders beside it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from pytorch_lightning import Callback
-from safetensors.torch import load_file, save_file
 
 from bmae_lightning.encoder.checkpoint import shape_of
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.pretrained import PretrainedEncoder
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
-from bmae_lightning.lit.resume import check_architecture
-from bmae_lightning.pretraining.bmae import BottleneckMAE, check, used_views
-from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
-from bmae_lightning.pretraining.decoder.decoder import Decoder
-from bmae_lightning.pretraining.generator.generator import Generator
 from bmae_lightning.pretraining.loss.normalise import NORMS
-from bmae_lightning.pretraining.objective.objective import Objective
-from bmae_lightning.pretraining.view import View
 from bmae_lightning.report.tracking.loggers import log_table
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import choice
@@ -34,11 +23,22 @@ from bmae_lightning.runtime.files import replacing, write_json
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.snapshots import kept_steps
 from bmae_lightning.runtime.stage import Context
-from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm
+from bmae_lightning.stage.initial_weights import EncoderSource, start_masked_lm, tell_lacks
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.streams import CROPS, Need, PassageBatches, check_needs, needs, open_streams
 from bmae_lightning.stage.training import TrainingStage
 from bmae_lightning.stage.unmaskable import count_unmaskable
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.bmae import BottleneckMAE
+    from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
+    from bmae_lightning.pretraining.decoder.decoder import Decoder
+    from bmae_lightning.pretraining.generator.generator import Generator
+    from bmae_lightning.pretraining.objective.objective import Objective
+    from bmae_lightning.pretraining.view import View
 
 
 @dataclass(kw_only=True)
@@ -72,44 +72,58 @@ class Pretrain(TrainingStage):
         super().__post_init__()
         if self.length < 4:
             raise ValueError(f"length={self.length} leaves no room for a text between [CLS] and [SEP]")
-        choice(NORMS, loss_norm=self.loss_norm)
         choice(CROPS, crop=self.crop)
+        choice(NORMS, loss_norm=self.loss_norm)
         if (every := self.keep_every) is not None and (every <= 0 or every > 1 and every != int(every)):
             raise ValueError(
                 "keep_every must be a number of steps, below 1 a share of them, or null for the last encoder only, got "
                 f"{every}"
             )
         check_diagnostics(self.diagnostics)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        from bmae_lightning.pretraining.bmae import check, used_views
+
         check(self.view, self.decoders, self.generator)
         for name, decoder in self.decoders.items():
             decoder.check_norm(self.loss_norm, f"decoders.{name}")
         used_views(self.view, self.decoders, self.objective)
 
     def preflight(self, splits: list[str]) -> None:
-        super().preflight(splits)
+        if self.decoders_from and not Path(self.decoders_from).is_file():
+            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
         self._check_size(self.encoder)
         if self.generator is not None:
             self.generator.preflight(self.encoder.tokenizer)
-        if self.decoders_from and not Path(self.decoders_from).is_file():
-            raise BadInput(f"pretrain.decoders_from={self.decoders_from}: there is no such file")
+        super().preflight(splits)
 
     def _check_size(self, encoder: EncoderSource) -> None:
-        depth, positions = encoder.dimensions()
+        depth, positions, copies = encoder.dimensions()
         if self.length > positions:
             raise BadInput(f"{self.name}.length={self.length}: the encoder has only {positions} positions")
         for name, decoder in self.decoders.items():
             try:
-                decoder.fit(depth)
+                decoder.fit(depth, copies)
             except ValueError as error:
                 raise BadInput(f"decoders.{name}: {error}") from error
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         check_needs(self._needs(), inputs)
         if self.start:
-            self._check_size(PretrainedEncoder(self.start, self.encoder.tokenizer, key=f"{self.name}.start"))
+            self._check_size(
+                PretrainedEncoder(
+                    self.start,
+                    self.encoder.tokenizer,
+                    key=f"{self.name}.start",
+                    family=getattr(self.encoder, "family", None),
+                )
+            )
 
     def cost(self, sizes: Sizes, inputs: Mapping[str, Any]) -> Cost:
         """Every view is an encoder pass; heads are counted at every position, and all streams as long as a passage."""
+        from bmae_lightning.pretraining.bmae import used_views
+
         steps, network = self.estimated_steps(sizes.passages), shape_of(self.encoder)
         views = used_views(self.view, self.decoders, self.objective).values()
         heads = len(views) * bool(self.objective.weight and self.objective.uses_head) + sum(
@@ -126,6 +140,11 @@ class Pretrain(TrainingStage):
         return Cost(steps, passages, flops=passages * sizes.tokens(self.length) * weights, disk=disk)
 
     def run(self, context: Context) -> None:
+        from safetensors.torch import save_file
+
+        from bmae_lightning.encoder.vocabulary import Vocabulary
+        from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
+
         prepared = Prepared(context.input("corpus"))
         vocabulary, items = Vocabulary(prepared.tokenizer()), len(prepared.passages())
         steps = self.steps_over(items)
@@ -157,11 +176,16 @@ class Pretrain(TrainingStage):
 
     def _model(self, context: Context, prepared: Prepared, vocabulary: Vocabulary) -> BottleneckMAE:
         """The model at the first step: the seed makes what no checkpoint has."""
+        import torch
+        from safetensors.torch import load_file
+
+        from bmae_lightning.encoder.model import Encoder
+        from bmae_lightning.lit.resume import check_architecture
+        from bmae_lightning.pretraining.bmae import BottleneckMAE
+
         torch.manual_seed(self.seed)
         digest = prepared.passages().tokenizer_digest
-        masked_lm, new = start_masked_lm(
-            context, self.encoder, vocabulary.size, digest, self.bottleneck.pooling, self.start
-        )
+        masked_lm, new = start_masked_lm(context, self.encoder, vocabulary, digest, self.bottleneck.pooling, self.start)
         if new:
             print_once(f"{context.title}: new parameters, not in the checkpoint: {_shorten(new)}")
         if self.generator is not None:
@@ -170,6 +194,7 @@ class Pretrain(TrainingStage):
             Encoder(masked_lm, vocabulary, self.encoder.packed), self.bottleneck, self.view, self.decoders, self.seed,
             self.objective, self.generator,
         )  # fmt: skip
+        tell_lacks(context, prepared, model.encoder, any(view.segments for view in self.view.values()))
         if self.decoders_from:
             state = load_file(self.decoders_from)
             check_architecture(state, model.decoders.state_dict(), Path(self.decoders_from))
@@ -186,6 +211,8 @@ class Pretrain(TrainingStage):
         self, context: Context, prepared: Prepared, model: BottleneckMAE, collate: PassageBatches, loggers: list
     ) -> None:
         """samples.json: passages from all over the corpus as they were, masked, and as the decoders rebuild them."""
+        import torch
+
         tokenizer, items = prepared.tokenizer(), len(prepared.passages())
         rows = np.linspace(0, items - 1, min(self.samples, items)).astype(int)
         samples = []

@@ -1,18 +1,17 @@
 """What ranks the passages of a collection: BM25, a dual encoder, a model that only sentence-transformers can run."""
 
+from __future__ import annotations
+
 import copy
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.lit.share import Process, share
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_shards
 from bmae_lightning.retrieval.foreign_model import LibraryModel, Retriever
 from bmae_lightning.retrieval.index.bm25 import Bm25
 from bmae_lightning.retrieval.index.index import Index
@@ -21,11 +20,15 @@ from bmae_lightning.retrieval.search import FoundShards, check_index, search
 from bmae_lightning.retrieval.vector_files import Encoded, VectorShards
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.cost import READ, Cost, Shape, Sizes
-from bmae_lightning.runtime.process import process_rank
+from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.runtime.stage import device_of
 from bmae_lightning.stage.rank import Ranker, Search, Shared
 from bmae_lightning.stage.texts import Texts
+
+if TYPE_CHECKING:
+    from bmae_lightning.lit.share import Process
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
 
 
 @dataclass(kw_only=True)
@@ -75,8 +78,19 @@ class TextRanker(Ranker):
         for wanted, queries in left:
             with track(f"{self.title}: {wanted.split}", len(queries), unit="queries") as advance:
                 run = self.model.search(list(queries), list(queries.values()), wanted.depth, advance)
+            self._tell_silent(wanted.split, run)
             write(wanted, run)
         return True
+
+    def _tell_silent(self, split: str, run: Run) -> None:
+        """Say how many queries found nothing: their words are not in the collection, or are no words of its script."""
+        if silent := sum(not run.passages(query) for query in run):
+            share = silent / len(run)
+            advice = "; set bm25.analyzer to one that fits their script and language" if share >= 0.5 else ""
+            print_once(
+                f"WARNING: {self.title}: {silent:,} of {len(run):,} queries of {split} ({share:.2%}) share no term "
+                f"with any passage{advice}"
+            )
 
     def _index(self) -> None:
         """Have the model read all passages; a library's model continues what a killed run has left in the directory."""
@@ -91,7 +105,9 @@ class TextRanker(Ranker):
                     yield text
 
         self.model.index(contents(), ids)
-        if isinstance(self.model, LibraryModel):
+        if isinstance(self.model, Bm25):
+            self.figures["language"] = self.model.analyzer.language
+        else:
             self.figures["passages_per_second"] = len(ids) / (time.monotonic() - started)
 
     def free(self) -> None:
@@ -125,6 +141,8 @@ class DualEncoderRanker(Ranker):
         self.vectors = VectorShards(path, self.model, self.passages, length, self.encoding.shard)
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
+        from bmae_lightning.lit.share import share
+
         left = [(wanted, self._pieces(wanted)) for wanted in searches if not wanted.done]
         if process_rank() == 0:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -155,6 +173,8 @@ class DualEncoderRanker(Ranker):
 
     def _encode(self, process: Process) -> Encoded:
         """The vectors of all passages, once every process has made its share."""
+        from bmae_lightning.retrieval.encode import encode_shards
+
         vectors = self.vectors
         process.wait_for(vectors.claimed)
         left, started = sum(len(vectors.rows(number)) for number in vectors.missing()), time.monotonic()

@@ -5,18 +5,18 @@ Training runs in segments. Round 0 is the ranking that the stage was given; roun
 segment k - 1. Optimiser, schedule and order of the queries go on as if there were one segment.
 """
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bmae_lightning.evaluation.measure.ranking import TRAIN
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import Groups
 from bmae_lightning.retrieval.retriever_config import RetrieverConfig
 from bmae_lightning.runtime.checks import at_least
@@ -25,6 +25,9 @@ from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Search, write_ranking
 from bmae_lightning.stage.rankers import DualEncoderRanker, Encoding
+
+if TYPE_CHECKING:
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
 
 
 @dataclass(kw_only=True)
@@ -119,6 +122,10 @@ class Rounds:
 
     def _mine(self, number: int, path: Path, trainer: partial, model: DualEncoder, ids: Sequence[str]) -> bool:
         """Rank the corpus for the training queries; the vectors are deleted afterwards."""
+        import torch
+
+        from bmae_lightning.retrieval.index.exact import ExactIndex
+
         title, directory = f"{self.title}: round {number}", self.directory / "checkpoints" / path.parent.name
         refresh, queries = self.refresh, self.prepared.queries()
         encoding = Encoding(

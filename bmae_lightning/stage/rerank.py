@@ -1,18 +1,18 @@
 """Let a re-ranker order the best passages of a retriever anew and measure the result."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bmae_lightning.evaluation.measure.trec import Run, read_run
-from bmae_lightning.lit.share import score_pairs
-from bmae_lightning.retrieval.reranking.score_pairs import PairScorer, PairShards
 from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.process import process_rank
@@ -20,6 +20,9 @@ from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Ranker, RankingStage, Search, Shared
 from bmae_lightning.stage.train_reranker import open_scorer, scoring_cost
+
+if TYPE_CHECKING:
+    from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
 
 
 @dataclass(kw_only=True)
@@ -57,6 +60,9 @@ class PairRanker(Ranker):
     trainer: partial
 
     def rank(self, searches: Sequence[Search], write: Callable[[Search, Run], None]) -> bool:
+        from bmae_lightning.lit.share import score_pairs
+        from bmae_lightning.retrieval.reranking.score_pairs import PairShards
+
         runs, pairs = [], [np.empty((0, 2), dtype=np.int32)]
         for search in searches:
             path = self.ranking / search.path.name

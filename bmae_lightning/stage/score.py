@@ -1,22 +1,21 @@
 """Let the re-ranker score every training pair that distillation may draw: all positives, all hard negatives."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.ranking import TRAIN
 from bmae_lightning.lit.fit import make_trainer
-from bmae_lightning.lit.share import score_pairs
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.retrieval.negatives.hard_negatives import fill_up, negatives_from_run
 from bmae_lightning.retrieval.negatives.positives import with_answer
 from bmae_lightning.retrieval.negatives.source import QueryShare, relevant_of
-from bmae_lightning.retrieval.reranking.score_pairs import PairShards
-from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.cost import Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
@@ -28,6 +27,9 @@ from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.rank import Shared
 from bmae_lightning.stage.rerank import pairs_of
 from bmae_lightning.stage.train_reranker import open_scorer, scoring_cost
+
+if TYPE_CHECKING:
+    from bmae_lightning.retrieval.reranking.score_pairs import PairShards
 
 
 @dataclass(kw_only=True)
@@ -52,8 +54,8 @@ class Score(Stage, Shared):
         self.check_sizes()
 
     def preflight(self, splits: list[str]) -> None:
-        make_trainer(self.trainer, self.name)
         require_splits(self.name, [TRAIN], splits)
+        make_trainer(self.trainer, self.name)
 
     def check_inputs(self, inputs: Mapping[str, object]) -> None:
         ranking = inputs.get("ranking")
@@ -68,6 +70,10 @@ class Score(Stage, Shared):
         return scoring_cost(inputs["reranker"].config, sizes, (self.depth + 1) * queries)
 
     def run(self, context: Context) -> None:
+        from bmae_lightning.lit.share import score_pairs
+        from bmae_lightning.retrieval.reranking.score_pairs import PairShards
+        from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
+
         prepared = Prepared(context.input("corpus"))
         ranking = context.input("ranking")
         positives = relevant_of(self.train_queries.of(prepared.qrels(TRAIN)))

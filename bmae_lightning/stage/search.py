@@ -10,7 +10,6 @@ import numpy as np
 
 from bmae_lightning.corpus.tokens.store import write_token_store
 from bmae_lightning.evaluation.measure.trec import Run
-from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.index.index import Index
 from bmae_lightning.retrieval.search import check_index, search
 from bmae_lightning.retrieval.vector_files import open_vectors
@@ -65,6 +64,8 @@ class Lookup:
         Raises:
             BadInput: files of a stage are missing, or a question of which the tokenizer leaves nothing.
         """
+        from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
+
         prepared, device = Prepared(corpus), device_of(self.device)
         model, config = load_dual_encoder(retriever / "retriever")
         model.to(device)

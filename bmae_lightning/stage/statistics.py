@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 
 from bmae_lightning.corpus.statistics.token_values import StatisticsOptions
 from bmae_lightning.corpus.statistics.write import LEAST_MEMORY, write_statistics
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.runtime.files import read_json, write_json
 from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.stage import Context, Stage
@@ -39,6 +38,8 @@ class CorpusStatistics(Stage):
             raise ValueError(f"threads must be at least 1, or null for one per processor, got {self.threads}")
 
     def run(self, context: Context) -> None:
+        from bmae_lightning.encoder.vocabulary import Vocabulary
+
         prepared = Prepared(context.input("corpus"))
         vocabulary = Vocabulary(prepared.tokenizer())
         statistics = write_statistics(

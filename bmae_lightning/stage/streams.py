@@ -7,29 +7,34 @@ token.
 Shapes: B passages.
 """
 
+from __future__ import annotations
+
 import filecmp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bmae_lightning.corpus.document_order import REMEDY, STREAMS
 from bmae_lightning.corpus.statistics.write import Statistics
 from bmae_lightning.corpus.tokens.store import TokenStore
-from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.lit.data import Item
-from bmae_lightning.pretraining.bmae import used_views
-from bmae_lightning.pretraining.decoder.decoder import Decoder
-from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.objective.objective import Objective
-from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.checks import choice, nearest
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import MappedArray
 from bmae_lightning.stage.prepared import Prepared
+
+if TYPE_CHECKING:
+    import torch
+
+    from bmae_lightning.encoder.batch import TextBatch, Tokens
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.lit.data import Item
+    from bmae_lightning.pretraining.decoder.decoder import Decoder
+    from bmae_lightning.pretraining.noise import Noise
+    from bmae_lightning.pretraining.objective.objective import Objective
+    from bmae_lightning.pretraining.view import View
 
 CROPS = ("right", "window")
 OWN = ("passage", *STREAMS)
@@ -53,6 +58,8 @@ class Need:
 
 def needs(views: Mapping[str, View], decoders: Mapping[str, Decoder], objective: Objective) -> list[Need]:
     """What the views that are encoded and the decoders read."""
+    from bmae_lightning.pretraining.bmae import used_views
+
     found = []
     for group, parts in (("view", used_views(views, decoders, objective)), ("decoders", decoders)):
         for name, part in parts.items():
@@ -198,15 +205,22 @@ class PassageBatches:
         choice(CROPS, crop=self.crop)
 
     def __call__(self, items: Sequence[Item]) -> TextBatch:
+        import torch
+
         return self.of(*torch.tensor(items, dtype=torch.int64).T)
 
     def of(self, row_B: torch.Tensor, epoch_B: torch.Tensor) -> TextBatch:
         """The batch of passages given by their rows, each in an epoch."""
+        from bmae_lightning.encoder.batch import TextBatch
+        from bmae_lightning.pretraining.noise import Noise
+
         noise = Noise(self.seed, epoch_B, row_B)
         tokens = {name: self._tokens(name, stream, row_B.numpy(), noise) for name, stream in self.streams.items()}
         return TextBatch(tokens, row_B, epoch_B)
 
     def _tokens(self, name: str, stream: Stream, passage_B: np.ndarray, noise: Noise) -> Tokens:
+        import torch
+
         row_B = passage_B if stream.rows is None else stream.rows[passage_B]
         start_B = stream.store.offsets[row_B]
         size_B = np.where(row_B < 0, 0, stream.store.offsets[row_B + 1] - start_B)
@@ -220,6 +234,8 @@ class PassageBatches:
 
     def _joined(self, tokens: Tokens) -> Tokens:
         """Texts that are one piece too long, without their first inner [SEP], or else without that piece."""
+        import torch
+
         first_B = (tokens.ids_BL == self.vocabulary.sep_id).int().argmax(1)
         last_B = tokens.real_BL.sum(1) - 1
         too_long_B = torch.where(last_B < self.length, last_B + 1, self.length - 1)

@@ -102,11 +102,11 @@ class Suite(Stage):
 
     def preflight(self, splits: list[str]) -> None:
         check_measures(self.measures)
-        make_trainer(self.processes, self.name)
         for data_set in self._benchmark().data_sets:
             for collection in data_set.parts.values():
                 collection.splits()
         self._models()
+        make_trainer(self.processes, self.name)
 
     def identity(self) -> list[str]:
         """What the result depends on apart from the options: the content of the collections and of the models."""
@@ -235,9 +235,8 @@ def _mean_title(group: Group) -> str:
 
 
 def _settings(model: Bm25 | Retriever) -> str:
-    if isinstance(model, Bm25):
-        return f"bm25s, k1 {model.k1}, b {model.b}, stemmer {model.stemmer}, stop words {model.stopwords}"
-    return ", ".join(f"{name} {value}" for name, value in model.record().items() if value not in ("", None))
+    options = model.options if isinstance(model, Bm25) else model.record()
+    return ", ".join(f"{name} {value}" for name, value in options.items() if value not in ("", None))
 
 
 def _mean(values: Sequence[float]) -> float:

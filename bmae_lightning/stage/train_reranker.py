@@ -1,35 +1,18 @@
 """Train a cross-encoder on what the best retriever so far finds: re-ranker and teacher of the distilled retriever."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.corpus.tokens.wordpiece import tokenizer_digest
 from bmae_lightning.encoder.checkpoint import find_checkpoint, read_config
 from bmae_lightning.encoder.tokenizer import load_tokenizer
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.evaluation.measure.ranking import TRAIN
-from bmae_lightning.lit.reranker import PairBatches, RerankerModule
 from bmae_lightning.retrieval.negatives.source import Groups
-from bmae_lightning.retrieval.reranking.cross_encoder import (
-    CrossEncoder,
-    cross_encoder_of,
-    load_cross_encoder,
-    positions,
-    save_cross_encoder,
-)
-from bmae_lightning.retrieval.reranking.pair_texts import (
-    PairLayout,
-    PairTexts,
-    pair_layout,
-    tokenise_again,
-    tokenised_again,
-)
-from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
 from bmae_lightning.runtime.cost import READ, TRAINED, Cost, Sizes
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import read_json, write_json
@@ -38,6 +21,11 @@ from bmae_lightning.runtime.stage import Context
 from bmae_lightning.stage.initial_weights import network_of, start_encoder
 from bmae_lightning.stage.mined_negatives import TrainsOnGroups
 from bmae_lightning.stage.prepared import Prepared
+
+if TYPE_CHECKING:
+    from bmae_lightning.retrieval.reranking.cross_encoder import CrossEncoder
+    from bmae_lightning.retrieval.reranking.pair_texts import PairLayout
+    from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
 
 DIRECTORY, RECORD, TOKENS = "reranker", "reranker_spec.json", "tokens"
 
@@ -76,13 +64,16 @@ class TrainReranker(TrainsOnGroups):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
 
     def preflight(self, splits: list[str]) -> None:
+        from bmae_lightning.encoder.backbone.backbone import limit_of
+        from bmae_lightning.retrieval.reranking.pair_texts import pair_layout
+
         super().preflight(splits)
         if self.backbone is None:
             limit, what = self.encoder.dimensions()[1], "the encoder"
         else:
             directory, what, label = self._backbone(self.name), self.backbone, f"{self.name}.backbone={self.backbone}"
             pair_layout(load_tokenizer(directory), label)
-            limit = positions(read_config(directory, label))
+            limit = limit_of(read_config(directory, label))
         if limit is not None and self.length > limit:
             raise BadInput(f"{self.name}.length={self.length}: {what} has only {limit} positions")
 
@@ -104,6 +95,12 @@ class TrainReranker(TrainsOnGroups):
         return Cost(0, 0, steps, pairs, flops=flops, disk=network.bytes)
 
     def run(self, context: Context) -> None:
+        import torch
+
+        from bmae_lightning.lit.reranker import PairBatches, RerankerModule
+        from bmae_lightning.retrieval.reranking.cross_encoder import save_cross_encoder
+        from bmae_lightning.retrieval.reranking.pair_texts import PairTexts
+
         prepared = Prepared(context.input("corpus"))
         origin = prepared.tokenizer_directory if self.backbone is None else self._backbone(context.stage)
         tokenizer = load_tokenizer(origin)
@@ -132,6 +129,8 @@ class TrainReranker(TrainsOnGroups):
         self, context: Context, prepared: Prepared, tokenizer: Any, digest: str
     ) -> tuple[TokenStore, TokenStore]:
         """Queries and passages in the word pieces of the model."""
+        from bmae_lightning.retrieval.reranking.pair_texts import tokenise_again
+
         stores = prepared.queries(), prepared.passages()
         if digest == stores[1].tokenizer_digest:
             return stores
@@ -140,6 +139,10 @@ class TrainReranker(TrainsOnGroups):
 
     def _start(self, context: Context, tokenizer: Any, origin: Path, digest: str) -> tuple[CrossEncoder, PairLayout]:
         """The cross-encoder at the first step, and how it joins a pair."""
+        from bmae_lightning.encoder.vocabulary import Vocabulary
+        from bmae_lightning.retrieval.reranking.cross_encoder import cross_encoder_of, load_cross_encoder
+        from bmae_lightning.retrieval.reranking.pair_texts import PairLayout, pair_layout
+
         if self.backbone is not None:
             label = f"{context.stage}.backbone={self.backbone}"
             layout = pair_layout(tokenizer, label)
@@ -181,6 +184,10 @@ def open_scorer(directory: Path, prepared: Prepared, batch_tokens: int) -> PairS
     Raises:
         BadInput: none there, or one whose word pieces this corpus was not split into.
     """
+    from bmae_lightning.retrieval.reranking.cross_encoder import load_cross_encoder
+    from bmae_lightning.retrieval.reranking.pair_texts import PairLayout, PairTexts, tokenised_again
+    from bmae_lightning.retrieval.reranking.score_pairs import PairScorer
+
     checkpoint = directory / DIRECTORY
     record = read_json(checkpoint / RECORD)
     stores = prepared.queries(), prepared.passages()

@@ -1,22 +1,26 @@
 """The options and steps that all stages share that train a model."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
-
-from bmae_lightning.lit.data import Item, TrainingData
 from bmae_lightning.lit.fit import check_trainer, fit
-from bmae_lightning.lit.metrics import read_metrics
-from bmae_lightning.lit.module import TrainedModule
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation, number_of_steps
 from bmae_lightning.report.tracking.loggers import Tracking
 from bmae_lightning.runtime.checks import at_least
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.stage import Context, Stage
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from bmae_lightning.lit.data import Item, TrainingData
+    from bmae_lightning.lit.module import TrainedModule
 
 
 @dataclass(kw_only=True)
@@ -107,9 +111,16 @@ class TrainingStage(FittingStage):
         rate = self.lr if lr is None else lr
         return Optimisation(self.optim, self.schedule, rate, self.weight_decay, self.warmup, steps)
 
-    def data(self, collate: Callable[[Sequence[Item]], Any], items: int, steps: int) -> TrainingData:
-        """The batches of so many steps; `collate` makes one from (row, epoch) pairs of `items` rows."""
-        return TrainingData(collate, items, self.batch_size, steps, self.seed, self.workers)
+    def data(
+        self, collate: Callable[[Sequence[Item]], Any], items: int, steps: int, keys: Sequence[int] | None = None
+    ) -> TrainingData:
+        """The batches of so many steps; `collate` makes one from (row, epoch) pairs of `items` rows.
+
+        keys: of every row; no step has one twice, None where that does not matter.
+        """
+        from bmae_lightning.lit.data import TrainingData
+
+        return TrainingData(collate, items, self.batch_size, steps, self.seed, self.workers, keys)
 
     def write_results(self, context: Context, **more: Any) -> None:
         """Write metrics.json: the last line of metrics.jsonl, and `more`."""

@@ -3,22 +3,25 @@
 Such a passage brings no loss where the labels are what the mask selects. Shapes: B passages, L positions.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.decoder.decoder import Decoder
 from bmae_lightning.pretraining.mask.policy import MaskRequest
-from bmae_lightning.pretraining.noise import Noise
-from bmae_lightning.pretraining.view import View, take
 from bmae_lightning.runtime.process import print_once, process_rank
 from bmae_lightning.runtime.progress import track
 from bmae_lightning.stage.streams import PassageBatches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.batch import TextBatch
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.decoder.decoder import Decoder
+    from bmae_lightning.pretraining.view import View
 
 CHUNK = 4096
 """Passages looked at at a time."""
@@ -31,6 +34,9 @@ def unmaskable(
 
     views: those that are encoded.
     """
+    from bmae_lightning.pretraining.noise import Noise
+    from bmae_lightning.pretraining.view import take
+
     noise, selectable, found = Noise(0, batch.epoch_B, batch.passage_B), {}, {}
     parts = {f"view.{name}": view for name, view in views.items()}
     for key, part in (parts | {f"decoders.{name}": decoder for name, decoder in decoders.items()}).items():
@@ -50,6 +56,8 @@ def count_unmaskable(
 
     A text that is cut at random places is looked at as in its first epoch. The first process looks for all.
     """
+    import torch
+
     if process_rank() != 0:
         return {}
     streams = {name: replace(stream, values=()) for name, stream in batches.streams.items()}

@@ -4,20 +4,18 @@ The ranking is exact and the measure that of the evaluate stages. Only the corpu
 theirs and good for comparing steps of one run. Checkpoints are chosen on queries that are not reported.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bmae_lightning.corpus.tokens.store import TokenStore
 from bmae_lightning.evaluation.measure.ranking import TRAIN, canonical, check_measures, evaluate
 from bmae_lightning.evaluation.measure.trec import Qrels, Run
-from bmae_lightning.lit.validation import Looks
-from bmae_lightning.retrieval.dual_encoder import DualEncoder
-from bmae_lightning.retrieval.encode import encode_vectors
-from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.retrieval.negatives.source import QueryShare
 from bmae_lightning.retrieval.search import search
 from bmae_lightning.retrieval.vector_files import Encoded
@@ -27,6 +25,12 @@ from bmae_lightning.runtime.process import print_once
 from bmae_lightning.runtime.shares import exact
 from bmae_lightning.runtime.stage import require_splits
 from bmae_lightning.stage.prepared import Prepared
+
+if TYPE_CHECKING:
+    import torch
+
+    from bmae_lightning.lit.validation import Looks
+    from bmae_lightning.retrieval.dual_encoder import DualEncoder
 
 DEV = "dev"
 KEEP = ("last", "best")
@@ -154,6 +158,8 @@ class Validation:
             run: a ranking for these queries, if there is one.
             directory: of the checkpoints.
         """
+        from bmae_lightning.lit.validation import Looks
+
         passages = prepared.passages()
         rows = sample_passages(qrels, run, passages, self.passages, seed)
         sample = Sample(qrels, prepared.queries(), passages, rows, self, query_length, passage_length)
@@ -200,6 +206,8 @@ class Sample:
 
     def __call__(self, model: DualEncoder, device: torch.device) -> float:
         """The measure of a model in evaluation mode, in 32 bit."""
+        from bmae_lightning.retrieval.encode import encode_vectors
+        from bmae_lightning.retrieval.index.exact import ExactIndex
 
         def silent(count: int) -> None: ...
 

@@ -86,7 +86,7 @@ class Pairs:
             "identical": self.identical,
         }  # fmt: skip
         if isinstance(model, Bm25):
-            return content | {"bm25": {name: getattr(model, name) for name in ("k1", "b", "stemmer", "stopwords")}}
+            return content | {"bm25": model.options}
         return content | {"model": model.identity, "index": [type(self.index).__name__, vars(self.index)]}
 
     def _config(self, model: Bm25 | Retriever, collection: Collection) -> dict[str, Any]:

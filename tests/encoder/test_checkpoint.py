@@ -42,8 +42,7 @@ def test_every_weight_arrives_in_32_bit_and_nothing_is_new(scratch, directory):
 def test_missing_parameters_are_named_or_refused(scratch, directory):
     """A plain BERT has no head: new where only its layers must be there, an error where all must."""
     scratch.masked_lm(200)[0].bert.save_pretrained(directory)
-    part = (".encoder.layer.", "the encoder")
-    _, new = load_checkpoint(BertForMaskedLM, directory, "x=DIR", "masked language model", part)
+    _, new = load_checkpoint(BertForMaskedLM, directory, "x=DIR", "masked language model", new_head=True)
     assert new
     assert all(name.startswith("cls.predictions.") for name in new)
     assert "cls.predictions.decoder.weight" not in new, "the word embedding, which is there"
@@ -61,9 +60,7 @@ def test_weights_that_cannot_be_read(directory, damage):
         weights.write_bytes(b"broken")
     else:
         config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_size": 32}))
-    with pytest.raises(
-        BadInput, match="x=DIR: no encoder can be read from .*another architecture .* or cannot be read"
-    ):
+    with pytest.raises(BadInput, match="x=DIR: no encoder can be read from .*another architecture"):
         load_checkpoint(BertModel, directory, "x=DIR", "encoder")
 
 

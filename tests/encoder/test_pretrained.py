@@ -93,7 +93,7 @@ def write(
 
 def load(directory):
     source = PretrainedEncoder(str(directory), PretrainedTokenizer(str(directory)), dropout=0.0)
-    assert source.dimensions() == (LAYERS, POSITIONS)
+    assert source.dimensions() == (LAYERS, POSITIONS, True)
     model, new = source.masked_lm(V)
     return model, new, Encoder(model, Vocabulary(load_tokenizer(directory)))
 
@@ -164,7 +164,7 @@ def slow_bert(made, prefix, ids):
 def test_a_directory_without_weights_or_with_half_of_them_is_one_clear_line(tmp_path):
     made = tensors("bert.")
     half = {name: tensor for name, tensor in made.items() if ".layer.1." not in name}
-    with pytest.raises(BadInput, match="lacks 16 parameters of the encoder"):
+    with pytest.raises(BadInput, match="lacks 16 parameters of the network"):
         load(write(tmp_path / "half", half))
     directory = write(tmp_path / "none", made)
     (directory / "model.safetensors").unlink()
@@ -204,10 +204,14 @@ def test_half_precision_checkpoints_are_trained_in_full(scratch, tmp_path):
 @pytest.mark.parametrize(
     ("change", "size", "message"),
     [
-        ({"model_type": "roberta"}, 200, "'roberta'; only BERT-type"),
+        (
+            {"model_type": "squeezebert"},
+            200,
+            "no encoder of type 'squeezebert' is known; name a class .* encoder.family",
+        ),
         ({}, 300, "200 word pieces.*300"),
         ({"hidden_size": 32}, 200, "another architecture"),
-        ({"num_hidden_layers": 3}, 200, "lacks .* parameters of the encoder"),
+        ({"num_hidden_layers": 3}, 200, "lacks .* parameters of the network"),
     ],
 )
 def test_checkpoints_that_do_not_fit(scratch, tmp_path, change, size, message):

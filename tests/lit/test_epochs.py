@@ -29,9 +29,7 @@ def stores(tmp_path):
 def batches(stores, batch_size, query_length=12, passage_length=20):
     """The batches of all epochs, as training sees them; their number is what `epochs` makes of it."""
     groups = Groups(QRELS, *stores, RandomNegatives(), None, GROUP, seed=1)
-    collate = RetrieverBatches(
-        groups, *stores, Vocabulary.from_tokens(TOKENS), query_length, passage_length, positives=True
-    )
+    collate = RetrieverBatches(groups, *stores, Vocabulary.from_tokens(TOKENS), query_length, passage_length)
     steps = number_of_steps(None, EPOCHS, QUERIES, batch_size)
     assert steps * batch_size == EPOCHS * QUERIES
     return [

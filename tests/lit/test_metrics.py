@@ -3,7 +3,8 @@
 import pytest
 from support.regression import At, Regression, lines, train
 
-from bmae_lightning.lit.metrics import StepMetrics, read_metrics
+from bmae_lightning.lit.metrics import StepMetrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.runtime.errors import BadInput
 
 

@@ -17,7 +17,7 @@ from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.pretrain import Diagnostics, PretrainModule, Snapshots
 from bmae_lightning.pretraining.bmae import BottleneckMAE

@@ -15,7 +15,7 @@ from support.regression import Breaks
 from bmae_lightning.encoder.batch import RetrievalBatch
 from bmae_lightning.lit.data import TrainingData
 from bmae_lightning.lit.fit import fit
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.lit.optimisation import AdamW, LinearSchedule, Optimisation
 from bmae_lightning.lit.retriever import RetrieverModule
 from bmae_lightning.lit.validation import Looks

@@ -51,7 +51,7 @@ def sweep(tmp_path):
                 "overrides": {"task": ["+row=x"]}, "runtime": {"choices": {"scale": "gpu", "corpus": "msmarco"}},
                 "sweep": {"dir": str(tmp_path)},
             }  # fmt: skip
-            node = {"name": "a", "paper_row": None, "paper_results": None, "requires": None, "paper_table": table}
+            node = {"name": "a", "paper_row": None, "paper_results": None, "paper_table": table}
             made = OmegaConf.create(
                 STAGES
                 | node
@@ -97,8 +97,7 @@ def printed(label, value):
 
 
 def test_the_sweep_of_a_printed_table_shows_it_first_whatever_becomes_of_its_jobs(sweep, tmp_path, capsys):
-    jobs = [(printed("A", 0.3), 0.25), (printed("B", 0.4), None), (printed("C", 0.5) | {"requires": "backbone"}, None)]
-    report = sweep(jobs)
+    report = sweep([(printed("A", 0.3), 0.25), (printed("B", 0.4), None)])
     (table,) = report.printed
     assert [column.key for column in table.columns] == [
         "row", "MS MARCO dev, retriever1/RR@10", "MS MARCO dev, second/RR@10", "verdict"
@@ -106,7 +105,6 @@ def test_the_sweep_of_a_printed_table_shows_it_first_whatever_becomes_of_its_job
     assert [table.cells(row)[:2] for row in range(4)] == [
         ["A", "25.0"], ["paper", "30.0"], ["B", "failed"], ["paper", "40.0"],
     ]  # fmt: skip
-    assert table.cells(5)[:2] == ["C (reference)", "50.0"]
     assert [row[-1] for row in report.verdicts[0].rows] == ["not comparable: scale=gpu", "failed"]
     assert (tmp_path / "tables" / "T_1_ours_against_the_paper_s_percent.md").is_file()
     assert report.tables == {}, "what each job has as printed is in the table"

@@ -26,7 +26,7 @@ def job(tmp_path):
     def make(label="SimLM", results=None, measured=None, collection="msmarco", **more):
         made = {
             "name": "a", "paper_row": label and {"label": label, "system": "X", "from": None}, "paper_results": results,
-            "requires": None, "collection": collection, "corpus": collection or "builtin", "scale": "paper",
+            "collection": collection, "corpus": collection or "builtin", "scale": "paper",
             "overrides": [],
         }  # fmt: skip
         if measured is not None:
@@ -126,8 +126,7 @@ def test_jobs_that_failed_or_cannot_run_show_what_is_printed(job):
     printed = {"msmarco/dev": {"evaluate": {"RR@10": 0.38}}}
     jobs = [
         job("BERT", printed, {"evaluate@a": {"dev": {"RR@10": 0.337}}}),
-        job("SimLM", printed), job("ELECTRA", {"msmarco/dev": {"evaluate": {"RR@10": 0.35}}}, requires="backbone"),
-        job("broken", {"RR@10": 0.3}), job(None, None, {}),
+        job("SimLM", printed), job("broken", {"RR@10": 0.3}), job(None, None, {}),
     ]  # fmt: skip
     references = [
         {"label": "AR2", "from": None, "why": "no code for it", "values": [0.395, None, None, 0.986]},
@@ -138,12 +137,11 @@ def test_jobs_that_failed_or_cannot_run_show_what_is_printed(job):
         ["BERT", "33.7", "-", "-", "-"], ["paper", "38.0", "-", "-", "-"],
         ["SimLM", "not run", "-", "-", "-"], ["paper", "38.0", "-", "-", "-"],
         ["a", "-", "-", "-", "-"],
-        ["ELECTRA (reference)", "35.0", "-", "-", "-"], ["AR2 (reference)", "39.5", "-", "-", "98.6"],
+        ["AR2 (reference)", "39.5", "-", "-", "98.6"],
         ["ANCE (reference)", "33.00", "-", "-", "-"],
     ]  # fmt: skip
-    assert table.marked(REFERENCE) == [6, 7, 8]
+    assert table.marked(REFERENCE) == [6, 7]
     assert table.marked(SUMMARY) == [5, 6]
-    assert table.notes[-2].startswith("ELECTRA: the paper's values alone; its encoder is not a BERT")
     assert table.notes[-1] == "AR2, ANCE: the paper's values alone; no code for it."
     assert not table.emphasis()
     assert made([], references=references).marked(SUMMARY) == []
@@ -155,10 +153,6 @@ def test_a_row_may_be_printed_with_digits_of_its_own(job):
     table = made([job("x", printed, {"evaluate@a": {"dev": {"RR@10": 0.35}}}, paper_row=row)])
     assert [line[1] for line in cells(table)] == ["35.0", "35.53"]
     assert csv_text(table).splitlines()[1:3] == ["RetroMAE,35.0,,,,OKish", "paper,35.53,,,,"]
-    assert cells(made([job("x", printed, paper_row=row, requires="backbone")]))[0][:2] == [
-        "RetroMAE (reference)",
-        "35.53",
-    ]
 
 
 def test_jobs_that_differ_in_their_seed_alone_are_one_row_and_others_two(job):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from support.cards import CORPUS, RESULTS
-from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+from support.families import FAMILIES, masked_lm_of
+from transformers import BertTokenizerFast
 
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.encoder.vocabulary import Vocabulary
@@ -26,17 +27,18 @@ PREFIXES = {"query_prefix": "w1 ", "passage_prefix": "w2 w3 "}
 
 
 def exported(
-    directory, representation, similarity="dot", shared=True, prefixes=PREFIXES, segments=False, corpus=CORPUS
+    directory,
+    representation,
+    similarity="dot",
+    shared=True,
+    prefixes=PREFIXES,
+    segments=False,
+    corpus=CORPUS,
+    family="bert",
 ):
     """An untrained retriever, where it was written, what sentence-transformers loads of it, and its card."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(TOKENS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        initializer_range=0.3, max_position_embeddings=16,
-    )  # fmt: skip
-    model = DualEncoder(
-        Encoder(BertForMaskedLM(config), Vocabulary.from_tokens(TOKENS)), representation, similarity, shared, segments
-    ).eval()
+    encoder = Encoder(masked_lm_of(family, len(TOKENS), initializer_range=0.3), Vocabulary.from_tokens(TOKENS))
+    model = DualEncoder(encoder, representation, similarity, shared, segments).eval()
     if not shared:
         with torch.no_grad():
             for parameter in model.passage_encoder.parameters():
@@ -108,6 +110,25 @@ def test_both_libraries_make_our_vectors(name, tmp_path):
     scores = query_side.similarity(query_side.encode_query(one), passage_side.encode_document(one))
     torch.testing.assert_close(scores, encode(one, False) @ encode(one, True).T, rtol=0, atol=1e-5)
     run_code(card, 0, directory)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("lexical", [0, 7])
+def test_every_family_is_exported(family, lexical, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    representation = HybridRepresentation("mean", 5, lexical)
+    model, config, parts, card = exported(tmp_path, representation, family=family)
+    encode = run_code(card, -1, tmp_path / "model")
+    right = torch.cat([vectors.dense_BD for vectors in ours(model, config, True)])
+    found = encode(texts(), True)
+    torch.testing.assert_close(found[0] if lexical else found, right, rtol=0, atol=1e-5)
+    if lexical:
+        wanted = torch.cat([vectors.lexical.full() for vectors in ours(model, config, True)])
+        torch.testing.assert_close(found[1], wanted, rtol=0, atol=1e-5)
+    else:
+        loaded = SentenceTransformer(str(tmp_path / "model"))
+        torch.testing.assert_close(loaded.encode_document(texts(), convert_to_tensor=True), right, rtol=0, atol=1e-5)
 
 
 def test_pairs_of_title_and_text(tmp_path):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from support import foreign_models as tools
+from support.backbones import TOKENIZERS
+from support.families import write_family
 from support.vectors import encode
 from transformers import AutoModel, AutoTokenizer
 
@@ -80,6 +82,21 @@ def test_sentence_transformers_directories(head, bert, tmp_path):
         queries, passages = (vectors(retriever, tmp_path / name, name == "p") for name in ("q", "p"))
     np.testing.assert_allclose(queries, right[0], atol=1e-5)
     np.testing.assert_allclose(passages, right[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "pieces"),
+    [("roberta", "roberta"), ("xlm_roberta", "deberta"), ("mpnet", "roberta"), ("modernbert", "roberta")],
+)
+def test_sentence_transformers_of_every_kind_of_word_pieces(family, pieces, tmp_path):
+    tokenizer = TOKENIZERS[pieces](tools.texts(50, 0))
+    write_family(family, tmp_path / "encoder", tokenizer, pad_token_id=tokenizer.pad_token_id, initializer_range=0.5)
+    theirs = tools.write_sentence_transformer(tmp_path / "model", tmp_path / "encoder", "cls", similarity_fn_name="dot")
+    retriever = found(tmp_path / "model")
+    assert not retriever.layout.library
+    ours = vectors(retriever, tmp_path / "store", passages=True)
+    np.testing.assert_allclose(ours, theirs.encode_document(tools.texts(7, 3)), atol=1e-5)
+    assert ours.std() > 1e-2
 
 
 def test_a_checkpoint_without_record_is_read_by_its_first_state(bert, tmp_path):
@@ -165,9 +182,9 @@ def test_mistakes_are_one_line(bert, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"passage_length=25 must be from 3 to the 24 positions"):
         found(bert, passage_length=25)
     shutil.copytree(bert, tmp_path / "roberta")
-    config = json.loads((bert / "config.json").read_text()) | {"model_type": "roberta"}
+    config = json.loads((bert / "config.json").read_text()) | {"model_type": "squeezebert"}
     (tmp_path / "roberta" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(BadInput, match="of type 'roberta'"):
+    with pytest.raises(BadInput, match="no encoder of type 'squeezebert' is known"):
         found(tmp_path / "roberta")
     shutil.copytree(bert, tmp_path / "st")
     (tmp_path / "st" / "modules.json").write_text('[{"path": "", "type": "x.models.Transformer"}]')

@@ -51,7 +51,7 @@ def test_rows_their_order_and_notes(collect):
         paper={"nq/test": {"rerank": {"RR@10": 0.437}, "external": {"RR@10": 0.9}}},
     )
     assert [(arm.name, arm.measures, arm.note, arm.paper, arm.node) for arm in found.all_arms()] == [
-        ("bm25", {"RR@10": 0.1}, "bm25s", None, "bm25"),
+        ("bm25", {"RR@10": 0.1}, "Lucene's idf", None, "bm25"),
         ("no pre-training", {"RR@10": 0.2}, "", None, "evaluate@none"),
         ("retromae", {"RR@10": 0.3}, "encodes 1,234 passages/s", None, "evaluate@retromae"),
         (

@@ -11,7 +11,7 @@ from support import quick_hydra
 from support.glue_files import write_glue
 from support.paths import CONF
 
-import bmae_lightning.stage.glue as stage
+import bmae_lightning.lit.classifier as classifier
 from bmae_lightning.command.experiment import take_corpus_options
 from bmae_lightning.command.plan import read_entry
 from bmae_lightning.runtime.configuration import build
@@ -78,9 +78,9 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_results(config, pre
             raise OSError("power cut")
         return found(*arguments)
 
-    found = stage.predict
+    found = classifier.predict
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "predict", predict)
+        patch.setattr(classifier, "predict", predict)
         with pytest.raises(OSError, match="power cut"):
             make(config).run(contexts["cut"])
     capsys.readouterr()

@@ -1,6 +1,7 @@
 """Rankers against every pair scored alone, with the indexes of the package and with one of one's own."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -170,3 +171,25 @@ def test_an_index_that_cannot_search_the_model_is_refused_before_any_work(corpus
     with pytest.raises(BadInput, match="index=faiss searches dense vectors only"):
         make_ranker("x", tmp_path, texts, retriever, encoding(FaissIndex(), 100, 64))
     assert not list(tmp_path.iterdir())
+
+
+class Found(TextRanker):
+    """Texts that no test needs to read."""
+
+    def _index(self):
+        self.model.index(["桥梁的钢索", "黑麦面包"], ["1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("queries", "said"),
+    [
+        ({"a": "钢索"}, ""),
+        ({"a": "钢索", "b": "面包", "c": "zebra"}, "1 of 3 queries of dev (33.33%) share no term with any passage\n"),
+        ({"a": "zebra"}, "1 of 1 queries of dev (100.00%) share no term with any passage; set bm25.analyzer to one "
+         "that fits their script and language\n"),
+    ],
+)  # fmt: skip
+def test_queries_that_find_nothing_are_counted_aloud(queries, said, tmp_path, capsys):
+    texts = SimpleNamespace(queries=lambda search: queries)
+    ranked(Found("x", tmp_path, texts, Bm25()), [Search("dev", list(queries), 5, tmp_path / "dev")])
+    assert capsys.readouterr().out == (f"WARNING: x: {said}" if said else "")

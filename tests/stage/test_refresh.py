@@ -17,15 +17,16 @@ from support.stages import prepare
 
 from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, read_run
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.lit.retriever import RetrieverModule
+from bmae_lightning.retrieval import dual_encoder
 from bmae_lightning.retrieval.negatives.source import Groups, RandomNegatives
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import write_json
 from bmae_lightning.runtime.run_stage import run_stage
 from bmae_lightning.runtime.shards import ArrayShards
-from bmae_lightning.stage import train_retriever, training, validation
+from bmae_lightning.stage import training, validation
 from bmae_lightning.stage.prepared import Prepared
 from bmae_lightning.stage.refresh import Refresh, Rounds
 
@@ -157,7 +158,7 @@ def test_the_schedule_is_that_of_one_training(whole, corpus, tmp_path):
         (ArrayShards, "write", 6),  # of round 1, while searching
         (RetrieverModule, "training_step", 4),  # before the first step with round 1
         (RetrieverModule, "training_step", 7),
-        (train_retriever, "save_dual_encoder", 0),
+        (dual_encoder, "save_dual_encoder", 0),
     ],
 )
 def test_kill_9_changes_no_byte(owner, name, calls, whole, corpus, tmp_path):

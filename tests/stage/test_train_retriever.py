@@ -1,5 +1,6 @@
 """What a retriever's stage refuses before it runs, and how teacher, margin and losses reach the training."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from support.stages import composed_stage, context, prepare
 
 from bmae_lightning.evaluation.measure.trec import run_of_lists, write_run
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.retrieval.reranking.teacher_scores import FILE, write_teacher_scores
 from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.stage.prepared import Prepared
@@ -16,6 +17,10 @@ RANKING = SimpleNamespace(stage="evaluate2", config={"train_depth": 20})
 SCORES = SimpleNamespace(stage="score", config={"depth": 4})
 DISTILS = "losses@retriever1.losses=[contrastive,distillation]"
 LISTED = 4
+RECIPES = [
+    f"recipe={name}"
+    for name in ("retriever1", "ladder", "cdmae", "master", "simlm", "retromae_dpr", "retromae_ance", "retromae_beir")
+]
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +137,22 @@ def test_random_negatives_have_no_teacher_score(corpus, ranked, tmp_path):
 )
 def test_settings_of_losses_that_the_stage_does_not_have(here, override, message):
     assert f"error: {message}" in here(override, code=2)
+
+
+def test_fewer_queries_than_a_batch_make_it_smaller(corpus, ranked, tmp_path, capsys):
+    """Otherwise each would stand in it several times, as its own negative."""
+    share = ("train_queries.share=0.1", "distilled.batch_size=30")
+    distilled(*share).run(context(tmp_path / "distilled", corpus=corpus, ranking=ranked, scores=ranked))
+    printed = capsys.readouterr().out
+    queries = int(re.search(r"distilled: (\d+) training queries", printed)[1])
+    assert f"distilled: batch_size=30 becomes {queries}: with {queries} training queries" in printed
+    assert f"{3 * queries - 1} negatives per query in a step" in printed
+    stage = distilled(*share, "trainer.accumulate_grad_batches=30")
+    with pytest.raises(BadInput, match=rf"{queries} training queries cannot be shared out among devices x .* = 30"):
+        stage.run(context(tmp_path / "shared", corpus=corpus, ranking=ranked, scores=ranked))
+
+
+def test_known_positives_are_masked_but_in_the_papers_recipes():
+    masked = [composed_stage("retriever1", recipe).losses["contrastive"].needs_positives for recipe in RECIPES]
+    assert masked == [True, True, False, False, False, False, False, False]
+    assert not composed_stage("distilled", "recipe=simlm").losses["contrastive"].needs_positives

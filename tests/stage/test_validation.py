@@ -15,7 +15,7 @@ from support.stages import context, prepare
 
 from bmae_lightning.command.plan import read_entry
 from bmae_lightning.evaluation.measure.trec import Run, write_run
-from bmae_lightning.lit.metrics import read_metrics
+from bmae_lightning.lit.metrics_file import read_metrics
 from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.runtime.configuration import build, config_directory
 from bmae_lightning.runtime.errors import BadInput

@@ -58,7 +58,7 @@ class GivenLogits(TinyGenerator):
 class ReturnsOriginal(TinyGenerator):
     """Draws the original everywhere."""
 
-    def replace(self, shown_BL, original_BL, selected_BL, real_BL, noise, salt, types_BL=None):
+    def replace(self, shown_BL, original_BL, selected_BL, real_BL, noise, salt, types_BL=None, size=None):
         return original_BL.clone(), None
 
 

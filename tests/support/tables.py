@@ -56,10 +56,6 @@ def repeated(table: str) -> int:
     return math.prod(len(str(values).split(",")) for key, values in params.items() if not key.startswith("+"))
 
 
-def runnable(rows: list[str]) -> list[str]:
-    return [name for name in rows if not row(name).get("requires")]
-
-
 def places(name: str) -> set[str]:
     """The collections that a row has printed values of."""
     return {place.split("/")[0] for place in row(name).get("paper_results", {})}

@@ -70,8 +70,6 @@ def error_line(output: str) -> str:
             ["paper_results.nq/test.evaluate_destilled", "did you mean 'evaluate_distilled'?"],
         ),
         (["paper_results={RR@10: 0.355}"], ["paper_results.RR@10", "collection/split", "{msmarco/dev: {evaluate: {RR"]),
-        (["requires=backbone"], ["requires=backbone", "not a BERT", "leave this row out"]),
-        (["requires=bakbone"], ["did you mean 'backbone'?"]),
         (["evaluate.splits=[dev]"], ["split 'dev'", "train, test"]),
         (["retriever1.validation.patience=2"], ["retriever1.validation", "set every"]),
         (["retriever1.validation={every: 2, split: dev}"], ["retriever1.validation.split", "'dev'", "train, test"]),

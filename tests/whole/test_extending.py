@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.backbones import bert_tokenizer
+from support.families import write_family
 from support.paths import ROOT
 
+from bmae_lightning.retrieval.dual_encoder import load_dual_encoder
 from bmae_lightning.retrieval.index.exact import ExactIndex
 from bmae_lightning.stage.mined_negatives import read_mined
 from bmae_lightning.stage.prepared import Prepared
@@ -55,7 +58,8 @@ def example(here, tmp_path, collection):
         for name, value in names.items():
             line = line.replace(name, value)
         corpus = ["corpus=beir", f"corpus.path={collection}"] if collection else []
-        here(*shlex.split(line), *corpus, *SMALL, *more)
+        tiny = [option for option in SMALL if not (option == "encoder=tiny" and " encoder=" in line)]
+        here(*shlex.split(line), *corpus, *tiny, *more)
         return tmp_path / "outputs" / "store"
 
     return run
@@ -102,6 +106,16 @@ def test_a_representation(example):
     assert vectors.shape == (60, 128)
     halves = vectors[:, :64], vectors[:, 64:]
     assert not np.allclose(*halves), "each half of a text has a mean of its own"
+
+
+def test_a_family_of_encoders(example, tmp_path, collection):
+    texts = [json.loads(line)["text"] for line in (collection / "corpus.jsonl").open()]
+    write_family("prenorm", tmp_path / "model", bert_tokenizer(texts), max_position_embeddings=130)
+    store = example("A family of encoders", f"encoder.name={tmp_path / 'model'}", "stage=[retriever1]")
+    trained = json.loads((only(store, "retriever1") / "retriever" / "config.json").read_text())
+    assert (trained["model_type"], trained["backbone_family"]) == ("roberta-prelayernorm", "prenorm.PreNorm")
+    model, _ = load_dual_encoder(only(store, "retriever1") / "retriever")
+    assert type(model.encoder.backbone) is sys.modules["prenorm"].PreNorm
 
 
 def test_a_corruption(example):
@@ -168,6 +182,7 @@ def test_a_measure(example):
 
 
 TESTED = [
+    "A family of encoders",
     "Add a mask policy", "Add a decoder", "A corruption", "A retriever loss", "A representation",
     "A source of negatives", "A collection format", "An index", "A stage with a table in the report", "A measure",
 ]  # fmt: skip

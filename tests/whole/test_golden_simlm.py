@@ -31,7 +31,7 @@ class RecordedGenerator(Generator):
     def network(self, tokenizer, directory):
         raise AssertionError
 
-    def replace(self, shown_BL, original_BL, selected_BL, real_BL, noise, salt, types_BL=None):
+    def replace(self, shown_BL, original_BL, selected_BL, real_BL, noise, salt, types_BL=None, size=None):
         side = SIDES[salt.removesuffix("/corruption/generator")]
         self.shown[side] = (shown_BL, selected_BL, real_BL, types_BL)
         return GOLDEN.inputs[f"{side}_ids"], None

@@ -9,7 +9,7 @@ from support.beir_files import write_suite
 from support.dpr_files import write_dpr
 from support.glue_files import write_glue
 from support.msmarco_files import write_documents
-from support.tables import TABLES, Command, chosen, places, read, repeated, row, rows_of, runnable
+from support.tables import TABLES, Command, chosen, places, read, repeated, row, rows_of
 
 from bmae_lightning.report.content import read_report
 from bmae_lightning.runtime.table import PAPER, REFERENCE
@@ -115,7 +115,7 @@ def test_a_table_goes_to_its_page(table, names, given, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_a_whole_table_goes_to_its_page(table, given, tmp_path, monkeypatch):
-    start, rows = Command(monkeypatch, tmp_path), runnable(rows_of(table))
+    start, rows = Command(monkeypatch, tmp_path), rows_of(table)
     run(start, table, rows, given, "logger=none")
     if "paper_table" in read(f"table/{table}"):
         check_page(start, table, rows)

@@ -13,7 +13,7 @@ from support.beir_files import write_suite
 from support.dpr_files import write_dpr
 from support.msmarco_files import write_msmarco
 from support.paths import ROOT
-from support.tables import ENTRIES, ROWS, TABLES, Command, Job, chosen, places, read, repeated, row, rows_of, runnable
+from support.tables import ENTRIES, ROWS, TABLES, Command, Job, chosen, places, read, repeated, row, rows_of
 
 from bmae_lightning.runtime.configuration import build
 from bmae_lightning.runtime.fingerprint import fingerprint
@@ -82,7 +82,7 @@ def test_a_table_starts_and_every_row_takes_two_steps(
 ):
     """Pre-trainings and fine-tunings that several rows or tables share take theirs once."""
     here = [f"+table={table}", "corpus=beir", f"corpus.path={collection}", *collections, *TINY, *ONLY.get(table, [])]
-    jobs = dict(zip(runnable(rows_of(table)), start.planned(*here)[:: repeated(table)], strict=True))
+    jobs = dict(zip(rows_of(table), start.planned(*here)[:: repeated(table)], strict=True))
     assert len(start.codes) == repeated(table) * len(rows_of(table))
     assert {job.group for job in jobs.values()} == {table}
     chosen = []
@@ -160,7 +160,7 @@ def on_paper(start: Command, collections: list[str]) -> dict[tuple[str, str], Jo
     found = {}
     for folder, corpus, alone in itertools.product(FOLDERS, ("msmarco", "nq"), (True, False)):
         here = {corpus, "beir", "glue"} if corpus == "msmarco" else {corpus}
-        rows = runnable([f"{folder}/{path.stem}" for path in ROWS if path.parent.name == folder])
+        rows = [f"{folder}/{path.stem}" for path in ROWS if path.parent.name == folder]
         rows = [n for n in rows if (places(n) or {"msmarco"}) & here and chosen(n, "corpus") in (None, corpus)]
         needs = {name for name in rows if chosen(name, "general") == "only" and not chosen(name, "corpus")}
         rows = [name for name in rows if (name in needs) == alone]

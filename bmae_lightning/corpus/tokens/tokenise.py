@@ -3,6 +3,7 @@
 A file is named by what it was made from, its texts and its tokenizer: it is used again only for the same ones.
 """
 
+import copy
 import json
 import zipfile
 from collections.abc import Sequence
@@ -100,14 +101,16 @@ def _ordinary(backend: "Tokenizer") -> "Tokenizer":
     """
     from tokenizers import Tokenizer
 
-    settings = json.loads(backend.to_str())
-    model, added = settings["model"], [token for token in settings["added_tokens"] if token["special"]]
-    if model["type"] == "Unigram":
-        names = {token["content"] for token in added}
+    if type(backend.model).__name__ == "Unigram":
+        settings = json.loads(backend.to_str())
+        special = [token for token in settings["added_tokens"] if token["special"]]
+        names, model = {token["content"] for token in special}, settings["model"]
         model["vocab"] = [[UNSEEN * (piece in names) + piece, score] for piece, score in model["vocab"]]
-        for token in added:
+        for token in special:
             token["content"] = UNSEEN + token["content"]
-    made = Tokenizer.from_str(json.dumps(settings))
+        made = Tokenizer.from_str(json.dumps(settings))
+    else:
+        made = copy.deepcopy(backend)
     made.encode_special_tokens = True
     return made
 

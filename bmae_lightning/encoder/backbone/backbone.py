@@ -10,32 +10,45 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from transformers import BertConfig
 
-from bmae_lightning.encoder.layout import ATTENTION, Layout, Packed, Padded
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
+from bmae_lightning.runtime.configuration import locate
 from bmae_lightning.runtime.errors import BadInput
 
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.layout import Layout
+
 BERT = BertConfig().to_dict()
+LAYER = (
+    "intermediate_size", "hidden_act", "layer_norm_eps", "initializer_range", "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+)  # fmt: skip
 HERE = "bmae_lightning.encoder.backbone"
+OWN = "backbone_family"
+"""The attribute of a configuration that names a class outside the package."""
 
 
 class Backbone:
     """A masked language model of transformers, by its parts.
 
-    packs: its layers call transformers' attention registry, so that they can read packed rows.  typed: it embeds token
-    types.  offset: position of the first token.  dropouts: what its configuration calls the rates of dropout, that of
-    states first, of attention second.  shape: what it calls sizes that BERT's configuration has under other names.
+    packs: its layers call transformers' attention registry, so that they can read packed rows.  stack: the module of
+    its base model that holds the layers, None where that is the base itself.  copies: whether
+    decoders can begin as copies of its layers.  shape: what its configuration calls what
+    BERT's has under other names.  fixed: the only value of options that transformers does not read.  unused: parameters
+    of checkpoints that a masked language model has no use for, as a regular expression.
     """
 
     packs = True
-    typed = True
-    offset = 0
-    dropouts: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    stack: str | None = "encoder"
+    copies = True
+    fixed: Mapping[str, Any] = MappingProxyType({"position_embedding_type": "absolute", "is_decoder": False})
+    unused = r"(^|\.)pooler\.|position_ids$"
     shape: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, masked_lm: nn.Module) -> None:
@@ -43,16 +56,34 @@ class Backbone:
         self.base: nn.Module = masked_lm.base_model
         self.config = masked_lm.config
         if self.packs:
+            from bmae_lightning.encoder.layout import ATTENTION
+
             masked_lm.set_attn_implementation(ATTENTION)
+            self.packs = self.config._attn_implementation == ATTENTION
+        self.offset, self.limit = self.offset_of(self.config), self.limit_of(self.config)
+
+    @classmethod
+    def offset_of(cls, config: Any) -> int:
+        """The position of the first token."""
+        return 0
+
+    @classmethod
+    def limit_of(cls, config: Any) -> int:
+        """Tokens that a text may have."""
+        return config.max_position_embeddings - cls.offset_of(config)
+
+    @classmethod
+    def read(cls, config: Any, directory: Path) -> None:
+        """Set in its configuration what only the weights of a checkpoint tell."""
 
     @property
-    def limit(self) -> int:
-        """Tokens that a text may have."""
-        return self.config.max_position_embeddings - self.offset
+    def typed(self) -> bool:
+        """Whether it tells token types apart."""
+        return getattr(self.config, "type_vocab_size", 0) > 1
 
     @property
     def layers(self) -> nn.ModuleList:
-        return self.base.encoder.layer
+        return getattr(self.base, self.stack).layer
 
     @property
     def words(self) -> nn.Embedding:
@@ -82,6 +113,8 @@ class Backbone:
 
         types_BL: token types, None for all 0.  packed: compute real tokens only, where the family can.
         """
+        from bmae_lightning.encoder.layout import Packed, Padded
+
         layout = Packed(real_BL) if packed and self.packs else Padded(real_BL)
         types_RT = None if types_BL is None else layout.pack(types_BL)
         output = self.run(layout.pack(ids_BL), layout, types_RT, early=bool(layers))
@@ -111,34 +144,55 @@ class Backbone:
     def layer_config(self) -> BertConfig:
         """Of the layers that decoders own: BERT's, with the encoder's width, heads and dropout."""
         config = self.config
-        sizes = ("intermediate_size", "hidden_act", "layer_norm_eps", "initializer_range")
-        known = {name: getattr(config, self.shape.get(name, name), BERT[name]) for name in sizes}
-        hidden, attention = (getattr(config, name) for name in self.dropouts[:2])
-        made = BertConfig(
-            hidden_size=config.hidden_size, num_attention_heads=config.num_attention_heads,
-            hidden_dropout_prob=hidden, attention_probs_dropout_prob=attention, **known,
-        )  # fmt: skip
-        made._attn_implementation = ATTENTION
-        return made
+        known = {name: getattr(config, self.shape.get(name, name), BERT[name]) for name in LAYER}
+        return BertConfig(hidden_size=config.hidden_size, num_attention_heads=config.num_attention_heads, **known)
 
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> dict[str, Tensor] | None:
-        """The parameters of one of its layers under BERT's names, None where BERT's layer has no such parts."""
+    def layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
+        """The parameters of one of its layers under BERT's names."""
         return layer.state_dict()
 
 
 def backbone_of(masked_lm: nn.Module) -> Backbone:
-    """The family of a masked language model, by its `model_type`.
+    """The family of a masked language model; see `family_of`."""
+    return family_of(masked_lm.config, type(masked_lm).__name__)(masked_lm)
+
+
+def family_of(config: Any, label: str) -> type[Backbone]:
+    """The class that a configuration names under `backbone_family`, else the one of its `model_type`.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is none; the message begins with `label`.
     """
-    return family_of(masked_lm.config.model_type, type(masked_lm).__name__)(masked_lm)
-
-
-def family_of(model_type: str, label: str) -> type[Backbone]:
-    """The class of a family; BadInput, which begins with `label`, where there is none."""
-    name = f"{HERE}.{model_type.replace('-', '_')}"
+    if own := getattr(config, OWN, None):
+        found = locate(str(own), f"{label}: {OWN}")
+        if not (isinstance(found, type) and issubclass(found, Backbone)):
+            raise BadInput(f"{label}: {OWN}={own} is no {HERE}.backbone.Backbone")
+        return found
+    name = f"{HERE}.{config.model_type.replace('-', '_')}"
     if find_spec(name) is None:
-        raise BadInput(f"{label}: no encoder of type {model_type!r} is known; add {name.replace('.', '/')}.py")
+        raise BadInput(
+            f"{label}: no encoder of type {config.model_type!r} is known; name a class for it with encoder.family "
+            "(docs/extending.md)"
+        )
     return importlib.import_module(name).Family
+
+
+def known_family(config: Any) -> type[Backbone] | None:
+    """As `family_of`; None where there is none."""
+    try:
+        return family_of(config, "")
+    except BadInput:
+        return None
+
+
+def limit_of(config: Any) -> int | None:
+    """Tokens that a network of transformers, of any type, can read at most; None where nothing limits them."""
+    kind = known_family(config)
+    return getattr(config, "max_position_embeddings", None) if kind is None else kind.limit_of(config)
+
+
+def set_dropout(config: Any, rate: float) -> None:
+    """One rate for all that a configuration of transformers says of dropout."""
+    for name in vars(config):
+        if name.endswith(("dropout", "dropout_prob")):
+            setattr(config, name, rate)

@@ -9,6 +9,8 @@ from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 class Family(Backbone):
     """BertForMaskedLM."""
 
+    unused = rf"{Backbone.unused}|^cls\.seq_relationship\."
+
     @property
     def head(self) -> VocabularyHead:
         parts = self.masked_lm.cls.predictions

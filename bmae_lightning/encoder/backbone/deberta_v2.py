@@ -1,8 +1,12 @@
 """DeBERTa v2 and v3 (He et al. 2021): relative positions in attention, often no absolute ones."""
 
+from pathlib import Path
+from typing import Any
+
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.backbone.backbone import Backbone
+from bmae_lightning.encoder.checkpoint import weight_names
 from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 
 
@@ -10,10 +14,12 @@ class Family(Backbone):
     """DebertaV2ForMaskedLM, padded: its attention does not call transformers' registry."""
 
     packs = False
+    copies = False  # layers need the relative positions of the whole encoder
+    unused = rf"{Backbone.unused}|^mask_predictions\."
 
-    @property
-    def typed(self) -> bool:
-        return self.config.type_vocab_size > 1
+    @classmethod
+    def read(cls, config: Any, directory: Path) -> None:
+        config.legacy = not any(name.startswith("lm_predictions.") for name in weight_names(directory))
 
     def widen(self, x_RTE: Tensor) -> Tensor:
         project = self.base.embeddings.embed_proj
@@ -31,7 +37,3 @@ class Family(Backbone):
     @property
     def head_parts(self) -> list[nn.Module]:
         return [self.masked_lm.cls if self.masked_lm.legacy else self.masked_lm.lm_predictions]
-
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> None:
-        """Its layers need the relative positions of the whole encoder."""

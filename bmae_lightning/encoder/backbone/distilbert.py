@@ -17,13 +17,11 @@ NAMES = {
 class Family(Backbone):
     """DistilBertForMaskedLM."""
 
-    typed = False
-    dropouts = ("dropout", "attention_dropout")
-    shape = {"intermediate_size": "hidden_dim", "hidden_act": "activation"}
-
-    @property
-    def layers(self) -> nn.ModuleList:
-        return self.base.transformer.layer
+    stack = "transformer"
+    shape = {
+        "intermediate_size": "hidden_dim", "hidden_act": "activation", "hidden_dropout_prob": "dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }  # fmt: skip
 
     @property
     def head(self) -> VocabularyHead:
@@ -35,7 +33,6 @@ class Family(Backbone):
     def head_parts(self) -> list[nn.Module]:
         return [self.masked_lm.vocab_transform, self.masked_lm.vocab_layer_norm, self.masked_lm.vocab_projector]
 
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> dict[str, Tensor]:
+    def layer_state(self, layer: nn.Module) -> dict[str, Tensor]:
         state = layer.state_dict()
         return {f"{new}.{part}": state[f"{old}.{part}"] for old, new in NAMES.items() for part in ("weight", "bias")}

@@ -9,6 +9,8 @@ from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 class Family(Backbone):
     """ElectraForMaskedLM.  A discriminator's checkpoint has no head that names tokens: it is new then."""
 
+    unused = rf"{Backbone.unused}|^discriminator_predictions\."
+
     def widen(self, x_RTE: Tensor) -> Tensor:
         return self.base.embeddings_project(x_RTE) if hasattr(self.base, "embeddings_project") else x_RTE
 

@@ -12,9 +12,12 @@ from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 class Family(Backbone):
     """ModernBertForMaskedLM.  Decoders get learned positions, which the encoder has none of."""
 
-    typed = False
-    dropouts = ("mlp_dropout", "attention_dropout", "embedding_dropout")
-    shape = {"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"}
+    stack = None
+    copies = False  # layers are gated and have one matrix for queries, keys and values
+    shape = {
+        "hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps", "hidden_dropout_prob": "mlp_dropout",
+        "attention_probs_dropout_prob": "attention_dropout",
+    }  # fmt: skip
     places = None
 
     @property
@@ -40,7 +43,3 @@ class Family(Backbone):
     @property
     def head_parts(self) -> list[nn.Module]:
         return [self.masked_lm.head, self.masked_lm.decoder]
-
-    @classmethod
-    def layer_state(cls, layer: nn.Module) -> None:
-        """Its layers are gated and have one matrix for queries, keys and values."""

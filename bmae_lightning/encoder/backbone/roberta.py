@@ -1,5 +1,7 @@
 """RoBERTa (Liu et al. 2019): positions begin behind the padding id, there are no segments."""
 
+from typing import Any
+
 from torch import nn
 
 from bmae_lightning.encoder.backbone.backbone import Backbone
@@ -9,13 +11,9 @@ from bmae_lightning.encoder.vocabulary_head import VocabularyHead
 class Family(Backbone):
     """RobertaForMaskedLM; also what XLM-R and MPNet share with it."""
 
-    @property
-    def typed(self) -> bool:
-        return self.config.type_vocab_size > 1
-
-    @property
-    def offset(self) -> int:
-        return self.base.embeddings.padding_idx + 1
+    @classmethod
+    def offset_of(cls, config: Any) -> int:
+        return config.pad_token_id + 1
 
     @property
     def head(self) -> VocabularyHead:

@@ -3,14 +3,18 @@
 Used by the encoders of RetroMAE, DupMAE, MASTER and CDMAE and by the masked decoders of MASTER and CDMAE.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from bmae_lightning.encoder.vocabulary import Vocabulary
+from typing import TYPE_CHECKING
+
 from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
-from bmae_lightning.pretraining.loss.vocabulary import IGNORED
-from bmae_lightning.pretraining.noise import Noise, uniform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.noise import Noise
 
 
 class BertCorruption(Corruption):
@@ -25,6 +29,8 @@ class BertCorruption(Corruption):
     def corrupt(
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
+        from bmae_lightning.pretraining.loss.vocabulary import IGNORED
+
         keys = noise.keys(f"{salt}/fate"), noise.keys(f"{salt}/random")
         shares = self.mask, self.mask + self.random
         return Corrupted(
@@ -38,6 +44,10 @@ def corrupt_pieces(
     hide: float, change: float, ignored: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The fields of `Corrupted`: mask_id where a position's fate is below hide, any id where it is below change."""
+    import torch
+
+    from bmae_lightning.pretraining.noise import uniform
+
     selected_BL = selected_BL & ~special_V[ids_BL]
     fate_BL = uniform(fate_key_B, 1, ids_BL.shape[1])[:, 0]
     random_BL = (uniform(random_key_B, 1, ids_BL.shape[1])[:, 0] * len(special_V)).long()

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.generator.generator import Generator
-from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
-from bmae_lightning.pretraining.noise import Noise
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.generator.generator import Generator
+    from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
+    from bmae_lightning.pretraining.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,8 @@ def unselect_special(ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary
 
 def label_selected(ids_BL: Tensor, selected_BL: Tensor) -> Tensor:
     """The original ids where selected, -100 elsewhere."""
+    import torch
+
+    from bmae_lightning.pretraining.loss.vocabulary import IGNORED
+
     return torch.where(selected_BL, ids_BL, IGNORED)

@@ -1,10 +1,16 @@
 """Every selected piece becomes [MASK]: RetroMAE's paper text, and the generator's input in SimLM's released script."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from bmae_lightning.encoder.vocabulary import Vocabulary
+from typing import TYPE_CHECKING
+
 from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption, label_selected, unselect_special
-from bmae_lightning.pretraining.noise import Noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.noise import Noise
 
 
 class HideCorruption(Corruption):

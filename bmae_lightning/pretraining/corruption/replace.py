@@ -6,17 +6,19 @@ independent of each other, and either may hit the original.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
 from bmae_lightning.pretraining.corruption.corruption import Corrupted, Corruption, label_selected, unselect_special
 from bmae_lightning.pretraining.corruption.hide import HideCorruption
-from bmae_lightning.pretraining.generator.generator import Generator
-from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.generator.generator import Generator
+    from bmae_lightning.pretraining.noise import Noise
 
 INPUTS = {"hide": HideCorruption, "bert": BertCorruption}
 LABELS = ("all", "selected")
@@ -46,6 +48,10 @@ class ReplaceCorruption(Corruption):
         self, ids_BL: Tensor, selected_BL: Tensor, vocabulary: Vocabulary, noise: Noise, salt: str
     ) -> Corrupted:
         """Raises ValueError without a generator."""
+        import torch
+
+        from bmae_lightning.encoder.batch import Tokens
+
         if self.generator is None or self.generator.masked_lm is None:
             raise ValueError("the corruption `replace` needs a built generator: BottleneckMAE(..., generator=...)")
         selected_BL = unselect_special(ids_BL, selected_BL, vocabulary)
@@ -53,7 +59,7 @@ class ReplaceCorruption(Corruption):
         real_BL = ids_BL != vocabulary.pad_id
         types_BL = Tokens(ids_BL, real_BL).segments(vocabulary.sep_id) if self.segments else None
         new_BL, loss = self.generator.replace(
-            shown_BL, ids_BL, selected_BL, real_BL, noise, f"{salt}/generator", types_BL
+            shown_BL, ids_BL, selected_BL, real_BL, noise, f"{salt}/generator", types_BL, vocabulary.size
         )
         labelled_BL = unselect_special(ids_BL, torch.ones_like(selected_BL), vocabulary)
         if self.labels == "selected":

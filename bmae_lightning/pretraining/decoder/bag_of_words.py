@@ -4,19 +4,25 @@ It has no parameters and reads no bottleneck; its gradient reaches the encoder t
 Shapes: B passages, L positions of the view, T positions of the text, D width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import HEADS, Encoder
+from bmae_lightning.encoder.borrowed import HEADS
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels
 from bmae_lightning.pretraining.loss.bag_of_words import NORMALISE, bag_of_words_loss
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, share, take
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 POOLS = ("code", "paper")
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.layout import Layout
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import MaskedText, check_span
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.layout import Layout
+    from bmae_lightning.encoder.model import Encoder
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class Decoder(nn.Module, ABC):
         if self.span is not None:
             check_span(self.span)
 
-    def fit(self, depth: int) -> None:  # noqa: B027  most decoders fit any encoder
-        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers."""
+    def fit(self, depth: int, copies: bool) -> None:  # noqa: B027  most decoders fit any encoder
+        """Raise ValueError where this decoder cannot be built on an encoder of `depth` layers; see `check_copies`."""
 
     @property
     def names_tokens(self) -> bool:

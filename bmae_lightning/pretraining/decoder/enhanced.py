@@ -5,14 +5,16 @@ position sees itself, so every content token carries loss.
 Shapes: B passages, L positions (second L: keys), D width, K masks to pick from.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch, Tokens
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, content_labels
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED
@@ -20,6 +22,9 @@ from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import share, take
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 QUERIES = ("raw", "embedded")
 CONTEXTS = ("raw", "embedded")

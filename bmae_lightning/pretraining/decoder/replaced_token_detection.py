@@ -3,13 +3,18 @@
 Its head is the encoder's detector, shared by both sides.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from bmae_lightning.encoder.model import Encoder
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder
 from bmae_lightning.pretraining.decoder.shallow import ShallowDecoder
 from bmae_lightning.pretraining.loss.detection import detection_loss
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 class ReplacedTokenDetectionDecoder(ShallowDecoder):

@@ -4,20 +4,26 @@ SimLM, MASTER and CDMAE use the same decoder with other masks, corruptions, stre
 Shapes: B passages, L positions, D width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import INITS, Encoder, check_copies
+from bmae_lightning.encoder.borrowed import INITS, check_copies
 from bmae_lightning.pretraining.corruption.corruption import Corruption
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers
 from bmae_lightning.pretraining.mask.policy import MaskPolicy
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.checks import at_least, choice, nearest
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -50,8 +56,8 @@ class ShallowDecoder(Decoder):
         """The view of the text that the layers read."""
         return View(self.mask, self.corruption, self.stream, self.span)
 
-    def fit(self, depth: int) -> None:
-        check_copies(self.init, self.layers, depth)
+    def fit(self, depth: int, copies: bool) -> None:
+        check_copies(self.init, self.layers, depth, copies)
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         """Raises ValueError where layers_of names no earlier decoder with layers of its own."""

@@ -5,16 +5,22 @@ labels: what the layers in between know must pass through the bottleneck.
 Shapes: B passages, L positions, D width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from bmae_lightning.encoder.batch import TextBatch
-from bmae_lightning.encoder.model import INITS, Encoder, check_copies
+from bmae_lightning.encoder.borrowed import INITS, check_copies
 from bmae_lightning.pretraining.decoder.decoder import Decoded, Decoder, Encoded, run_layers
 from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.checks import at_least, choice
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,8 +46,8 @@ class SkipDecoder(Decoder):
             raise ValueError(f"skip_from must be an encoder layer, 0 for the embeddings, got {self.skip_from}")
         choice(INITS, init=self.init)
 
-    def fit(self, depth: int) -> None:
-        check_copies(self.init, self.layers, depth)
+    def fit(self, depth: int, copies: bool) -> None:
+        check_copies(self.init, self.layers, depth, copies)
         if self.skip_from is not None and self.skip_from >= depth:
             raise ValueError(
                 f"skip_from={self.skip_from} must be below the encoder's depth of {depth} layers; "
@@ -50,7 +56,7 @@ class SkipDecoder(Decoder):
 
     def build(self, encoder: Encoder, built: Mapping[str, Decoder]) -> None:
         depth = encoder.config.num_hidden_layers
-        self.fit(depth)
+        self.fit(depth, encoder.backbone.copies)
         self.early_layers = (depth // 2 if self.skip_from is None else self.skip_from,)
         self.layer: nn.ModuleList = encoder.new_layers(self.layers, self.init)
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bmae_lightning.encoder.backbone.backbone import Backbone, backbone_of
 from bmae_lightning.pretraining.loss.vocabulary import IGNORED, TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.noise import Noise, widest_float
 from bmae_lightning.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bmae_lightning.encoder.backbone.backbone import Backbone
 
 CHUNK = 256
 """Rows whose logits exist at a time."""
@@ -60,6 +61,8 @@ class Generator(nn.Module, ABC):
 
         Raises BadInput for no network, another vocabulary, or an unknown family.
         """
+        from bmae_lightning.encoder.backbone.backbone import backbone_of
+
         self.masked_lm = self.network(tokenizer, directory).requires_grad_(self.trained).eval()
         self.backbone = backbone_of(self.masked_lm)
         self.train(self.training)
@@ -78,12 +81,14 @@ class Generator(nn.Module, ABC):
         noise: Noise,
         salt: str,
         types_BL: Tensor | None = None,
+        size: int | None = None,
     ) -> tuple[Tensor, TokenLoss | None]:
         """original_BL with one draw at every selected position, and the generator's loss where it learns.
 
-        shown_BL: the text it reads, corrupted at the selected positions.  types_BL: token types, None for all 0.  It
-        learns where it is trained and gradients are enabled, to tell the original ids at the selected positions; no
-        gradient passes through the draws.
+        shown_BL: the text it reads, corrupted at the selected positions.  types_BL: token types, None for all 0.
+        size: draw ids below it only, as those of a padded vocabulary mean nothing; None for all.  It learns where it
+        is trained and gradients are enabled, to tell the original ids at the selected positions; no gradient passes
+        through the draws.
         """
         learns = self.trained and torch.is_grad_enabled()
         with torch.set_grad_enabled(learns):
@@ -94,7 +99,7 @@ class Generator(nn.Module, ABC):
         uniform_N = noise.uniform(salt, ids_BL.shape[1])[selected_BL]
         hidden_ND = hidden_BLD[selected_BL].detach()
         parts = zip(hidden_ND.split(CHUNK), uniform_N.split(CHUNK), strict=True)
-        ids_BL[selected_BL] = torch.cat([self.draw(hidden, uniform) for hidden, uniform in parts])
+        ids_BL[selected_BL] = torch.cat([self.draw(hidden, uniform, size) for hidden, uniform in parts])
         return ids_BL, loss
 
     def states(self, ids_BL: Tensor, real_BL: Tensor, types_BL: Tensor | None = None) -> Tensor:
@@ -107,11 +112,11 @@ class Generator(nn.Module, ABC):
         return self.backbone.states(ids_BL, real_BL, types_BL, self.packed)[0]
 
     @torch.no_grad()
-    def draw(self, hidden_ND: Tensor, uniform_N: Tensor) -> Tensor:
+    def draw(self, hidden_ND: Tensor, uniform_N: Tensor, size: int | None = None) -> Tensor:
         """One id per row by inverting the distribution: the first whose cumulated probability exceeds uniform_N."""
         head = self.backbone.head
         with torch.autocast(hidden_ND.device.type, enabled=False):
-            logits_NV = head(hidden_ND.to(head.weight_VD.dtype))
+            logits_NV = head(hidden_ND.to(head.weight_VD.dtype))[:, :size]
         wide = torch.float64 if logits_NV.dtype == torch.float64 else torch.float32
         probability_NV = (logits_NV.to(wide) / self.temperature).softmax(-1)
         below_NV = probability_NV.cumsum(-1, dtype=widest_float(hidden_ND.device))

@@ -64,15 +64,16 @@ def load_network(directory: Path, tokenizer: PreTrainedTokenizerBase, label: str
 
 def check_vocabulary(directory: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, label: str) -> None:
     """Raise BadInput unless every id means the same word piece; of a checkpoint without tokenizer the size counts."""
-    wanted = _pieces(tokenizer)
-    if config.vocab_size != len(wanted):
+    wanted, size = _pieces(tokenizer), config.vocab_size
+    known = any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt"))
+    found = _pieces(load_tokenizer(directory)) if known else wanted
+    if known and len(found) < size:  # of a padded vocabulary
+        size = len(found)
+    if size != len(wanted):
         raise BadInput(
-            f"{label}: the generator has {config.vocab_size} word pieces, the encoder's tokenizer {len(wanted)}; they "
-            f"must have one vocabulary: {OTHERWISE}"
+            f"{label}: the generator has {size} word pieces, the encoder's tokenizer {len(wanted)}; they must have one "
+            f"vocabulary: {OTHERWISE}"
         )
-    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        return
-    found = _pieces(load_tokenizer(directory))
     for piece in wanted:
         if found.get(piece) != wanted[piece]:
             here = next((other for other, index in found.items() if index == wanted[piece]), "nothing")

@@ -41,5 +41,6 @@ class ScratchGenerator(Generator):
         from transformers import ElectraForMaskedLM
 
         return random_model(
-            ElectraForMaskedLM, self, len(tokenizer), self.hidden_dropout, embedding_size=self.embedding
-        )
+            ElectraForMaskedLM, self, len(tokenizer), self.hidden_dropout, embedding_size=self.embedding,
+            pad_token_id=getattr(tokenizer, "pad_token_id", 0),
+        )  # fmt: skip

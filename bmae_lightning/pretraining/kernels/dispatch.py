@@ -15,9 +15,10 @@ from contextlib import suppress
 from functools import cache, wraps
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALL = 1 << 16
 """Elements that one thread finishes sooner (about 0.2 ms) than another would start."""
@@ -42,6 +43,8 @@ def loops(tensor: Tensor) -> ModuleType | None:
 
     The first call in a process loads numba (about half a second), the first in an installation compiles (seconds).
     """
+    import torch
+
     if not tensor.is_cpu or torch.compiler.is_compiling():
         return None
     return twins()
@@ -76,6 +79,8 @@ def spread(loop: Callable[..., None], rows: int, elements: int, *arguments) -> N
 
     The loops let go of the interpreter. Plain threads are used because numba's own abort in a forked process.
     """
+    import torch
+
     global _threads
     threads = min(torch.get_num_threads(), rows, 1 + elements // SMALL)
     if threads < 2:

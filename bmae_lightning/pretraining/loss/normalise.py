@@ -4,11 +4,16 @@ The released codes average per process and then over processes (micro_mean). Ret
 MASTER (Eq. 3-5) print the sum over a passage's labels, SimLM (Eq. 2) a mean per passage.
 """
 
-import torch
-from torch import Tensor, distributed
+from __future__ import annotations
 
-from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
+from typing import TYPE_CHECKING
+
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 
 NORMS = ("global_mean", "micro_mean", "seq_mean", "sum")
 
@@ -19,6 +24,8 @@ def terms(loss: TokenLoss, norm: str) -> tuple[Tensor, Tensor]:
     norm 'micro_mean' and 'global_mean': labels.  'seq_mean': the mean of each passage; passages that have a label.
     'sum': the sum over each passage's labels; passages, so that losses weigh by how many labels they have.
     """
+    import torch
+
     choice(NORMS, norm=norm)
     if norm == "seq_mean":
         return (loss.total_B / loss.count_B.clamp(min=1)).sum(), (loss.count_B > 0).sum()
@@ -37,6 +44,9 @@ def quotient(total: Tensor, count: Tensor, norm: str) -> Tensor:
     average of gradients that DDP takes is the gradient a single process would have had. With 'sum' this holds for
     accumulated batches as well, which all have the same number of passages.
     """
+    import torch
+    from torch import distributed
+
     processes = 1
     if norm != "micro_mean" and distributed.is_available() and distributed.is_initialized():
         count, processes = count.clone(), distributed.get_world_size()

@@ -3,9 +3,14 @@
 The policy draws nothing; it inverts the selection of the encoder's view of the same text.
 """
 
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ComplementMask(MaskPolicy):

@@ -1,9 +1,14 @@
 """Nothing or everything: the encoder of an auto-encoder sees the whole text, its decoder none of it (SimLM Table 7)."""
 
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SELECT = ("everything", "nothing")
 

@@ -4,17 +4,20 @@ Single pieces, as the algorithm is written; whole words, as all related methods 
 Shapes: B passages, L positions, W word slots (= L), R rows (masks per passage).
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bmae_lightning.corpus.statistics.words import UNITS
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
 from bmae_lightning.pretraining.mask.words import Words, first_pieces, fitting, group_words, select_words
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.shares import exact
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class ImportanceMask(MaskPolicy):
         return (self.value,)
 
     def select(self, request: MaskRequest) -> Tensor:
+        import torch
+
         value_BL, words = request.values(self.value, "importance"), self._words(request)
         uniform_BRW = request.uniform()
         importance_BW = first_pieces(words, value_BL.to(uniform_BRW.dtype))
@@ -82,6 +87,8 @@ def deviation(value_BW: Tensor, used_BW: Tensor) -> Tensor:
 
 def rank(score: Tensor, tie: Tensor) -> Tensor:
     """The place of every score, the lowest being 0; equal scores are ordered by tie. All [..., W]."""
+    import torch
+
     by_tie = tie.argsort(dim=-1)
     order = by_tie.gather(-1, score.gather(-1, by_tie).argsort(dim=-1, stable=True))
     position_W = torch.arange(score.shape[-1], device=score.device, dtype=tie.dtype)

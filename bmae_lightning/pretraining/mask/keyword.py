@@ -4,13 +4,16 @@ Every word arrives after an exponential time of its weight as rate, and the firs
 released code's repeated weighted drawing, exactly.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
 from bmae_lightning.pretraining.mask.words import budget, first_pieces, group_words, race_words
-from bmae_lightning.pretraining.noise import widest_float
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class KeywordMask(MaskPolicy):
         return (self.value,)
 
     def select(self, request: MaskRequest) -> Tensor:
+        from bmae_lightning.pretraining.noise import widest_float
+
         value_BL = request.values(self.value, "keyword")
         words = group_words(request.tokens, request.vocabulary, request.vocabulary.special_V)
         log_weight_BW = first_pieces(words, value_BL).to(widest_float(value_BL.device))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
-from bmae_lightning.pretraining.noise import Noise
 from bmae_lightning.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.batch import Tokens
+    from bmae_lightning.encoder.vocabulary import Vocabulary
+    from bmae_lightning.pretraining.noise import Noise
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,16 @@
 A second whole-word draw over all words at the rate (p_dec - p_enc) / (1 - p_enc) brings the union to p_dec.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest
 from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words, drawable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEGLIGIBLE = 1e-4
 

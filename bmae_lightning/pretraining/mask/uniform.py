@@ -3,15 +3,18 @@
 RetroMAE's enhanced decoding samples the same policy once per position.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bmae_lightning.corpus.statistics.words import UNITS
 from bmae_lightning.pretraining.mask.policy import MaskPolicy, MaskRequest, check_rate
 from bmae_lightning.pretraining.mask.words import budget, check_fill, draw_words, drawable
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPECIALS = ("count", "skip")
 
@@ -49,6 +52,8 @@ class UniformMask(MaskPolicy):
         return budget(request.length_B - 2 * (self.specials == "skip" or request.others), self.rate)
 
     def _skipped(self, request: MaskRequest) -> Tensor:
+        import torch
+
         known = request.vocabulary
         skip_V = known.special_V if self.specials == "skip" else known.skip_V
         if request.others:

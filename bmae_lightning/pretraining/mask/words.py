@@ -10,18 +10,18 @@ on the data).
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
+from typing import TYPE_CHECKING
 
 from bmae_lightning.corpus.statistics.words import CLOSED, CONTINUES
-from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.kernels.dispatch import compiled_twin
 from bmae_lightning.pretraining.mask.policy import MaskRequest
-from bmae_lightning.pretraining.noise import log, uniform, widest_float
 from bmae_lightning.runtime.checks import choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bmae_lightning.encoder.batch import Tokens
+    from bmae_lightning.encoder.vocabulary import Vocabulary
 
 FILLS = ("exact", "prefix", "overshoot")
 
@@ -57,9 +57,11 @@ def fitting(words: Words, budget_B: Tensor) -> Tensor:
 @compiled_twin
 def find_words(ids_BL: Tensor, real_BL: Tensor, skip_V: Tensor, joint_V: Tensor) -> tuple[Tensor, Tensor]:
     """The fields of `Words`."""
+    import torch
+
     piece_BL = real_BL & ~skip_V[ids_BL]
     joint_BL = joint_V[ids_BL]
-    closed_BL = pad(joint_BL[:, :-1] & CLOSED, (1, 0)) > 0
+    closed_BL = torch.nn.functional.pad(joint_BL[:, :-1] & CLOSED, (1, 0)) > 0
     joins_BL = (joint_BL & CONTINUES > 0) & ~closed_BL & (piece_BL.cumsum(1) > 1)
     word_BL = (piece_BL & ~joins_BL).cumsum(1) - 1
     size_BW = torch.zeros_like(word_BL).scatter_add_(1, word_BL.clamp(min=0), piece_BL.long())
@@ -74,6 +76,8 @@ def first_pieces(words: Words, value_BL: Tensor) -> Tensor:
 @compiled_twin
 def first_positions(word_BL: Tensor, size_BW: Tensor) -> Tensor:
     """Where every word begins, int64 [B, W]."""
+    import torch
+
     begun_BL = word_BL.cummax(1).values
     slot_BW = torch.arange(size_BW.shape[1], device=begun_BL.device).expand(size_BW.shape)
     return torch.searchsorted(begun_BL, slot_BW.contiguous()).clamp(max=word_BL.shape[1] - 1)
@@ -84,6 +88,8 @@ def budget(base_B: Tensor, rate: float) -> Tensor:
 
     The product is that of floating-point numbers, as in the released codes (docs/methods.md §10).
     """
+    from bmae_lightning.pretraining.noise import widest_float
+
     return (base_B.to(widest_float(base_B.device)) * rate).round_().clamp_(1, 512).long()
 
 
@@ -109,6 +115,8 @@ def take_by_priority(word_BL: Tensor, size_BW: Tensor, priority_BRW: Tensor, bud
 
 def take_sorted(word_BL: Tensor, size_BRW: Tensor, priority_BRW: Tensor, budget_B: Tensor, fill: str) -> Tensor:
     """Sort the words by priority, take from the sorted sizes, and look up each position's word."""
+    import torch
+
     shape = priority_BRW.shape
     order_BRW = priority_BRW.masked_fill(size_BRW == 0, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     size_BRW = size_BRW.int().gather(-1, order_BRW)
@@ -130,6 +138,8 @@ def _take_what_fits(size_BRW: Tensor, room_BR1: Tensor) -> Tensor:
     A pass takes the longest run of words that fit one by one. The word that ends the run was longer than the room then
     left, so every pass leaves less than the size of some word, and two or three passes are the rule.
     """
+    import torch
+
     taken_BRW = torch.zeros_like(size_BRW, dtype=torch.bool)
     while True:
         fits_BRW = (size_BRW > 0) & ~taken_BRW & (size_BRW <= room_BR1)
@@ -169,6 +179,10 @@ def take_at_random(
     budget_B: Tensor, fill: str, others: bool,
 ) -> Tensor:  # fmt: skip
     """`draw_words`: the words of the text by uniform priorities."""
+    import torch
+
+    from bmae_lightning.pretraining.noise import uniform
+
     word_BL, size_BW = find_words(ids_BL, real_BL, skip_V, joint_V)
     priority_BRW = uniform(key_B, rows, size_BW.shape[1])
     if not others:
@@ -196,5 +210,7 @@ def take_by_weight(
     word_BL: Tensor, size_BW: Tensor, log_weight_BW: Tensor, key_B: Tensor, rows: int, budget_B: Tensor, fill: str
 ) -> Tensor:
     """`race_words`: the arrival time -log(uniform) / weight, by its logarithm, is the priority."""
+    from bmae_lightning.pretraining.noise import log, uniform
+
     log_arrival_BRW = log(-log(uniform(key_B, rows, size_BW.shape[1])))
     return take_by_priority(word_BL, size_BW, log_weight_BW[:, None] - log_arrival_BRW, budget_B, fill)

@@ -3,12 +3,18 @@
 With replaced tokens and labels everywhere it is SimLM's replaced language modelling (Eq. 1-2).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss, vocabulary_loss
 from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import MaskedText
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 class MaskedObjective(Objective):

@@ -3,13 +3,18 @@
 Shapes: B passages, L positions, D width.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 from bmae_lightning.pretraining.view import MaskedText
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 class Objective(nn.Module, ABC):

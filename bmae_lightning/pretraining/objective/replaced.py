@@ -1,12 +1,18 @@
 """Tell replaced tokens from original ones (ELECTRA's objective, in SimLM's Table 7 as "Enc-Dec RTD")."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.loss.detection import detection_loss
 from bmae_lightning.pretraining.loss.vocabulary import TokenLoss
 from bmae_lightning.pretraining.objective.objective import Objective
 from bmae_lightning.pretraining.view import MaskedText
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 class ReplacedObjective(Objective):

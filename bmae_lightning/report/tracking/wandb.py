@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -68,12 +69,8 @@ class WandbTracking(Tracking):
         self.project, self.entity, self.mode, self.tags, self.upload = project, entity, mode, tags, upload
 
     def open(self, context: Context) -> list["Logger"]:
-        try:
-            import wandb  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise BadInput("logger=wandb needs the package wandb: pip install wandb, or use logger=csv") from error
-        from bmae_lightning.report.tracking.run_logger import RunLogger
-
+        if find_spec("wandb") is None:
+            raise BadInput("logger=wandb needs the package wandb: pip install wandb, or use logger=csv")
         run_id = run_id_of(context)
         if (mode := self.mode or _usual_mode()) == DISABLED:
             return []
@@ -82,6 +79,8 @@ class WandbTracking(Tracking):
             logged = read_parts(folder, run_id).joined(_closed.get(folder / run_id))
             if context.stage == JOB and logged.next and not _single():
                 return []  # the job was finished before, and its run is there
+            from bmae_lightning.report.tracking.run_logger import RunLogger
+
             run = _init(context, OFFLINE if _unreachable else mode, self._arguments(context, run_id))
             if run is None:
                 return []

@@ -4,13 +4,18 @@ A new index is a subclass of `Index` in one file and a YAML with its `_target_` 
 Shapes: Q queries, N passages, D width, M passages of one block, K kept.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from bmae_lightning.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Blocks = Iterable[tuple[int, np.ndarray]]
 

@@ -6,16 +6,23 @@ a query all.
 Shapes: B texts, L positions, D width, V vocabulary, K entries kept.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.model import HEADS, Encoder
+from bmae_lightning.encoder.borrowed import HEADS
 from bmae_lightning.pretraining.loss.bag_of_words import max_pool
 from bmae_lightning.retrieval.representation.pooled import PooledRepresentation
 from bmae_lightning.retrieval.representation.vectors import Sparse, Vectors
 from bmae_lightning.runtime.checks import choice
 from bmae_lightning.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 ACTIVATIONS = ("none", "relu", "log1p_relu")
 SEPARATORS = ("include", "exclude")

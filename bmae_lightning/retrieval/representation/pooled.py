@@ -1,17 +1,20 @@
 """A text's vector is the [CLS] state of the last layer or the mean of all its states, without a projection."""
 
+from __future__ import annotations
+
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from bmae_lightning.encoder.batch import Tokens
-from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.bottleneck import ClsBottleneck, MeanBottleneck
 from bmae_lightning.retrieval.representation.vectors import Vectors
+from bmae_lightning.retrieval.retriever_config import POOLINGS
 from bmae_lightning.runtime.checks import choice
 
-POOLINGS = {"cls": ClsBottleneck, "mean": MeanBottleneck}
+if TYPE_CHECKING:
+    from bmae_lightning.encoder.model import Encoder
 
 
 class PooledRepresentation(nn.Module):
@@ -34,7 +37,7 @@ class PooledRepresentation(nn.Module):
         super().__init__()
         choice(POOLINGS, pooling=pooling)
         self.pooling = pooling
-        self.pool = POOLINGS[pooling]()
+        self.pool = ClsBottleneck() if pooling == "cls" else MeanBottleneck()
 
     def build(self, encoder: Encoder) -> None:
         """Make the parameters, new ones at every call; there are none here."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bmae_lightning.encoder.backbone.backbone import known_family, limit_of, set_dropout
 from bmae_lightning.encoder.batch import Pairs
 from bmae_lightning.encoder.checkpoint import load_checkpoint, read_config
 from bmae_lightning.encoder.layout import ATTENTION, packed_stack
@@ -22,34 +23,26 @@ from bmae_lightning.runtime.errors import BadInput
 from bmae_lightning.runtime.files import replacing
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from transformers import PreTrainedModel
 
-DROPOUTS = (
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "cls_dropout",
-    "hidden_dropout", "attention_dropout", "dropout", "seq_classif_dropout",
-)  # fmt: skip
-"""What backbones call the dropouts of layers and classification head."""
-
-
-STACKS = {
-    "bert": "encoder", "roberta": "encoder", "xlm-roberta": "encoder", "electra": "encoder",
-    "distilbert": "transformer",
-}  # fmt: skip
-"""What families that can read packed rows call their layers."""
+UNUSED = r"^(?!.*\.layers?\.)"
+"""Parameters that a checkpoint may have beside its layers: other heads than a classifier's."""
 
 
 class CrossEncoder(nn.Module):
     """classifier: a transformers model for sequence classification with one output, saved and loaded as it is.
 
-    packed: its layers compute real tokens only, for the families of STACKS.
+    packed: its layers compute real tokens only, where the family can and has them in one module.
     """
 
     def __init__(self, classifier: nn.Module, packed: bool = True) -> None:
         super().__init__()
         self.classifier = classifier
-        self.stack = STACKS.get(classifier.config.model_type) if packed else None
+        kind = known_family(classifier.config) if packed else None
+        self.stack = kind.stack if kind is not None and kind.packs else None
         if self.stack is not None:
             classifier.set_attn_implementation(ATTENTION)
+            self.stack = self.stack if classifier.config._attn_implementation == ATTENTION else None
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Scores [P], raw numbers.
@@ -58,7 +51,7 @@ class CrossEncoder(nn.Module):
             BadInput: pairs longer than the network's positions.
         """
         config = self.classifier.config
-        limit = positions(config)
+        limit = limit_of(config)
         if limit is not None and pairs.ids_PL.shape[1] > limit:
             raise BadInput(
                 f"a pair of {pairs.ids_PL.shape[1]} tokens does not fit the re-ranker's {limit} positions; lower length"
@@ -133,12 +126,11 @@ def load_cross_encoder(
             f"{label}: the model embeds {config.vocab_size} word pieces, the tokenizer has {vocabulary_size}: "
             "use a re-ranker of the same vocabulary"
         )
-    for name in DROPOUTS if dropout is not None else ():
-        if hasattr(config, name):
-            setattr(config, name, dropout)
+    if dropout is not None:
+        set_dropout(config, dropout)
     model, new = load_checkpoint(
         AutoModelForSequenceClassification, directory, label, "sequence classifier with one output",
-        (".layer.", "the network"), config=config,
+        UNUSED, new_head=True, config=config,
     )  # fmt: skip
     return CrossEncoder(model), new
 
@@ -150,19 +142,12 @@ def save_cross_encoder(model: CrossEncoder, tokenizer: Any, directory: Path) -> 
         tokenizer.save_pretrained(made)
 
 
-def cross_encoder_of(masked_lm: BertForMaskedLM) -> CrossEncoder:
+def cross_encoder_of(masked_lm: PreTrainedModel) -> CrossEncoder:
     """A cross-encoder that starts from the layers of a masked language model; pooler and classifier are new."""
-    from transformers import BertForSequenceClassification
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     config = copy.deepcopy(masked_lm.config)
     config.num_labels = 1
-    classifier = BertForSequenceClassification(config)
-    classifier.bert.load_state_dict(masked_lm.bert.state_dict(), strict=False)
+    classifier = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)](config)
+    classifier.base_model.load_state_dict(masked_lm.base_model.state_dict(), strict=False)
     return CrossEncoder(classifier)
-
-
-def positions(config: Any) -> int | None:
-    """Tokens that a network of transformers can read at most, None where nothing limits them."""
-    limit = getattr(config, "max_position_embeddings", None)
-    behind_padding = config.model_type in ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet")
-    return limit - config.pad_token_id - 1 if limit is not None and behind_padding else limit

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.paths import GOLDEN
 
-from bmae_lightning.corpus.statistics.words import UnitReader, WordRules, row_ranges
+from bmae_lightning.corpus.statistics.words import CLOSED, CONTINUES, UnitReader, WordRules, row_ranges
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import Vocabulary
 from bmae_lightning.pretraining.mask.words import group_words
@@ -124,3 +124,17 @@ def test_impossible_arguments(make_store):
         UnitReader(made.store, made.rules, "token")
     with pytest.raises(ValueError, match="describe 5 ids, the store has 7"):
         UnitReader(made.store, WordRules(*(flags_V[:5] for flags_V in vars(made.rules).values())), "word")
+
+
+def test_nothing_continues_a_closed_piece_and_pieces_spelt_alike_begin_one_word(make_store):
+    """`_` is the blank before a piece, without which it may continue a word; a comma ends one."""
+    names = ["_a", "a", "b", ","]
+    made = make_store([["_a", "b", "a", ",", "a", "b", "[SEP]", "b"], ["a", "[SEP]", "_a", "b"]], vocabulary=names)
+    joint_V = np.array([*[CLOSED] * 5, 0, CONTINUES, CONTINUES, CLOSED], np.uint8)
+    rules = WordRules(made.rules.special_V, joint_V, np.array([*range(5), 5, 5, 7, 8]))
+    units = UnitReader(made.store, rules, "word").read(0, 2)
+    assert found(units) == [[0, 1, 2], [3], [4, 5], [7], [8], [10, 11]]
+    key_U = units.key_U.tolist()
+    assert key_U[2] == key_U[5]
+    assert len(set(key_U)) == 5
+    assert len(set(UnitReader(made.store, rules, "piece").read(0, 2).key_U.tolist())) == len(names)

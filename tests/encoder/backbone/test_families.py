@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 from support.decoders import VOCABULARY, batch
+from support.families import FAMILIES, PACKED, masked_lm_of
 
 from bmae_lightning.encoder.model import Encoder
 from bmae_lightning.pretraining.bmae import BottleneckMAE
@@ -19,32 +20,9 @@ from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.view import View
 from bmae_lightning.runtime.errors import BadInput
 
-SIZES = {"vocab_size": VOCABULARY.size, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "intermediate_size": 64, "max_position_embeddings": 40, "pad_token_id": 0}  # fmt: skip
-QUIET = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-RELATIVE = {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"],
-            "norm_rel_ebd": "layer_norm", "share_att_key": True}  # fmt: skip
-FAMILIES = {
-    "bert": ("Bert", QUIET),
-    "roberta": ("Roberta", QUIET | {"type_vocab_size": 1}),
-    "xlm_roberta": ("XLMRoberta", QUIET | {"type_vocab_size": 1}),
-    "electra": ("Electra", QUIET | {"embedding_size": 32}),
-    "electra-small": ("Electra", QUIET | {"embedding_size": 16}),
-    "distilbert": ("DistilBert", {"dropout": 0.0, "attention_dropout": 0.0, "hidden_dim": 64}),
-    "mpnet": ("MPNet", QUIET),
-    "deberta-v2": ("DebertaV2", QUIET | RELATIVE | {"type_vocab_size": 0}),
-    "deberta-v3": ("DebertaV2", QUIET | RELATIVE | {"position_biased_input": False, "legacy": False}),
-    "modernbert": ("ModernBert", {"local_attention": 8, "global_attn_every_n_layers": 2}),
-}
-PACKED = ["bert", "roberta", "xlm_roberta", "electra", "electra-small", "distilbert", "modernbert"]
-
 
 def encoder_of(family, packed=True):
-    name, options = FAMILIES[family]
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(**(SIZES | options))
-    masked_lm = getattr(transformers, f"{name}ForMaskedLM")(config).double().eval()
-    return Encoder(masked_lm, VOCABULARY, packed)
+    return Encoder(masked_lm_of(family, VOCABULARY.size).double(), VOCABULARY, packed)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -99,8 +77,8 @@ def test_all_decoders_learn_over_it_and_packing_changes_nothing(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_layers_are_copied_where_they_are_berts(family):
     encoder = encoder_of(family)
-    if family in ("mpnet", "deberta-v2", "deberta-v3", "modernbert"):
-        with pytest.raises(BadInput, match="last_layers cannot copy layers of type"):
+    if family in ("mpnet", "deberta", "deberta-v2", "deberta-v3", "modernbert"):
+        with pytest.raises(ValueError, match="last_layers copies layers that are built as BERT's"):
             encoder.new_layers(1, "last_layers")
         return
     (layer,) = encoder.new_layers(1, "last_layers").double().eval()

@@ -54,13 +54,13 @@ def test_no_mask_token_is_left_unless_drawn():
 def test_the_generator_reads_masks_or_bert_texts():
     generator = Listening()
     original_BL, _, text = corrupted(bound(generator), texts())
-    shown_BL, given_BL, selected_BL, real_BL, _, salt, types_BL = generator.given
+    shown_BL, given_BL, selected_BL, real_BL, _, salt, types_BL, size = generator.given
     assert torch.equal(shown_BL, original_BL.masked_fill(text.selected_BL, VOCABULARY.mask_id))
     assert torch.equal(given_BL, original_BL)
     assert torch.equal(selected_BL, text.selected_BL)
     assert torch.equal(real_BL, texts().streams["passage"].real_BL)
     assert salt.startswith("views.passage/")
-    assert types_BL is None
+    assert (types_BL, size) == (None, VOCABULARY.size)
 
     batch = texts((40,) * 50)
     original_BL, _, text = corrupted(bound(generator, input="bert"), batch)
@@ -79,8 +79,8 @@ def test_token_types_for_the_generator():
     ids_BL = torch.tensor([[101, 150, 102, 151, 152, 102, 0]])
     batch = texts((1,))
     corruption.corrupt(ids_BL, ids_BL == 151, VOCABULARY, noise(batch), "x")
-    assert generator.given[-1].tolist() == [[0, 0, 0, 1, 1, 1, 0]]
-    assert torch.equal(generator.given[-1], Tokens(ids_BL, ids_BL != 0).segments(102))
+    assert generator.given[-2].tolist() == [[0, 0, 0, 1, 1, 1, 0]]
+    assert torch.equal(generator.given[-2], Tokens(ids_BL, ids_BL != 0).segments(102))
 
 
 def test_a_trained_generator_hands_its_loss_on():

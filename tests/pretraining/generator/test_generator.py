@@ -50,6 +50,13 @@ def test_draws_follow_the_softmax_at_a_temperature(temperature):
     assert ((found_V - p_V).abs() <= 4.5 * (p_V * (1 - p_V) / count) ** 0.5 + 1e-12).all()
 
 
+def test_ids_behind_the_size_are_never_drawn():
+    generator, tokens = GivenLogits(torch.zeros(SIZE)).build(None), many(300).streams["passage"]
+    selected_BL = tokens.real_BL
+    ids_BL, _ = generator.replace(tokens.ids_BL, tokens.ids_BL, selected_BL, selected_BL, noise(many(300)), "x", size=9)
+    assert sorted(set(ids_BL[selected_BL].tolist())) == list(range(9))
+
+
 def test_a_draw_is_the_first_id_above_the_uniform_number():
     generator = TinyGenerator().build(None)
     states_NE = torch.randn(40, 16, generator=torch.Generator().manual_seed(2))

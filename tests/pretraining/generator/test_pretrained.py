@@ -114,6 +114,12 @@ def test_another_vocabulary_is_refused(model, words, message, where, tmp_path):
     generator.preflight(TrainedTokenizer(200))  # nothing can be said before the corpus is prepared
 
 
+def test_a_padded_vocabulary_is_no_other_one(tmp_path):
+    padded = ElectraForMaskedLM(ElectraConfig(vocab_size=210, embedding_size=24, **SIZES))
+    generator = PretrainedGenerator(str(checkpoint(tmp_path, padded, WORDS))).build(tokenizer(tmp_path))
+    assert generator.masked_lm.config.vocab_size == 210
+
+
 @pytest.mark.parametrize(
     "model", [lambda: ElectraForPreTraining(ELECTRA), lambda: BertModel(BertConfig(vocab_size=200, **SIZES))]
 )

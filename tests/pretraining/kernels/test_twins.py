@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.masks import select as select_masks
 
+from bmae_lightning.corpus.statistics.words import CLOSED
 from bmae_lightning.encoder.batch import Tokens
 from bmae_lightning.encoder.vocabulary import SPECIAL_TOKENS, Vocabulary
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
@@ -38,10 +39,12 @@ ROWS = (None, 1, 9)
 
 
 def vocabulary(continued):
-    """SIZE tokens, of which this share continue a word."""
+    """SIZE tokens, of which this share continue a word; where many do, nothing continues every fifth token."""
     first = SIZE - int(continued * (SIZE - 5))
     pieces = [f"{'##' if index >= first else ''}t{index}" for index in range(5, SIZE)]
-    return Vocabulary.from_tokens([*SPECIAL_TOKENS.values(), *pieces])
+    made = Vocabulary.from_tokens([*SPECIAL_TOKENS.values(), *pieces])
+    made.joint_V[::5] |= CLOSED * (continued > 0.5)
+    return made
 
 
 def batch(seed, count=40, longest=90):

@@ -6,7 +6,7 @@ from support.masks import copies, load, noise, select, texts, wrapped
 
 from bmae_lightning.encoder.batch import TextBatch
 from bmae_lightning.pretraining.corruption.bert import BertCorruption
-from bmae_lightning.pretraining.corruption.corruption import IGNORED
+from bmae_lightning.pretraining.loss.vocabulary import IGNORED
 from bmae_lightning.pretraining.mask.complement import ComplementMask
 from bmae_lightning.pretraining.mask.uniform import UniformMask
 from bmae_lightning.pretraining.view import View

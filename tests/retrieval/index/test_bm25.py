@@ -1,10 +1,12 @@
 """BM25 against the formula written out, and the edges of a ranking."""
 
+import copy
 import math
 import random
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from bmae_lightning.retrieval.index import bm25 as module
@@ -33,7 +35,7 @@ def test_scores_and_order_equal_the_formula(k1, b):
     rng = random.Random(1)
     texts = [" ".join(rng.choices(WORDS, k=rng.randint(0, 12))) for _ in range(40)]
     queries = ["alpha beta", "Theta theta kappa", "iota unknown", "zeta a"]
-    ranker = Bm25(k1=k1, b=b, stemmer=None, stopwords=None)
+    ranker = Bm25(k1=k1, b=b, analyzer="words")
     ranker.index(iter(texts), [f"p{i}" for i in range(40)])
     for depth in (3, 40):
         run = ranker.search([str(q) for q in range(4)], queries, depth)
@@ -62,7 +64,7 @@ def test_depth_beyond_the_corpus_and_no_zero_scores():
 
 
 def test_ties_keep_corpus_order_and_threads_change_nothing(monkeypatch):
-    ranker = Bm25(stemmer=None, stopwords=None)
+    ranker = Bm25(analyzer="words")
     ranker.index(["same words"] * 30 + ["other"], [f"p{i}" for i in range(31)])
     queries = [str(q) for q in range(150)]
     seen = []
@@ -70,9 +72,55 @@ def test_ties_keep_corpus_order_and_threads_change_nothing(monkeypatch):
     assert run.passages("149") == [f"p{i}" for i in range(7)]
     assert sum(seen) == 150
     monkeypatch.setattr(module, "processors", lambda: 1)
-    monkeypatch.setattr(module, "POSTINGS_AT_ONCE", 100)
+    monkeypatch.setattr(module, "QUERIES_AT_ONCE", 7)
     again = ranker.search(queries, ["same words"] * 150, 7)
     assert all(run[query] == again[query] for query in queries)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 50, 1000])
+def test_weights_and_rankings_are_those_of_bm25s(depth):
+    import bm25s
+
+    rng = random.Random(depth)
+    words = [f"w{number}" for number in range(60)]
+    texts = [" ".join(rng.choices(words, range(1, 61), k=rng.randint(0, 30))) for _ in range(700)]
+    queries = [" ".join(rng.choices(words, k=rng.randint(0, 40))) for _ in range(30)]
+    ranker = Bm25(analyzer="words")
+    ranker.index(texts, range(700))
+    run = ranker.search(range(30), queries, depth)
+    other = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
+    numbers = [[ranker.analyzer.numbers[word] for word in text.split()] for text in texts]
+    table = other.build_index_from_ids(range(60), numbers, show_progress=False)
+    assert (table["data"] == ranker.weight_P).all()
+    assert (table["indices"] == ranker.passage_P).all()
+    other.scores, other.vocab_dict = table, ranker.analyzer.numbers.stems
+    for number, query in enumerate(queries):
+        # summed in the order of the words' numbers, a word said twice counted twice
+        counts = sorted((ranker.analyzer.numbers[word], count) for word, count in Counter(query.split()).items())
+        scores = np.zeros(700, np.float32)
+        for word, count in counts:
+            span = slice(table["indptr"][word], table["indptr"][word + 1])
+            scores[table["indices"][span]] += np.float32(count) * table["data"][span]
+        best = [row for row in np.lexsort((range(700), -scores)).tolist() if scores[row] > 0][:depth]
+        assert run[number] == [(row, scores[row]) for row in best]
+        if query:
+            assert scores == pytest.approx(other.get_scores(query.split()), rel=1e-5)
+
+
+def test_queries_without_words_and_longer_than_anything():
+    ranker = Bm25()
+    ranker.index(["apple pear", "plum"], [7, 8])
+    run = ranker.search([1, 2, 3, 4], ["", "the", "apple plum " * 100_000, "?"], 5)
+    assert [run.passages(query) for query in run] == [[], [], [8, 7], []]
+    assert len(ranker.search([], [], 5)) == 0
+
+
+def test_copies_hold_collections_of_their_own():
+    ranker = Bm25()
+    first, second = copy.copy(ranker), copy.copy(ranker)
+    first.index(["apple"], ["1"])
+    second.index(["plum", "apple"], ["1", "2"])
+    assert first.search(["q"], ["apple plum"], 5).passages("q") == ["1"]
 
 
 def test_quiet(capfd):
@@ -89,7 +137,6 @@ def test_mistakes():
         Bm25().index(["the", ""], ["1", "2"])
     with pytest.raises(BadInput, match="call index first"):
         Bm25().search(["q"], ["a"], 5)
-    for wrong, name in (({"k1": -1.0}, "k1"), ({"b": 1.5}, "b must"), ({"stemmer": "klingon"}, "stemmer"),
-                        ({"stopwords": "klingon"}, "stopwords")):  # fmt: skip
+    for wrong, name in (({"k1": -1.0}, "k1"), ({"b": 1.5}, "b must"), ({"analyzer": "?"}, "analyzer")):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             Bm25(**wrong)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from support.families import FAMILIES, masked_lm_of
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -17,10 +18,11 @@ from transformers import (
     ElectraForPreTraining,
 )
 
+from bmae_lightning.encoder.backbone.backbone import set_dropout
 from bmae_lightning.encoder.batch import pad_pairs
 from bmae_lightning.retrieval.reranking.cross_encoder import (
-    DROPOUTS,
     CrossEncoder,
+    cross_encoder_of,
     group_loss,
     hardest_pairs,
     load_cross_encoder,
@@ -83,6 +85,19 @@ def test_backbones_train_from_a_directory(kind, tmp_path):
     torch.testing.assert_close(again.eval()(given), model.eval()(given))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_starts_from_the_layers_of_any_encoder(family, tmp_path):
+    masked_lm, given = masked_lm_of(family, 50), pairs()
+    model = cross_encoder_of(masked_lm).eval()
+    for name, value in masked_lm.base_model.state_dict().items():
+        assert torch.equal(model.classifier.base_model.state_dict()[name], value), name
+    model.classifier.save_pretrained(tmp_path)
+    again, new = load_cross_encoder(str(tmp_path), 50)
+    assert not new
+    torch.testing.assert_close(again.eval()(given), model(given))
+    assert model(given).std() > 0
+
+
 def test_types_and_padding_reach_the_network():
     model, given = bert().eval(), pairs()
     alone = given.map(lambda tensor: tensor[:1, : int(given.real_PL[0].sum())])
@@ -142,9 +157,9 @@ def test_mistakes(tmp_path):
 
 @pytest.mark.parametrize("kind", ["Bert", "Roberta", "Electra", "DistilBert", "MPNet", "ModernBert"])
 def test_packed_pairs_have_the_scores_and_gradients_of_padded_ones(kind):
-    quiet = {name: 0.0 for name in DROPOUTS if hasattr(getattr(transformers, f"{kind}Config")(), name)}
     sizes = SIZES | {"max_position_embeddings": 32, "pad_token_id": 0, "initializer_range": 0.5, "num_labels": 1}
-    config = getattr(transformers, f"{kind}Config")(**(sizes | quiet))
+    config = getattr(transformers, f"{kind}Config")(**sizes)
+    set_dropout(config, 0.0)
     torch.manual_seed(0)
     plain = getattr(transformers, f"{kind}ForSequenceClassification")(config).double()
     packed = CrossEncoder(copy.deepcopy(plain))
