@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -103,23 +103,42 @@ class Padded(Layout):
         return mixed.transpose(1, 2).flatten(2)
 
 
+class Group(NamedTuple):
+    """Texts of similar length, cut to the longest of them, with `count` real tokens.
+
+    text_G: which ones.  real_GL: their real positions.  place_N: these as places in [G L], None where all are real.
+    """
+
+    text_G: Tensor
+    real_GL: Tensor
+    place_N: Tensor | None
+    count: int
+
+    def pad(self, x_NHd: Tensor) -> Tensor:
+        """[G, H, L, d] of the group's rows, 0 at padding."""
+        if self.place_N is not None:
+            x_NHd = x_NHd.new_zeros(self.real_GL.numel(), *x_NHd.shape[1:]).index_copy(0, self.place_N, x_NHd)
+        return x_NHd.unflatten(0, self.real_GL.shape).transpose(1, 2)
+
+
 class Packed(Layout):
     """Real tokens only; attention runs in a few groups of texts of similar length.
 
-    groups: of each the texts [G], shortest group first, their longest length, real positions [G, length], whether all
-    are real, and how many are.
+    groups: shortest texts first.
     """
 
     def __init__(self, real_BL: Tensor, groups: int = GROUPS) -> None:
         super().__init__(real_BL)
         size_B = self.real_BL.sum(1)
         length = real_BL.shape[1]
-        self.groups, rows = [], []
+        self.groups: list[Group] = []
+        rows = []
         for text_G in size_B.argsort(stable=True).tensor_split(min(groups, len(size_B))):
             longest = int(size_B[text_G[-1]])
             real_GL = self.real_BL[text_G, :longest]
             rows.append((text_G[:, None] * length + torch.arange(longest, device=text_G.device))[real_GL])
-            self.groups.append((text_G, longest, real_GL, len(rows[-1]) == real_GL.numel(), len(rows[-1])))
+            place_N = None if len(rows[-1]) == real_GL.numel() else real_GL.flatten().nonzero()[:, 0]
+            self.groups.append(Group(text_G, real_GL, place_N, len(rows[-1])))
         self.row_T = torch.cat(rows)
         self.text_T = self.row_T // length
         self.position_RT = (self.row_T % length)[None]
@@ -148,27 +167,19 @@ class Packed(Layout):
         self, query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0, scale: float | None = None,
         visible_BLL: Tensor | None = None, window: int | None = None,
     ) -> Tensor:  # fmt: skip
-        parts = zip(
-            *(x[0].transpose(0, 1).split([g[-1] for g in self.groups]) for x in (query, key, value)), strict=True
-        )
+        counts = [group.count for group in self.groups]
+        parts = zip(*(x[0].transpose(0, 1).split(counts) for x in (query, key, value)), strict=True)
         made = []
-        for (text_G, longest, real_GL, full, _), rows in zip(self.groups, parts, strict=True):
-            place = None if full else real_GL.flatten().nonzero()[:, 0]
-
-            def padded(x_NHd: Tensor, real_GL: Tensor = real_GL, place: Tensor | None = place) -> Tensor:
-                if place is not None:
-                    x_NHd = x_NHd.new_zeros(real_GL.numel(), *x_NHd.shape[1:]).index_copy(0, place, x_NHd)
-                return x_NHd.unflatten(0, real_GL.shape).transpose(1, 2)
-
-            mask = None if full else real_GL[:, None, None]
+        for group, rows in zip(self.groups, parts, strict=True):
+            longest = group.real_GL.shape[1]
+            mask = None if group.place_N is None else group.real_GL[:, None, None]
             if visible_BLL is not None:
-                mask = visible_BLL[text_G, :longest, :longest][:, None]
+                mask = visible_BLL[group.text_G, :longest, :longest][:, None]
             if window is not None and window < longest:
                 band = near(longest, window, query.device)
                 mask = band if mask is None else mask & band
-            mixed = mix(*map(padded, rows), mask, dropout, scale)
-            mixed = mixed.transpose(1, 2).flatten(0, 1).flatten(1)
-            made.append(mixed if full else mixed.index_select(0, place))
+            mixed = mix(*map(group.pad, rows), mask, dropout, scale).transpose(1, 2).flatten(0, 1).flatten(1)
+            made.append(mixed if group.place_N is None else mixed.index_select(0, group.place_N))
         return torch.cat(made)[None]
 
 
@@ -197,13 +208,16 @@ def packed_stack(stack: nn.Module, real_BL: Tensor) -> Iterator[None]:
 
 
 def mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float | None) -> Tensor:
-    """Scaled dot-product attention [B, H, L, d]; on a CPU, which has no kernel with dropout, with cheap dropout."""
+    """Scaled dot-product attention [B, H, L, d]; on a CPU, which has no kernel with dropout, with cheap dropout.
+
+    A padding row may see nothing, far from the text in a local layer: what it holds is finite and of no account.
+    """
     if not dropout or not query.is_cpu or torch.compiler.is_compiling():
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query * scale) @ key.transpose(2, 3)
     if mask is not None:
-        scores = scores.masked_fill_(~mask, float("-inf"))
+        scores = scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
     return cheap.dropout(scores.softmax(-1), dropout) @ value
 
 

@@ -46,11 +46,8 @@ class PretrainedEncoder:
         """
         from bmae_lightning.encoder.backbone.backbone import family_of
 
-        directory, label = (
-            str(find_checkpoint(self.name, self.package, self.sha256, self.key)),
-            f"{self.key}={self.name}",
-        )
-        config = load_config(directory, label, self.family)
+        directory, label = find_checkpoint(self.name, self.package, self.sha256, self.key), f"{self.key}={self.name}"
+        config = load_config(str(directory), label, self.family)
         kind = family_of(config, label)
         return config.num_hidden_layers, kind.limit_of(config), kind.copies
 

@@ -31,6 +31,8 @@ class ScratchEncoder:
     seed: int = 0
     packed: bool = True
 
+    family = None
+
     def __post_init__(self) -> None:
         check_heads(self.width, self.heads)
 

@@ -62,9 +62,7 @@ def start_masked_lm(
     if found is not None:
         wanted = {"tokenizer": tokenizer} if pooling is None else {"pooling": pooling, "tokenizer": tokenizer}
         found.require(directory, {"pooling": "representation"}, **wanted)
-    return load_masked_lm(
-        str(directory), vocabulary.size, source.dropout, str(directory), getattr(source, "family", None)
-    )
+    return load_masked_lm(str(directory), vocabulary.size, source.dropout, str(directory), source.family)
 
 
 def start_encoder(

@@ -116,7 +116,7 @@ class Pretrain(TrainingStage):
                     self.start,
                     self.encoder.tokenizer,
                     key=f"{self.name}.start",
-                    family=getattr(self.encoder, "family", None),
+                    family=self.encoder.family,
                 )
             )
 

@@ -8,6 +8,7 @@ Shapes: B texts, L positions, R x T rows of a layout, D width, E width of the wo
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,14 +35,14 @@ OWN = "backbone_family"
 """The attribute of a configuration that names a class outside the package."""
 
 
-class Backbone:
+class Backbone(ABC):
     """A masked language model of transformers, by its parts.
 
     packs: its layers call transformers' attention registry, so that they can read packed rows.  stack: the module of
-    its base model that holds the layers, None where that is the base itself.  copies: whether
-    decoders can begin as copies of its layers.  shape: what its configuration calls what
-    BERT's has under other names.  fixed: the only value of options that transformers does not read.  unused: parameters
-    of checkpoints that a masked language model has no use for, as a regular expression.
+    its base model that holds the layers, None where that is the base itself.  copies: whether decoders can begin as
+    copies of its layers.  shape: what its configuration calls what BERT's has under other names.  fixed: the only value
+    of options that transformers does not read.  unused: parameters of checkpoints that a masked language model has no
+    use for, as a regular expression.
     """
 
     packs = True
@@ -72,7 +73,7 @@ class Backbone:
         """Tokens that a text may have."""
         return config.max_position_embeddings - cls.offset_of(config)
 
-    @classmethod
+    @classmethod  # noqa: B027  most have no such thing
     def read(cls, config: Any, directory: Path) -> None:
         """Set in its configuration what only the weights of a checkpoint tell."""
 
@@ -132,14 +133,14 @@ class Backbone:
         return x_RTE
 
     @property
+    @abstractmethod
     def head(self) -> VocabularyHead:
         """From hidden states [..., D] to vocabulary logits [..., V]; the output projection is the word embedding."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def head_parts(self) -> list[nn.Module]:
         """The modules of the head, the word embedding perhaps among their parameters."""
-        raise NotImplementedError
 
     def layer_config(self) -> BertConfig:
         """Of the layers that decoders own: BERT's, with the encoder's width, heads and dropout."""

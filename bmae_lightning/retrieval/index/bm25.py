@@ -7,7 +7,7 @@ Shapes: T terms, V terms of the vocabulary, P postings, N passages, Q queries, K
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 
@@ -65,15 +65,15 @@ class Bm25:
         if not terms:
             raise BadInput("no passage has a word to index; check the texts, or set stopwords to null")
         length_N, count_V = np.zeros(passages, np.int32), np.zeros(terms, np.int64)
-        last_V, first = np.full(terms, -1, np.int32), 0
-        for piece in pieces:
-            first = count(piece, first, length_N, count_V, last_V)
+        last_V = np.full(terms, -1, np.int32)
+        for term_T, passage_T in _with_passages(pieces):
+            count(term_T, passage_T, length_N, count_V, last_V)
         self.start_V = np.concatenate([[0], np.cumsum(count_V)])
         self.passage_P = np.empty(self.start_V[-1], np.int32)
         self.weight_P = np.empty(self.start_V[-1], np.float32)
-        head_V, first = self.start_V[:-1].copy(), 0
-        for piece in pieces:
-            first = place(piece, first, self.start_V, head_V, self.passage_P, self.weight_P)
+        head_V = self.start_V[:-1].copy()
+        for term_T, passage_T in _with_passages(pieces):
+            place(term_T, passage_T, self.start_V, head_V, self.passage_P, self.weight_P)
         norm_N = self.k1 * ((1 - self.b) + self.b * length_N / length_N.mean())
         idf_V = np.log(1 + (passages - count_V + 0.5) / (count_V + 0.5)).astype(np.float32)
         weigh(self.start_V, self.passage_P, self.weight_P, idf_V, norm_N)
@@ -128,3 +128,13 @@ class Bm25:
         key_R = np.sort(key_QK, axis=1)[:, ::-1][np.arange(depth) < found_Q[:, None]]
         rows_R = ~key_R.astype(np.uint32)
         return found_Q, rows_R.astype(np.int32), (key_R >> np.uint64(32)).astype(np.uint32).view(np.float32)
+
+
+def _with_passages(pieces: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The terms of each piece, and the passage that each stands in, counted over all pieces; both int32 [T]."""
+    first = 0
+    for terms_T in pieces:
+        ends_T = terms_T < 0
+        passage_T = first + np.cumsum(ends_T, dtype=np.int32)
+        first = int(passage_T[-1])
+        yield terms_T[~ends_T], passage_T[~ends_T]

@@ -13,42 +13,30 @@ FEW = 8
 _32, _ALL = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-@compiled("int64(int32[::1], int64, int32[::1], int64[::1], int32[::1])")
-def count(terms_T, first, length_N, count_V, last_V):
-    """Lengths of the passages of a piece, whose first one is `first`, and how many of them hold each term.
+@compiled("void(int32[::1], int32[::1], int32[::1], int64[::1], int32[::1])")
+def count(term_T, passage_T, length_N, count_V, last_V):
+    """Add up the lengths of the passages of a piece, and how many of them hold each term.
 
-    last_V: the last passage that held it, -1 at first.  Returns the passage after the last one.
+    last_V: the last passage that held it, -1 at first.
     """
-    passage = first
-    for t in range(len(terms_T)):
-        term = terms_T[t]
-        if term < 0:
-            passage += 1
-            continue
+    for t in range(len(term_T)):
+        term, passage = term_T[t], passage_T[t]
         length_N[passage] += 1
-        if last_V[term] != passage:
-            last_V[term] = passage
-            count_V[term] += 1
-    return passage
+        count_V[term] += last_V[term] != passage
+        last_V[term] = passage
 
 
-@compiled("int64(int32[::1], int64, int64[::1], int64[::1], int32[::1], float32[::1])")
-def place(terms_T, first, start_V, head_V, passage_P, weight_P):
+@compiled("void(int32[::1], int32[::1], int64[::1], int64[::1], int32[::1], float32[::1])")
+def place(term_T, passage_T, start_V, head_V, passage_P, weight_P):
     """Put the piece's terms into their postings, `weight_P` the times; head_V: the next free place of each term."""
-    passage = first
-    for t in range(len(terms_T)):
-        term = terms_T[t]
-        if term < 0:
-            passage += 1
-            continue
-        head = head_V[term]
-        if head > start_V[term] and passage_P[head - 1] == passage:
+    for t in range(len(term_T)):
+        head = head_V[term_T[t]]
+        if head > start_V[term_T[t]] and passage_P[head - 1] == passage_T[t]:
             weight_P[head - 1] += 1
         else:
-            passage_P[head] = passage
+            passage_P[head] = passage_T[t]
             weight_P[head] = 1
-            head_V[term] = head + 1
-    return passage
+            head_V[term_T[t]] = head + 1
 
 
 @compiled("void(int64[::1], int32[::1], float32[::1], float32[::1], float64[::1])")

@@ -119,3 +119,13 @@ def test_an_unknown_family_is_told():
     config = transformers.FunnelConfig(vocab_size=VOCABULARY.size, block_sizes=[1], d_model=8, n_head=2, d_head=4)
     with pytest.raises(BadInput, match="no encoder of type 'funnel' is known"):
         Encoder(transformers.FunnelForMaskedLM(config), VOCABULARY)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_dropout_in_local_layers_leaves_gradients_finite_where_padding_sees_no_text(packed):
+    encoder = encoder_of("modernbert", packed).train()
+    for layer in encoder.backbone.layers:
+        layer.attn.attention_dropout = 0.1
+    tokens = batch((2, 36, 36, 36, 36)).streams["passage"]
+    encoder(tokens.ids_BL, tokens.real_BL)[tokens.real_BL].square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.backbone.base.parameters())
